@@ -1,0 +1,72 @@
+"""The words that both sides of a job share: states, keys of the store, names in the job's environment.
+
+Standard library only, and Python 3.8 syntax: the agent carries this file into images that are not ours.
+"""
+
+from __future__ import annotations
+
+SCHEMA = 1
+"""Version of every record in the store. A reader refuses a larger one."""
+
+# States (FloydHub's). A job is in exactly one; the last four are final.
+QUEUED = "queued"
+STARTING = "starting"
+RUNNING = "running"
+SUCCESS = "success"
+FAILED = "failed"
+SHUTDOWN = "shutdown"
+TIMEOUT = "timeout"
+STATES = (QUEUED, STARTING, RUNNING, SUCCESS, FAILED, SHUTDOWN, TIMEOUT)
+FINAL = frozenset({SUCCESS, FAILED, SHUTDOWN, TIMEOUT})
+
+STOP_GRACE = 120.0
+"""Seconds between SIGTERM and SIGKILL: SageMaker's own grace for StopTrainingJob (API reference, StopTrainingJob)."""
+
+MAX_NAME = 64
+"""Longest name of a project or task, in characters; with suffixes it stays below every file system's 255 bytes."""
+
+
+# Keys of the store. `number` counts from 1 within a project.
+def project_prefix(project: str) -> str:
+    return "projects/{}/jobs/".format(project)
+
+
+def job_prefix(project: str, number: int) -> str:
+    return "{}{}/".format(project_prefix(project), number)
+
+
+def job_key(project: str, number: int) -> str:
+    """What was asked; its creation allocates the number."""
+    return job_prefix(project, number) + "job.json"
+
+
+def final_key(project: str, number: int) -> str:
+    """How it ended; written once."""
+    return job_prefix(project, number) + "final.json"
+
+
+def stop_key(project: str, number: int) -> str:
+    """The wish that the job ends; written once, obeyed by whoever runs the job."""
+    return job_prefix(project, number) + "stop.json"
+
+
+def journal_prefix(project: str, number: int) -> str:
+    return job_prefix(project, number) + "journal/"
+
+
+def input_prefix(project: str, number: int) -> str:
+    return job_prefix(project, number) + "input/"
+
+
+def output_prefix(project: str, number: int) -> str:
+    return job_prefix(project, number) + "output/"
+
+
+def code_key(digest: str) -> str:
+    """A snapshot: files packed once, addressed by their content."""
+    return "code/{}.tar.gz".format(digest)
+
+
+def result_key(fingerprint: str) -> str:
+    """Where the output of a finished task is."""
+    return "results/{}.json".format(fingerprint)

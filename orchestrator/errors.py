@@ -1,0 +1,68 @@
+"""Everything that Swatch raises on purpose. Imports nothing of ours.
+
+    SwatchError                 a sentence a person can act on; exit code 1
+    ├── UsageError              the call itself is wrong; exit code 2
+    │   └── ManifestError       a manifest has problems: every one of them, one line each
+    ├── NotFound                no such job, project, task or key; exit code 3
+    ├── StoreError              the store could not be read or written (full disk, permissions, damage)
+    └── JobError                a job ended otherwise than in success
+
+Anything else that escapes is a bug in Swatch, and is shown with its traceback.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Optional, Sequence
+
+
+class SwatchError(Exception):
+    """Says what went wrong, where, and in `hint` what to type next."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: Optional[str] = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(SwatchError):
+    """The call is wrong: an unknown name form, a bad value, a flag that does not fit."""
+
+    exit_code = 2
+
+
+class NotFound(SwatchError):
+    """What was named does not exist in this store."""
+
+    exit_code = 3
+
+
+class StoreError(SwatchError):
+    """The store could not be read or written."""
+
+
+class JobError(SwatchError):
+    """A job ended in another state than success."""
+
+
+class Problem(NamedTuple):
+    """One thing wrong with a manifest: `line` and `column` count from 1, `where` is a path like `textures[3].width`."""
+
+    line: int
+    column: int
+    where: str
+    message: str
+
+    def sentence(self, file: str) -> str:
+        place = "{}:{}:{}".format(file, self.line, self.column)
+        return "{}: {}: {}".format(place, self.where, self.message) if self.where else "{}: {}".format(place, self.message)
+
+
+class ManifestError(UsageError):
+    """A manifest with problems; the message holds one line for each, in the order of the file."""
+
+    def __init__(self, file: str, problems: Sequence[Problem]) -> None:
+        self.file = file
+        self.problems = tuple(sorted(problems))
+        super().__init__("\n".join(problem.sentence(file) for problem in self.problems))

@@ -1,0 +1,107 @@
+"""Values: a task, a job, and how a job ended. No I/O.
+
+`Job` is the record `job.json`: everything that was asked, written once. `Final` is `final.json`: how it ended.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from orchestrator import contract
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """One source image of a task. `path` is where it was found; `sha256` and `size` (bytes) are of the file as it is."""
+
+    path: str
+    sha256: str
+    size: int
+    width: int
+    height: int
+
+    @property
+    def cargo_name(self) -> str:
+        """Its path among the job's input: named by content, so that hostile file names never travel."""
+        suffix = "." + self.path.rsplit(".", 1)[-1].lower() if "." in self.path.rsplit("/", 1)[-1] else ""
+        return f"sources/{self.sha256[:32]}{suffix if suffix[1:].isalnum() and len(suffix) <= 6 else ''}"
+
+
+class Mount(msgspec.Struct, frozen=True, kw_only=True):
+    """A read-only folder that the command sees as `/<mount>`; its files are the snapshot `digest`."""
+
+    source: str
+    mount: str
+    digest: str
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing to make. `parameters` is complete: defaults are filled in.
+
+    A texture has `sources` and no `command`; a task of a sweep has a `command` whose placeholders are filled.
+    `fingerprint` (64 hexadecimal digits) says what is made, whatever it is called: two tasks of one fingerprint
+    have the same output.
+    """
+
+    name: str
+    fingerprint: str
+    sources: tuple[Source, ...] = ()
+    parameters: dict[str, Any] = {}
+    command: str | None = None
+
+    @property
+    def prefix(self) -> str:
+        """Where its files stand within the job's output: a texture in a folder of its own, a command's at the top."""
+        return "" if self.command is not None else f"{self.name}/"
+
+
+class Home(msgspec.Struct, frozen=True, kw_only=True):
+    """Where outputs come home: a folder (absolute) on one computer."""
+
+    host: str
+    folder: str
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked (`job.json`). Times are seconds since 1970, `max_runtime` is in seconds, `max_cost` in USD."""
+
+    schema: int = contract.SCHEMA
+    project: str
+    number: int
+    user: str
+    created: float
+    command: str
+    tasks: tuple[Task, ...] = ()
+    code: str | None = None
+    data: tuple[Mount, ...] = ()
+    machine: str = "cpu"
+    backend: str = "local"
+    spot: bool = False
+    max_runtime: int = 86400
+    max_cost: float | None = None
+    description: str = ""
+    host: str = ""
+    home: Home | None = None
+
+    @property
+    def name(self) -> str:
+        """The full name, FloydHub's form: `user/projects/NAME/39`."""
+        return f"{self.user}/projects/{self.project}/{self.number}"
+
+
+class Final(msgspec.Struct, frozen=True, kw_only=True):
+    """How a job ended (`final.json`). `tasks` maps a task's name to `success` or `failed`; `seconds` is wall time
+    from the first start to the end, queueing left out."""
+
+    schema: int = contract.SCHEMA
+    state: str
+    ended: float
+    started: float | None = None
+    seconds: float = 0.0
+    exit_code: int | None = None
+    reason: str = ""
+    attempts: int = 1
+    tasks: dict[str, str] = {}
+    files: int = 0
+    bytes: int = 0
