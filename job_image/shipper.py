@@ -1,0 +1,223 @@
+"""Ships a job's outputs to the store while they are made: whole files only, each with its size and SHA-256.
+
+A file is whole when the task that makes it has said so, or the command has ended, or it has not changed for a while
+and (where /proc tells) none of the command's processes has it open for writing. It is copied aside first and
+shipped only if it did not change meanwhile, so the store never holds a mixture.
+
+Standard library only, and Python 3.8 syntax: this file travels into images that are not ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import threading
+import time
+from pathlib import Path
+from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+
+from orchestrator import contract
+from orchestrator.errors import StoreError
+from orchestrator.journal import File, Fold, Log, TaskEnd, Writer
+from orchestrator.store.base import Store, check_key
+from orchestrator.store.local import explain
+
+SCAN_SECONDS = 0.4
+LAST_TRIES = 5
+"""Passes after the command's end, should the store refuse."""
+SCRATCH_SUFFIXES = (".part", ".tmp")
+"""Names ending so are half-written by convention; they are never output."""
+
+
+class Stamp(NamedTuple):
+    """What tells whether a file changed."""
+
+    size: int
+    modified: int
+    inode: int
+
+
+class Order(NamedTuple):
+    """What the shipper must know of a task."""
+
+    fingerprint: str
+    prefix: str
+
+
+class Shipper(threading.Thread):
+    """One thread that scans the output folder and ships. `finish` ends it with a last, complete pass."""
+
+    def __init__(
+        self, store: Store, project: str, number: int, folder: Path, writer: Writer, tasks: Dict[str, Order], seen: Fold
+    ) -> None:
+        super().__init__(name="shipper", daemon=True)
+        self.problem = ""  # why something could not be shipped; empty when all is well
+        self.tasks_ended: Dict[str, str] = {}
+        self.shipped: Dict[str, File] = dict(seen.files)
+        self._store, self._writer, self._folder, self._tasks = store, writer, folder, tasks
+        self._project, self._number = project, number
+        self._stage = folder.parent / "stage"
+        self._group: Optional[int] = None
+        self._done: Dict[str, Stamp] = {}
+        self._before: Dict[str, Stamp] = {}
+        self._refused: Set[str] = set()
+        self._ended: List[TaskEnd] = []
+        self._wake = threading.Event()
+        self._closing = False
+        self._tries = LAST_TRIES
+        self._lock = threading.Lock()
+
+    def watch_group(self, group: int) -> None:
+        """Files that this process group has open for writing are not whole yet."""
+        self._group = group
+
+    def task_ended(self, event: TaskEnd) -> None:
+        """A task says that it ended: its files are whole. Its event is journalled when they are in the store."""
+        with self._lock:
+            self._ended.append(event)
+        self._wake.set()
+
+    def finish(self) -> None:
+        """Ship what is left and end. The command must have ended."""
+        self._closing = True
+        self._wake.set()
+        self.join()
+
+    def run(self) -> None:
+        while True:
+            closing = self._closing
+            began = time.monotonic()
+            self._pass(closing)
+            if closing:
+                self._tries -= 1
+                if not self.problem or not self._tries:
+                    return
+            self._wake.wait(max(SCAN_SECONDS, 5 * (time.monotonic() - began)))
+            self._wake.clear()
+
+    def _pass(self, everything: bool) -> None:
+        with self._lock:
+            ended = list(self._ended)
+        whole = tuple(self._tasks[event.task].prefix for event in ended if event.task in self._tasks)
+        self.problem = ""
+        try:
+            self._ship_scan(everything, whole)
+            for event in ended:
+                self.end_task(event)
+                with self._lock:
+                    self._ended.remove(event)
+        except StoreError as error:
+            self.problem = error.message
+        except OSError as error:
+            self.problem = explain(error, str(self._folder))[0]
+
+    def _ship_scan(self, everything: bool, whole: Tuple[str, ...]) -> None:
+        now = dict(_scan(self._folder))
+        changed = {path: stamp for path, stamp in now.items() if self._done.get(path) != stamp}
+        finished = {path for path in changed if everything or path.startswith(whole)}
+        quiet = {path for path in changed if path not in finished and self._before.get(path) == changed[path]}
+        self._before = now
+        if quiet:
+            busy = _open_for_writing(self._group)
+            quiet = {path for path in quiet if changed[path].inode not in busy}
+        for path in sorted(finished | quiet, key=lambda path: changed[path].modified):
+            self._ship(path, changed[path])
+
+    def _ship(self, path: str, stamp: Stamp) -> None:
+        try:
+            key = check_key(contract.output_prefix(self._project, self._number) + path)
+        except StoreError:
+            if path not in self._refused:
+                self._refused.add(path)
+                self._writer.append(Log(time.time(), "not kept, its name is no key: {!r}".format(path), note=True))
+            return
+        self._stage.mkdir(exist_ok=True)
+        staged = self._stage / "file"
+        digest = _copy(self._folder / path, staged)
+        if digest is None or _stamp(self._folder / path) != stamp:
+            return  # it changed while it was read: the next pass sees it again
+        known = self.shipped.get(path)
+        if known is None or known.sha256 != digest or not self._store.exists(key):
+            self._store.upload(staged, key)
+            event = File(time.time(), path, stamp.size, digest)
+            self.shipped[path] = event
+            self._writer.append(event)
+        self._done[path] = stamp
+
+    def end_task(self, event: TaskEnd) -> None:
+        """Write the result of a task that succeeded, and journal its end. Its files must be in the store."""
+        order = self._tasks.get(event.task)
+        if order is not None and event.state == contract.SUCCESS:
+            files = [
+                {"path": path[len(order.prefix) :], "size": file.size, "sha256": file.sha256}
+                for path, file in sorted(self.shipped.items())
+                if path.startswith(order.prefix)
+            ]
+            record = {
+                "schema": contract.SCHEMA,
+                "fingerprint": order.fingerprint,
+                "project": self._project,
+                "number": self._number,
+                "prefix": order.prefix,
+                "files": files,
+                "ended": event.time,
+            }
+            self._store.write(contract.result_key(order.fingerprint), json.dumps(record).encode())
+        self.tasks_ended[event.task] = event.state
+        self._writer.append(event)
+
+
+def _scan(folder: Path) -> Iterator[Tuple[str, Stamp]]:
+    """(path below the folder with `/`, stamp) of every regular file that is output; links are not followed."""
+    for parent, folders, names in os.walk(str(folder)):
+        folders.sort()
+        for name in sorted(names):
+            if name.endswith(SCRATCH_SUFFIXES):
+                continue
+            path = Path(parent, name)
+            stamp = _stamp(path)
+            if stamp is not None:
+                yield path.relative_to(folder).as_posix(), stamp
+
+
+def _stamp(path: Path) -> Optional[Stamp]:
+    try:
+        status = os.lstat(str(path))
+    except FileNotFoundError:
+        return None
+    return Stamp(status.st_size, status.st_mtime_ns, status.st_ino) if stat.S_ISREG(status.st_mode) else None
+
+
+def _copy(source: Path, target: Path) -> Optional[str]:
+    """Copy and return the SHA-256 of what was copied; None if the source is gone."""
+    digest = hashlib.sha256()
+    try:
+        reader = open(str(source), "rb")
+    except FileNotFoundError:
+        return None
+    with reader, open(str(target), "wb") as out:
+        for block in iter(lambda: reader.read(1 << 20), b""):
+            digest.update(block)
+            out.write(block)
+    return digest.hexdigest()
+
+
+def _open_for_writing(group: Optional[int]) -> Set[int]:
+    """Inodes that processes of the group hold open for writing. Empty where there is no /proc."""
+    inodes: Set[int] = set()
+    if group is None or not os.path.isdir("/proc/self/fdinfo"):
+        return inodes
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.getpgid(int(pid)) != group:
+                continue
+            for fd in os.listdir("/proc/{}/fd".format(pid)):
+                with open("/proc/{}/fdinfo/{}".format(pid, fd)) as info:
+                    flags = next((line.split()[1] for line in info if line.startswith("flags:")), "0")
+                if int(flags, 8) & (os.O_WRONLY | os.O_RDWR):
+                    inodes.add(os.stat("/proc/{}/fd/{}".format(pid, fd)).st_ino)
+        except OSError:
+            continue  # the process ended, or the file was closed, while we looked
+    return inodes

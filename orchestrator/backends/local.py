@@ -1,0 +1,165 @@
+"""Jobs as processes on this machine, so many at a time as there are slots. Nothing runs while nothing is queued.
+
+    HOME/local/id                  this computer's name for jobs
+    HOME/local/queue/<order>       a job that waits; the files' names are the order
+    HOME/local/running/<order>     a job that was started; locked while its runner or agent lives
+    HOME/local/slots/<n>           locked by the runner (and its agent) that uses the slot
+    HOME/work/<store>/<project>/<n>/   the job's folders
+
+`launch` puts the job into the queue and starts a detached runner (`orchestrator.backends.runner`), which takes a slot,
+works the queue off and ends. Locks are `flock`s: the system frees them whatever kills the holder, so a started job
+without a lock was lost.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from orchestrator.backends.base import Backend, Presence
+from orchestrator.job import Job
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A job in the queue."""
+
+    store: str
+    project: str
+    number: int
+
+
+class Layout(NamedTuple):
+    """Every path of the local backend."""
+
+    home: Path
+
+    @property
+    def identity(self) -> Path:
+        return self.home / "local" / "id"
+
+    @property
+    def queue(self) -> Path:
+        return self.home / "local" / "queue"
+
+    @property
+    def running(self) -> Path:
+        return self.home / "local" / "running"
+
+    @property
+    def slots(self) -> Path:
+        return self.home / "local" / "slots"
+
+    @property
+    def log(self) -> Path:
+        return self.home / "local" / "runner.log"
+
+    def work(self, entry: Entry) -> Path:
+        store = hashlib.sha256(entry.store.encode()).hexdigest()[:12]
+        return self.home / "work" / store / entry.project / str(entry.number)
+
+    def make(self) -> None:
+        for folder in (self.queue, self.running, self.slots):
+            folder.mkdir(parents=True, exist_ok=True)
+
+
+def host_name(home: Path) -> str:
+    """This computer's name in job records: its host name, and a part that stays when the host name changes or is
+    common. Made at the first call."""
+    file = Layout(home).identity
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_name(f".id.{os.getpid()}")
+        temporary.write_text(f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}\n")
+        try:
+            os.link(temporary, file)
+        except FileExistsError:
+            pass  # another process was first; its name counts
+        finally:
+            temporary.unlink()
+    return file.read_text().strip()
+
+
+class LocalBackend(Backend):
+    """Agents as detached processes of this machine."""
+
+    name = "local"
+
+    def __init__(self, store_url: str, home: Path, slots: int) -> None:
+        self.store_url, self.slots = store_url, slots
+        self.layout = Layout(home)
+        self.host = host_name(home)
+
+    def launch(self, job: Job) -> None:
+        entry = Entry(self.store_url, job.project, job.number)
+        self.layout.make()
+        if self.presence(job) is Presence.GONE:
+            for stale in _named(self.layout.running, entry):
+                stale.unlink(missing_ok=True)
+            name = f"{time.time_ns():020d}-{_label(entry)}"
+            temporary = self.layout.queue / f".{name}"
+            temporary.write_bytes(msgspec.json.encode(entry))
+            temporary.rename(self.layout.queue / name)
+        self.wake()
+
+    def presence(self, job: Job) -> Presence:
+        if job.host != self.host:
+            return Presence.ELSEWHERE
+        entry = Entry(self.store_url, job.project, job.number)
+        if _named(self.layout.queue, entry):
+            return Presence.WAITING
+        if any(_locked(file) for file in _named(self.layout.running, entry)):
+            return Presence.RUNNING
+        # A runner may have moved it from queue to running between the two looks.
+        return Presence.WAITING if _named(self.layout.queue, entry) else Presence.GONE
+
+    def wake(self) -> None:
+        self.layout.make()
+        if not any(file for file in os.listdir(self.layout.queue) if not file.startswith(".")):
+            return
+        with open(self.layout.log, "ab") as log:
+            subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "orchestrator.backends.runner"),
+                    *("--home", str(self.layout.home), "--slots", str(self.slots)),
+                ],
+                cwd=self.layout.home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+
+def _label(entry: Entry) -> str:
+    store = hashlib.sha256(entry.store.encode()).hexdigest()[:12]
+    return f"{store}-{entry.project}-{entry.number}"
+
+
+def _named(folder: Path, entry: Entry) -> list[Path]:
+    label = _label(entry)
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    return [folder / name for name in names if name.partition("-")[2] == label]
+
+
+def _locked(file: Path) -> bool:
+    try:
+        with open(file, "rb") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False

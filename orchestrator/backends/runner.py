@@ -1,0 +1,121 @@
+"""Works the local queue off: takes a slot, starts one agent after the other, ends when nothing waits.
+
+    python -m orchestrator.backends.runner --home FOLDER --slots N
+
+The agent inherits the locks on the slot and on the queue entry: kill the runner, and both stay taken until the agent
+ends; kill the agent, and its job is known to be lost, while the queue goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from orchestrator import contract
+from orchestrator.backends.local import Entry, Layout
+from orchestrator.store import open_store
+
+
+@contextmanager
+def free_slot(layout: Layout, slots: int) -> Iterator[IO[bytes] | None]:
+    """The lock of a free slot, or None when all are taken."""
+    for number in range(slots):
+        with open(layout.slots / str(number), "ab") as handle:
+            if _try_lock(handle):
+                yield handle
+                return
+    yield None
+
+
+def next_entry(layout: Layout) -> tuple[Path, IO[bytes]] | None:
+    """The first waiting job, moved to `running` and locked; None when nothing waits."""
+    for name in sorted(os.listdir(layout.queue)):
+        if name.startswith("."):
+            continue
+        try:
+            handle = open(layout.queue / name, "rb")
+        except FileNotFoundError:
+            continue  # another runner took it
+        if _try_lock(handle):
+            try:
+                (layout.queue / name).rename(layout.running / name)
+                return layout.running / name, handle
+            except FileNotFoundError:
+                pass  # another runner took it, and its job has ended already
+        handle.close()
+    return None
+
+
+def run_agent(layout: Layout, entry: Entry, keep: list[int]) -> None:
+    """Run the agent to its end; the job's folders go when the job has ended, and stay for another try when it was lost."""
+    work = layout.work(entry)
+    work.mkdir(parents=True, exist_ok=True)
+    with open(work / "agent.log", "ab") as log:
+        agent = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "job_image.agent", "--store", entry.store),
+                *("--project", entry.project, "--number", str(entry.number), "--work", str(work)),
+            ],
+            cwd=work,
+            # `python3` in a command is the interpreter that Swatch itself runs on, with the engine's packages.
+            env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            pass_fds=keep,
+        )
+    agent.wait()
+    if open_store(entry.store).exists(contract.final_key(entry.project, entry.number)):
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def drain(layout: Layout, slots: int) -> None:
+    """Work until nothing waits or no slot is free."""
+    while True:
+        with free_slot(layout, slots) as slot:
+            if slot is None:
+                return
+            while taken := next_entry(layout):
+                file, handle = taken
+                with handle:
+                    entry = msgspec.json.decode(handle.read(), type=Entry)
+                    run_agent(layout, entry, [slot.fileno(), handle.fileno()])
+                    file.unlink(missing_ok=True)
+        # Whoever queued a job while this slot was held may have found none free: look again now that it is.
+        if not any(not name.startswith(".") for name in os.listdir(layout.queue)):
+            return
+
+
+def _try_lock(handle: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="runner", description=__doc__)
+    parser.add_argument("--home", required=True, type=Path)
+    parser.add_argument("--slots", required=True, type=int)
+    given = parser.parse_args()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    layout = Layout(given.home)
+    layout.make()
+    drain(layout, given.slots)
+
+
+if __name__ == "__main__":
+    main()

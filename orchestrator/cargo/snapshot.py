@@ -1,0 +1,140 @@
+"""Code as cargo: a set of files packed once and addressed by its content."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import importlib.util
+import io
+import os
+import tarfile
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from orchestrator import contract
+from orchestrator.errors import SwatchError, UsageError
+from orchestrator.store.base import Store
+
+ALWAYS_IGNORED = (
+    *(".git/", ".hg/", ".svn/", ".venv/", "venv/", "__pycache__/", "*.py[co]", ".mypy_cache/", ".pytest_cache/"),
+    *(".ruff_cache/", ".ipynb_checkpoints/", "node_modules/", ".DS_Store", ".env", ".env.*", "/outputs/", ".swatch/"),
+)
+IGNORE_FILES = (".gitignore", ".swatchignore")
+MAX_BYTES = 512 << 20
+"""Of all files together. Code beyond this is nearly always data that should be mounted."""
+
+
+class Member(NamedTuple):
+    """A file or link of a snapshot: its path inside, and where it is on this machine."""
+
+    name: str
+    path: Path
+
+
+class Snapshot(NamedTuple):
+    """Files that travel together. `digest` is of the sorted list of (path, executable, content), so equal trees have
+    equal digests whatever their times and owners."""
+
+    digest: str
+    members: tuple[Member, ...]
+
+    def upload(self, store: Store) -> bool:
+        """Put it into the store; False if it is there already and nothing was sent."""
+        key = contract.code_key(self.digest)
+        if store.exists(key):
+            return False
+        with tempfile.TemporaryDirectory(prefix="swatch-") as folder:
+            archive = Path(folder, "snapshot.tar.gz")
+            _write(archive, self.members)
+            store.upload(archive, key)
+        return True
+
+
+def of_engine() -> Snapshot:
+    """The synthesis program, as installed with Swatch."""
+    found = importlib.util.find_spec("job_image")
+    if found is None or not found.submodule_search_locations:
+        raise SwatchError("The package job_image is missing", hint="Install Swatch again: make clean demo")
+    root = Path(next(iter(found.submodule_search_locations)))
+    files = [root / "synthesize.py", *sorted((root / "texture").glob("*.py"))]
+    return _snapshot(Member(file.relative_to(root).as_posix(), file) for file in files)
+
+
+def of_folder(folder: Path, ignore: bool = True) -> Snapshot:
+    """What a job of this folder needs: all of it but what `.gitignore`, `.swatchignore` and ALWAYS_IGNORED name
+    (`ignore=False` for data: all of it). Raises UsageError when there is too much, naming the largest files."""
+    if not folder.is_dir():
+        raise UsageError(f"No such folder: {folder}")
+    members = list(_walk(folder, ignore))
+    total = sum(member.path.lstat().st_size for member in members)
+    if ignore and total > MAX_BYTES:
+        largest = sorted(members, key=lambda member: -member.path.lstat().st_size)[:10]
+        lines = "".join(f"\n  {m.path.lstat().st_size / 1e6:9.1f} MB  {m.name}" for m in largest)
+        raise UsageError(
+            f"{folder} holds {total / 1e6:.0f} MB, more than the {MAX_BYTES / 1e6:.0f} MB that travel as code; largest:{lines}",
+            hint="Name what is not code in .swatchignore, or mount it with `data`",
+        )
+    return _snapshot(members)
+
+
+def _walk(folder: Path, ignore: bool) -> Iterable[Member]:
+    import pathspec
+
+    lines = list(ALWAYS_IGNORED)
+    for name in IGNORE_FILES:
+        if (folder / name).is_file():
+            lines += (folder / name).read_text(encoding="utf-8", errors="replace").splitlines()
+    spec = pathspec.GitIgnoreSpec.from_lines(lines if ignore else [])
+    root = os.path.realpath(folder)
+    for parent, folders, names in os.walk(folder):
+        here = Path(parent)
+        prefix = here.relative_to(folder).as_posix()
+        prefix = "" if prefix == "." else prefix + "/"
+        folders[:] = sorted(name for name in folders if not spec.match_file(f"{prefix}{name}/"))
+        links = [name for name in folders if (here / name).is_symlink()]
+        for name in sorted([*names, *links]):
+            path = here / name
+            if spec.match_file(prefix + name):
+                continue
+            if path.is_symlink():
+                # Only what stays inside travels as a link; the job's machine has nothing else of this one.
+                target = os.path.realpath(path)
+                if target.startswith(root + os.sep) and not os.path.isabs(os.readlink(path)):
+                    yield Member(prefix + name, path)
+            elif path.is_file():
+                yield Member(prefix + name, path)
+
+
+def _snapshot(members: Iterable[Member]) -> Snapshot:
+    ordered = tuple(sorted(members))
+    digest = hashlib.sha256()
+    for member in ordered:
+        kind, content = _content(member.path)
+        digest.update(f"{len(member.name.encode())}:{member.name}:{kind}:{content}\n".encode("utf-8", "surrogateescape"))
+    return Snapshot(digest.hexdigest(), ordered)
+
+
+def _content(path: Path) -> tuple[str, str]:
+    """What of a file makes it different: its kind, and its SHA-256 or where it links to."""
+    if path.is_symlink():
+        return "link", os.readlink(path)
+    with open(path, "rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    return ("executable" if path.stat().st_mode & 0o100 else "file"), content
+
+
+def _write(archive: Path, members: Iterable[Member]) -> None:
+    """A gzipped tar with nothing in it but names, modes and bytes: the same files give the same archive."""
+    with open(archive, "wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed:
+        with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for member in members:
+                info = tarfile.TarInfo(member.name)
+                if member.path.is_symlink():
+                    info.type, info.linkname = tarfile.SYMTYPE, os.readlink(member.path)
+                    tar.addfile(info)
+                    continue
+                data = member.path.read_bytes()
+                info.size, info.mode = len(data), 0o755 if member.path.stat().st_mode & 0o100 else 0o644
+                tar.addfile(info, io.BytesIO(data))

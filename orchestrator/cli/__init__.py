@@ -1,0 +1,99 @@
+"""The command `swatch`: one verb per module, imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from orchestrator import __version__
+from orchestrator.errors import SwatchError
+
+# Each verb and the first line of its help: kept here so that `swatch --help` imports no verb.
+VERBS = {
+    "plan": "Show what a manifest would start, and change nothing.",
+    "submit": "Start what a manifest wants and does not have yet.",
+    "watch": "Follow jobs to their end; their outputs come home meanwhile.",
+    "status": "List jobs and their states.",
+    "info": "Show all that is known of one job.",
+    "logs": "Print what a job wrote.",
+    "output": "List the files that a job has made so far.",
+    "sync": "Bring outputs home that are not there yet.",
+    "stop": "End jobs; what they made is kept.",
+    "completion": "Print the line that switches on completion in your shell.",
+}
+
+
+class Verbs(click.Group):
+    """A group that imports a verb's module when the verb is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = importlib.import_module(f"orchestrator.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], VERBS, 1)
+            hint = f"Did you mean `swatch {near[0]}`?" if near else "swatch --help lists the commands."
+            raise click.UsageError(f"No such command: {args[0]}. {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]}, subcommand_metavar="COMMAND ...")
+@click.version_option(__version__, prog_name="swatch")
+def swatch() -> None:
+    """Cloud batch jobs a person enjoys: a manifest of textures in, images out.
+
+    \b
+    swatch plan manifests/quickstart.yaml
+    swatch submit manifests/quickstart.yaml --watch
+
+    \b
+    Exit codes: 0 done; 1 a job failed, or something went wrong; 2 the call or the
+    manifest is wrong; 3 no such job; 130 interrupted (jobs go on).
+    """
+
+
+def main() -> None:
+    """Run the command line; errors that Swatch raises on purpose become a sentence and an exit code."""
+    try:
+        swatch.main(prog_name="swatch", standalone_mode=False)
+    except SwatchError as error:
+        click.echo(error.message if error.exit_code == 2 else f"Error: {error.message}", err=True)
+        if error.hint:
+            click.echo(error.hint, err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as exit_:
+        sys.exit(exit_.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted; jobs that were started go on.", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader (`| head`) has gone: nothing is left to say, to it or at exit.
+        import os
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        from orchestrator.store.local import explain
+
+        message, hint = explain(error, "")
+        click.echo(f"Error: {message}" + (f"\n{hint}" if hint else ""), err=True)
+        sys.exit(1)

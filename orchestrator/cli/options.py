@@ -1,0 +1,66 @@
+"""Options and output that verbs share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from orchestrator import contract, settings
+from orchestrator.backends import Presence, open_backend
+from orchestrator.job import Job
+from orchestrator.settings import Settings
+from orchestrator.store import Store, open_store
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def store_option(function: Function) -> Function:
+    """`--store`, on every verb."""
+    return click.option("--store", metavar="FOLDER", help="Where jobs live [SWATCH_STORE, ~/.swatch/store].")(function)
+
+
+def json_option(function: Function) -> Function:
+    """`--json`, on every verb that reads."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(function)
+
+
+def into_option(function: Function) -> Function:
+    """`--into`, on verbs that bring outputs home."""
+    return click.option(
+        "--into",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="FOLDER",
+        help="Bring outputs into this folder [where the jobs were submitted: outputs/PROJECT].",
+    )(function)
+
+
+def print_json(verb: str, data: dict[str, Any]) -> None:
+    """One JSON object: `schema`, `command`, and the verb's own keys."""
+    click.echo(json.dumps({"schema": contract.SCHEMA, "command": verb, **data}, indent=2, ensure_ascii=False))
+
+
+def opened(store: str | None, slots: int | None = None) -> tuple[Settings, Store]:
+    """The settings in force and the store they name."""
+    found = settings.load(store, slots)
+    return found, open_store(found.store)
+
+
+class Looker:
+    """Asks the right backend about each job; backends are opened once."""
+
+    def __init__(self, found: Settings, store: Store) -> None:
+        self._settings, self._store = found, store
+        self._backends: dict[str, Any] = {}
+
+    def backend(self, name: str) -> Any:
+        if name not in self._backends:
+            self._backends[name] = open_backend(name, self._store.url, self._settings.home, self._settings.slots)
+        return self._backends[name]
+
+    def __call__(self, job: Job) -> Presence:
+        presence: Presence = self.backend(job.backend).presence(job)
+        return presence

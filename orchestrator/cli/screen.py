@@ -1,0 +1,97 @@
+"""How things look in a terminal: states, times, sizes, tables and bars. Everything from outside is shown as text."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from orchestrator import contract
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+STYLE = {
+    contract.QUEUED: "dim",
+    contract.STARTING: "cyan",
+    contract.RUNNING: "cyan",
+    contract.SUCCESS: "green",
+    contract.FAILED: "red",
+    contract.SHUTDOWN: "yellow",
+    contract.TIMEOUT: "red",
+    "new": "bold",
+    "cached": "green",
+    "lost": "red",
+}
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(text: str) -> str:
+    """The text without what could steer a terminal or turn its direction."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def console(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=False)
+
+
+def table(*columns: str, right: Sequence[str] = (), title: str | None = None) -> Table:
+    """A table in the house's manner: a rule under the head, nothing else."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return made
+
+
+def cell(text: str, style: str = "") -> Text:
+    from rich.text import Text
+
+    return Text(plain(text), style)
+
+
+def state(name: str) -> Text:
+    return cell(name, STYLE.get(name, ""))
+
+
+def duration(seconds: float | None) -> str:
+    """`8.2 s`, `3:07`, `2:00:41`."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def ago(then: float) -> str:
+    """`just now`, `5 minutes ago`, `3 days ago`."""
+    seconds = max(0.0, time.time() - then)
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {unit}{'' if count == 1 else 's'} ago"
+    return "just now"
+
+
+def size(count: float) -> str:
+    """`512 B`, `1.2 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError("unreachable")
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 texture`, `5 textures`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

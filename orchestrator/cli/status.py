@@ -1,0 +1,85 @@
+"""swatch status"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from orchestrator import facts, target
+from orchestrator.cli import screen
+from orchestrator.cli.options import Looker, json_option, opened, print_json, store_option
+from orchestrator.facts import Seen
+
+
+@click.command("status", short_help="List jobs and their states.")
+@click.argument("name", required=False)
+@click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True, help="Show so many, newest first.")
+@store_option
+@json_option
+def command(name: str | None, limit: int, store: str | None, as_json: bool) -> None:
+    """List jobs and their states, newest first.
+
+    NAME is a job (forest/3), a project (forest) or a manifest; without it, all jobs of the store.
+    """
+    settings, where = opened(store)
+    look = Looker(settings, where)
+    if name:
+        wanted = target.resolve(where, name)
+        keys = [
+            (wanted.project, number)
+            for number in ([wanted.number] if wanted.number else facts.numbers(where, wanted.project))
+        ]
+    else:
+        keys = [(project, number) for project in facts.projects(where) for number in facts.numbers(where, project)]
+    seen = [facts.see(where, look, project, number) for project, number in keys]
+    seen.sort(key=lambda one: -one.job.created)
+    if as_json:
+        print_json("status", {"jobs": [record(one) for one in seen]})
+        return
+    if not seen:
+        click.echo(f"No jobs in {where.url} yet. Start some:\n  swatch submit manifests/quickstart.yaml --watch")
+        return
+    _show(seen, limit)
+
+
+def record(one: Seen) -> dict[str, Any]:
+    """A job's state for programs."""
+    return {
+        "name": one.job.name,
+        "project": one.job.project,
+        "number": one.job.number,
+        "state": one.state,
+        "lost": one.lost,
+        "reason": one.reason,
+        "created": one.job.created,
+        "seconds": round(one.seconds(time.time()), 3),
+        "machine": one.job.machine,
+        "backend": one.job.backend,
+        "description": one.job.description,
+        "tasks": len(one.job.tasks),
+        "attempts": one.final.attempts if one.final else one.fold.attempt,
+        "metrics": one.fold.metrics,
+    }
+
+
+def _show(seen: list[Seen], limit: int) -> None:
+    rows = screen.table("JOB NAME", "CREATED", "STATUS", "DURATION", "MACHINE", "DESCRIPTION", right=("DURATION",))
+    for one in seen[:limit]:
+        said = one.reason if one.state == "failed" or not one.launched else one.job.description
+        rows.add_row(
+            screen.cell(one.job.name),
+            screen.ago(one.job.created),
+            screen.state(one.state),
+            screen.duration(one.seconds(time.time()) or None),
+            screen.cell(one.job.machine),
+            screen.cell(said[:120]),
+        )
+    console = screen.console()
+    console.print(rows)
+    if len(seen) > limit:
+        console.print(f"and {len(seen) - limit} more: swatch status -n {len(seen)}")
+    lost = [one for one in seen[:limit] if one.lost]
+    if lost:
+        console.print("A lost job goes on from its last checkpoint when its manifest is submitted again.")

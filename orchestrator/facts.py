@@ -1,0 +1,133 @@
+"""What is: the jobs of a project as the store and their backend show them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from orchestrator import contract, journal
+from orchestrator.backends.base import Presence
+from orchestrator.errors import NotFound, StoreError
+from orchestrator.job import Final, Job
+from orchestrator.store.base import Store
+
+Look = Callable[[Job], Presence]
+"""Asks a job's backend whether its agent is there."""
+
+LOST_REASON = "lost: its agent ended without a word (killed, or the machine restarted)"
+
+UNLAUNCHED_REASON = "not launched: its submission was cut short"
+
+Record = TypeVar("Record")
+
+
+class Seen(NamedTuple):
+    """A job, and all that is known of it. `fold` is empty for a job that has ended: the final record says it all."""
+
+    job: Job
+    final: Final | None
+    presence: Presence
+    fold: journal.Fold
+
+    @property
+    def lost(self) -> bool:
+        """It started, it has not ended, and nobody works on it."""
+        return self.final is None and self.presence is Presence.GONE and self.fold.attempt > 0
+
+    @property
+    def launched(self) -> bool:
+        """False for a job whose submission was cut short before a backend had it."""
+        return self.final is not None or self.presence is not Presence.GONE or self.fold.attempt > 0
+
+    @property
+    def state(self) -> str:
+        """One of contract.STATES. A lost job counts as failed."""
+        if self.final is not None:
+            return self.final.state
+        if self.lost:
+            return contract.FAILED
+        return self.fold.state if self.fold.state not in contract.FINAL else contract.RUNNING
+
+    @property
+    def reason(self) -> str:
+        if self.final is not None:
+            return self.final.reason
+        if self.lost:
+            return LOST_REASON
+        return self.fold.reason if self.launched else UNLAUNCHED_REASON
+
+    def seconds(self, now: float) -> float:
+        """How long it has run, in seconds; until `now` when it still does."""
+        if self.final is not None:
+            return self.final.seconds
+        if self.fold.started is None:
+            return 0.0
+        return (self.fold.last if self.lost else now) - self.fold.started
+
+
+def projects(store: Store) -> list[str]:
+    """The names of all projects that have jobs."""
+    return store.folders("projects/")
+
+
+def numbers(store: Store, project: str) -> list[int]:
+    """The numbers of a project's jobs, ascending."""
+    names = store.folders(contract.project_prefix(project))
+    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
+
+
+def see(store: Store, look: Look, project: str, number: int) -> Seen:
+    """One job as it is now. Raises NotFound."""
+    job = read_job(store, project, number)
+    final = read_final(store, project, number)
+    presence = Presence.GONE
+    fold = journal.Fold()
+    if final is None:
+        presence = look(job)
+        for chunk in journal.read(store, project, number):
+            for event in chunk.events:
+                fold.add(event)
+        if presence is Presence.GONE:
+            final = read_final(store, project, number)  # it may have ended while we looked
+    return Seen(job, final, presence, fold)
+
+
+def see_all(store: Store, look: Look, project: str, after: int = 0) -> Iterator[Seen]:
+    """The project's jobs with numbers above `after`, ascending."""
+    for number in numbers(store, project):
+        if number > after:
+            yield see(store, look, project, number)
+
+
+def read_job(store: Store, project: str, number: int) -> Job:
+    """The record of what was asked. Raises NotFound, StoreError."""
+    try:
+        data = store.read(contract.job_key(project, number))
+    except NotFound:
+        raise NotFound(f"No job {project}/{number}", hint=f"swatch status {project}") from None
+    return _decode(data, Job, contract.job_key(project, number))
+
+
+def read_final(store: Store, project: str, number: int) -> Final | None:
+    """How the job ended; None while it has not."""
+    key = contract.final_key(project, number)
+    try:
+        return _decode(store.read(key), Final, key)
+    except NotFound:
+        return None
+
+
+def _decode(data: bytes, kind: type[Record], key: str) -> Record:
+    try:
+        version = msgspec.json.decode(data, type=_Versioned).schema
+        if version > contract.SCHEMA:
+            raise StoreError(f"{key} was written by a later version of Swatch", hint="Update Swatch on this computer")
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.DecodeError as error:
+        raise StoreError(f"{key} is damaged: {error}") from error
+
+
+class _Versioned(msgspec.Struct):
+    schema: int

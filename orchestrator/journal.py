@@ -1,0 +1,207 @@
+"""The journal: what happened in a job, in order, and what follows from it.
+
+One writer (the agent) appends chunks `journal/00000001.jsonl`, `…2.jsonl`, each a whole object with one JSON event a
+line. Readers poll with one LIST after the last key they saw. Status, log, metrics and outputs are folds over it.
+
+Standard library only, and Python 3.8 syntax: the agent carries this file into images that are not ours.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass, field, fields
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple, Type, Union
+
+from orchestrator import contract
+from orchestrator.errors import StoreError
+from orchestrator.store.base import Store
+
+
+@dataclass(frozen=True)
+class State:
+    """The job entered a state; `attempt` counts from 1."""
+
+    time: float
+    state: str
+    attempt: int
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Log:
+    """One line that the command (or, with `note`, the agent) wrote."""
+
+    time: float
+    text: str
+    note: bool = False
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure the command printed: `{"metric": "loss", "value": 0.1, "step": 3}`."""
+
+    time: float
+    metric: str
+    value: float
+    step: Optional[float] = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a task is: `step` of `steps` units of work, at `size`, with about `seconds_left` to go."""
+
+    time: float
+    task: str
+    step: float
+    steps: float
+    size: str = ""
+    loss: Optional[float] = None
+    seconds_left: Optional[float] = None
+
+
+@dataclass(frozen=True)
+class TaskEnd:
+    """A task ended; on success all its files are in the store by now."""
+
+    time: float
+    task: str
+    state: str
+    seconds: float = 0.0
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class File:
+    """An output file is in the store, whole: `path` below the job's output, `size` in bytes."""
+
+    time: float
+    path: str
+    size: int
+    sha256: str
+
+
+Event = Union[State, Log, Metric, Progress, TaskEnd, File]
+KINDS: Dict[str, Type[Any]] = {
+    "state": State,
+    "log": Log,
+    "metric": Metric,
+    "progress": Progress,
+    "task": TaskEnd,
+    "file": File,
+}
+_KIND_OF = {kind: name for name, kind in KINDS.items()}
+_NUMBER = (int, float)
+
+
+def encode(event: Event) -> str:
+    """One line of a chunk, without the newline. Absent optional fields are left out."""
+    record: Dict[str, Any] = {"kind": _KIND_OF[type(event)]}
+    record.update((name, value) for name, value in vars(event).items() if value is not None)
+    return json.dumps(record, separators=(",", ":"))
+
+
+def decode(line: str) -> Optional[Event]:
+    """The event of a line; None for one that is damaged or of a kind that this version does not know."""
+    try:
+        record = json.loads(line)
+        kind = KINDS[record.pop("kind")]
+        known = {f.name: record[f.name] for f in fields(kind) if f.name in record}
+        event: Event = kind(**known)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return event if all(_fits(kind, name, value) for name, value in known.items()) else None
+
+
+def _fits(kind: Type[Any], name: str, value: object) -> bool:
+    annotation = str(kind.__annotations__[name])
+    if "float" in annotation:
+        return isinstance(value, _NUMBER) and not isinstance(value, bool)
+    if "int" in annotation:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if "bool" in annotation:
+        return isinstance(value, bool)
+    return isinstance(value, str)
+
+
+class Chunk(NamedTuple):
+    """A piece of a journal: remember `key` and read on after it."""
+
+    key: str
+    events: List[Event]
+
+
+def read(store: Store, project: str, number: int, after: str = "") -> Iterator[Chunk]:
+    """The chunks behind the key `after`, in order."""
+    for entry in store.list(contract.journal_prefix(project, number), after):
+        text = store.read(entry.key).decode("utf-8", "replace")
+        events = (decode(line) for line in text.split("\n") if line)
+        yield Chunk(entry.key, [event for event in events if event is not None])
+
+
+class Fenced(StoreError):
+    """Another writer has appended to this journal: this one is no longer the job's agent."""
+
+
+class Writer:
+    """Appends events; safe to call from several threads. Continues behind the chunks of earlier attempts."""
+
+    def __init__(self, store: Store, project: str, number: int) -> None:
+        self._store = store
+        self._prefix = contract.journal_prefix(project, number)
+        self._lock = threading.Lock()
+        self._waiting: List[str] = []
+        last = ""
+        for entry in store.list(self._prefix):
+            last = entry.key
+        self._next = int(last[len(self._prefix) :].split(".")[0]) + 1 if last else 1
+
+    def append(self, event: Event) -> None:
+        """Remember the event for the next flush."""
+        with self._lock:
+            self._waiting.append(encode(event))
+
+    def flush(self) -> None:
+        """Write what waits as one chunk. Raises StoreError (then the events wait on), Fenced."""
+        with self._lock:
+            if not self._waiting:
+                return
+            data = ("\n".join(self._waiting) + "\n").encode("utf-8")
+            key = "{}{:08d}.jsonl".format(self._prefix, self._next)
+            if not self._store.create(key, data):
+                raise Fenced("Another agent has taken over this job: {} exists".format(key))
+            self._waiting.clear()
+            self._next += 1
+
+
+@dataclass
+class Fold:
+    """What follows from the events so far. `add` them in order; the log is not kept."""
+
+    state: str = contract.QUEUED
+    reason: str = ""
+    attempt: int = 0
+    started: Optional[float] = None
+    last: float = 0.0
+    metrics: Dict[str, float] = field(default_factory=dict)
+    progress: Dict[str, Progress] = field(default_factory=dict)
+    tasks: Dict[str, TaskEnd] = field(default_factory=dict)
+    files: Dict[str, File] = field(default_factory=dict)
+
+    def add(self, event: Event) -> None:
+        """Take one event in."""
+        self.last = max(self.last, event.time)
+        if isinstance(event, State):
+            if event.attempt > self.attempt:
+                self.progress.clear()
+            self.state, self.reason, self.attempt = event.state, event.reason, event.attempt
+            if event.state == contract.RUNNING and self.started is None:
+                self.started = event.time
+        elif isinstance(event, Metric):
+            self.metrics[event.metric] = event.value
+        elif isinstance(event, Progress):
+            self.progress[event.task] = event
+        elif isinstance(event, TaskEnd):
+            self.tasks[event.task] = event
+        elif isinstance(event, File):
+            self.files[event.path] = event

@@ -1,0 +1,20 @@
+"""Where everything lives: plain files under one prefix."""
+
+from __future__ import annotations
+
+from orchestrator.errors import UsageError
+from orchestrator.store.base import Entry, Store
+
+__all__ = ["Entry", "Store", "open_store"]
+
+
+def open_store(url: str) -> Store:
+    """The store at `url`: a folder, or a URL whose scheme names another kind. Raises UsageError for an unknown scheme."""
+    scheme, separator, _ = url.partition("://")
+    if not separator:
+        from orchestrator.store.local import LocalStore
+
+        return LocalStore(url)
+    raise UsageError(
+        "No store speaks {}://".format(scheme), hint="Name a folder, for example: --store ~/.swatch/store"
+    )

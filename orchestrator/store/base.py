@@ -1,0 +1,84 @@
+"""The seam to storage: what a store must do, and nothing more.
+
+A key is a relative path of `/`-separated parts. A store promises:
+
+- whole objects only: a reader sees an object complete or not at all, whatever dies while it is written;
+- `create` succeeds for exactly one of any number of callers;
+- `list` gives keys in the order of their bytes, so that "after the last seen key" is enough to follow a journal.
+
+Standard library only, and Python 3.8 syntax: the agent carries this file into images that are not ours.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Iterator, List, NamedTuple
+
+from orchestrator.errors import StoreError
+
+# Control characters, backslashes (a separator on Windows) and DEL never stand in a key.
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
+MAX_KEY = 1024
+"""Bytes in a key: S3's limit (User Guide, "Naming Amazon S3 objects")."""
+
+
+class Entry(NamedTuple):
+    """An object of the store: its key and its size in bytes."""
+
+    key: str
+    size: int
+
+
+def check_key(key: str) -> str:
+    """The key itself. Raises StoreError for one that is empty, too long, or would leave the store."""
+    parts = key.split("/")
+    if (
+        not key
+        or _FORBIDDEN.search(key)
+        or any(part in ("", ".", "..") for part in parts)
+        or len(key.encode("utf-8", "surrogatepass")) > MAX_KEY
+        or any(0xD800 <= ord(character) <= 0xDFFF for character in key)
+    ):
+        raise StoreError("Not a key of the store: {!r}".format(key[:200]))
+    return key
+
+
+class Store(ABC):
+    """All of a project, as files under one prefix."""
+
+    url: str
+
+    @abstractmethod
+    def read(self, key: str) -> bytes:
+        """The object's bytes. Raises NotFound."""
+
+    @abstractmethod
+    def exists(self, key: str) -> bool:
+        """Whether the object is there."""
+
+    @abstractmethod
+    def write(self, key: str, data: bytes) -> None:
+        """Put the object there, replacing one of that key. Raises StoreError."""
+
+    @abstractmethod
+    def create(self, key: str, data: bytes) -> bool:
+        """Put the object there if none is; False if one was there. Raises StoreError."""
+
+    @abstractmethod
+    def upload(self, file: Path, key: str) -> None:
+        """Put the file's bytes there, replacing an object of that key. Raises StoreError."""
+
+    @abstractmethod
+    def download(self, key: str, file: Path) -> None:
+        """Write the object to `file`, whole or not at all. Raises NotFound."""
+
+    @abstractmethod
+    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        """The objects whose key begins with `prefix` and sorts behind `after`, in the order of their keys.
+        `prefix` is empty or ends with `/`."""
+
+    @abstractmethod
+    def folders(self, prefix: str) -> List[str]:
+        """The names directly below `prefix` (empty or ending with `/`) that have something under them, sorted."""

@@ -1,0 +1,151 @@
+"""A store in a folder. Objects are files; every write goes through a temporary file on the same disk.
+
+Standard library only, and Python 3.8 syntax: the agent carries this file into images that are not ours.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Callable, Iterator, List
+
+from orchestrator.errors import NotFound, StoreError
+from orchestrator.store.base import Entry, Store, check_key
+
+_SCRATCH = ".scratch"  # half-written files; never listed
+
+
+class LocalStore(Store):
+    """Plain files under `root`. Atomic by rename (replace) and hard link (create)."""
+
+    def __init__(self, root: str) -> None:
+        self.root = Path(os.path.abspath(os.path.expanduser(root)))
+        self.url = str(self.root)
+
+    def path(self, key: str) -> Path:
+        """The file of `key`. Raises StoreError for a key that is none."""
+        return self.root / check_key(key)
+
+    def read(self, key: str) -> bytes:
+        with self._told(key):
+            return self.path(key).read_bytes()
+
+    def exists(self, key: str) -> bool:
+        return self.path(key).is_file()
+
+    def write(self, key: str, data: bytes) -> None:
+        self._put(key, lambda out: out.write(data), os.replace)
+
+    def create(self, key: str, data: bytes) -> bool:
+        if self.path(key).exists():  # spares the temporary file; the link below is what decides
+            return False
+        try:
+            self._put(key, lambda out: out.write(data), os.link)
+        except FileExistsError:
+            return False
+        return True
+
+    def upload(self, file: Path, key: str) -> None:
+        def copy(out: BinaryIO) -> None:
+            with open(file, "rb") as source:
+                shutil.copyfileobj(source, out, 1 << 20)
+
+        self._put(key, copy, os.replace)
+
+    def download(self, key: str, file: Path) -> None:
+        with self._told(key), open(self.path(key), "rb") as source:
+            replace_file(file, lambda out: shutil.copyfileobj(source, out, 1 << 20))
+
+    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        folder = self.root / check_key(prefix.rstrip("/")) if prefix else self.root
+        yield from _walk(str(folder), prefix, after)
+
+    def folders(self, prefix: str) -> List[str]:
+        folder = self.root / check_key(prefix.rstrip("/")) if prefix else self.root
+        try:
+            with os.scandir(folder) as entries:
+                return sorted(entry.name for entry in entries if entry.is_dir() and entry.name != _SCRATCH)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def _put(self, key: str, fill: Callable[[BinaryIO], object], publish: Callable[[str, str], None]) -> None:
+        target = self.path(key)
+        with self._told(key):
+            scratch = self.root / _SCRATCH
+            scratch.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=str(scratch))
+            try:
+                with os.fdopen(handle, "wb") as out:
+                    fill(out)
+                    out.flush()
+                    os.fsync(out.fileno())
+                target.parent.mkdir(parents=True, exist_ok=True)
+                publish(temporary, str(target))
+            finally:
+                if os.path.lexists(temporary):
+                    os.unlink(temporary)
+
+    @contextmanager
+    def _told(self, key: str) -> Iterator[None]:
+        """Turn the system's errors into sentences."""
+        try:
+            yield
+        except FileExistsError:
+            raise
+        except FileNotFoundError as error:
+            raise NotFound("Not in the store {}: {}".format(self.url, key)) from error
+        except OSError as error:
+            raise StoreError(*explain(error, self.url)) from error
+
+
+def explain(error: OSError, place: str) -> "tuple[str, str | None]":
+    """(sentence, hint) for an error of the system while something was written or read below `place`."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "The disk is full: {} could not be written".format(error.filename or place), "Free some space: df -h"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "No permission: {}".format(error.filename or place), None
+    return "{}: {}".format(error.filename or place, error.strerror or error), None
+
+
+def replace_file(file: Path, fill: Callable[[BinaryIO], object]) -> None:
+    """Write a file under a temporary name beside it, then rename: `file` is never seen half-written."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=str(file.parent), prefix=".", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as out:
+            fill(out)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, str(file))
+    finally:
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
+
+
+def _umask() -> int:
+    # Reading the mask means setting it; read once at import would be wrong after a change, and races are harmless here.
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _walk(folder: str, prefix: str, after: str) -> Iterator[Entry]:
+    """Depth first in the order of whole keys: a folder sorts as its name with a slash."""
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name + "/" if entry.is_dir() else entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        if entry.name == _SCRATCH and not prefix:
+            continue
+        key = prefix + entry.name
+        if entry.is_dir():
+            # Keys below a folder all begin with its name: either `after` lies among them, or all sort on one side of it.
+            if key + "/" > after or after.startswith(key + "/"):
+                yield from _walk(entry.path, key + "/", after)
+        elif key > after:
+            yield Entry(key, entry.stat().st_size)

@@ -1,0 +1,132 @@
+"""Brings outputs home: from the store into a folder, whole and verified, while they are made.
+
+An index beside the files remembers what was brought, so that a file is fetched again only when the job made a newer
+one or it is missing here, and one that a person has edited stays as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from orchestrator import contract
+from orchestrator.errors import NotFound, StoreError, SwatchError
+from orchestrator.store.base import Store, check_key
+from orchestrator.store.local import explain, replace_file
+
+INDEX = ".swatch-index.json"
+
+
+class Output(NamedTuple):
+    """A file that a job made: where it is in the store, where it belongs in the folder, and what it must be."""
+
+    key: str
+    path: str
+    size: int
+    sha256: str
+
+
+class Brought(msgspec.Struct, frozen=True):
+    """A file as it was brought: the content, and how it then stood on the disk."""
+
+    sha256: str
+    size: int
+    modified: int
+
+
+class Homecoming:
+    """One folder that outputs come home to. Keep one for as long as a folder is followed."""
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        self.folder = folder
+        self.problems: dict[str, str] = {}  # path -> why it could not be brought
+        self._store = store
+        self._index = _read_index(folder / INDEX)
+        self._dirty = False
+
+    def bring(self, output: Output) -> Path | None:
+        """Bring one file if it is new; its path if it was brought now. What fails is told in `problems` and is tried
+        again at the next call."""
+        try:
+            target = self._target(output.path)
+            if self._is_home(output, target):
+                self.problems.pop(output.path, None)
+                return None
+            self._fetch(output, target)
+        except SwatchError as error:
+            self.problems[output.path] = error.message
+            return None
+        except OSError as error:
+            self.problems[output.path] = explain(error, str(self.folder))[0]
+            return None
+        self.problems.pop(output.path, None)
+        status = target.stat()
+        self._index[output.path] = Brought(output.sha256, status.st_size, status.st_mtime_ns)
+        self._dirty = True
+        return target
+
+    def save(self) -> None:
+        """Write the index, if it changed."""
+        if self._dirty:
+            data = msgspec.json.encode({"schema": contract.SCHEMA, "files": self._index})
+            replace_file(self.folder / INDEX, lambda out: out.write(data))
+            self._dirty = False
+
+    def _target(self, path: str) -> Path:
+        """Where `path` belongs. Raises StoreError for one that would leave the folder, by its name or by a link."""
+        target = self.folder / check_key(path)
+        root = os.path.realpath(self.folder)
+        if not (os.path.realpath(target.parent) + os.sep).startswith(root + os.sep):
+            raise StoreError(f"{path} would leave {self.folder} through a link")
+        return target
+
+    def _is_home(self, output: Output, target: Path) -> bool:
+        try:
+            status = target.stat()
+        except FileNotFoundError:
+            return False
+        brought = self._index.get(output.path)
+        if brought is not None and brought.sha256 == output.sha256:
+            return True  # here, or edited since: then it is the person's
+        if status.st_size == output.size and _sha256(target) == output.sha256:
+            self._index[output.path] = Brought(output.sha256, status.st_size, status.st_mtime_ns)
+            self._dirty = True
+            return True
+        return False
+
+    def _fetch(self, output: Output, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".part")
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            try:
+                self._store.download(output.key, temporary)
+            except NotFound:
+                raise StoreError(f"{output.key} is missing in the store") from None
+            if _sha256(temporary) != output.sha256:
+                raise StoreError(f"{output.key} is not what the journal says: damaged, or just being replaced")
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _sha256(file: Path) -> str:
+    with open(file, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+class _Index(msgspec.Struct):
+    files: dict[str, Brought]
+
+
+def _read_index(file: Path) -> dict[str, Brought]:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=_Index).files
+    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+        return {}  # without an index, files are compared by content

@@ -1,0 +1,183 @@
+"""Follows jobs: one object polls for all of them, folds their journals and brings outputs home as they are made."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator import contract, engine, facts, journal
+from orchestrator.backends.base import Presence
+from orchestrator.engine import Choice, Verdict
+from orchestrator.facts import Look
+from orchestrator.job import Final, Job, Task
+from orchestrator.store.base import Store
+from orchestrator.sync import Homecoming, Output
+
+POLL_SECONDS = 0.4
+SLOWEST_POLL_SECONDS = 5.0
+
+
+@dataclass
+class TaskView:
+    """A task as a person wants to see it. `files` are those at home, below the folder."""
+
+    task: Task
+    job: Job | None
+    state: str
+    reason: str = ""
+    progress: journal.Progress | None = None
+    seconds: float = 0.0
+    files: list[str] = field(default_factory=list)
+
+    @property
+    def ended(self) -> bool:
+        return self.state in contract.FINAL
+
+
+@dataclass
+class JobView:
+    """A job that is followed: its fold so far, and where reading goes on."""
+
+    job: Job
+    fold: journal.Fold = field(default_factory=journal.Fold)
+    final: Final | None = None
+    presence: Presence = Presence.WAITING
+    last: str = ""
+    wanted: list[tuple[TaskView, Task]] = field(default_factory=list)  # who waits for which of the job's tasks
+    pending: dict[str, journal.File] = field(default_factory=dict)  # in the store, not yet at home
+
+    @property
+    def over(self) -> bool:
+        """Nothing more will come: it ended, or it was lost."""
+        return self.final is not None or self.presence is Presence.GONE
+
+
+class Watch:
+    """Tasks in view, and the folder their files come home to. Call `poll` until `over`."""
+
+    def __init__(self, store: Store, look: Look, choices: Iterable[Choice], folder: Path) -> None:
+        self.home = Homecoming(store, folder)
+        self.tasks: list[TaskView] = []
+        self.jobs: dict[tuple[str, int], JobView] = {}
+        self.brought: list[Path] = []
+        self._store, self._look = store, look
+        self._delay = POLL_SECONDS
+        self._cached: list[TaskView] = []
+        for choice in choices:
+            self._add(choice)
+
+    def _add(self, choice: Choice) -> None:
+        view = TaskView(choice.task, choice.job, contract.QUEUED, choice.reason)
+        self.tasks.append(view)
+        if choice.verdict is Verdict.CACHED:
+            view.state = contract.SUCCESS
+            view.reason = "cached"
+            self._cached.append(view)
+        elif choice.job is not None:
+            job = self.jobs.setdefault((choice.job.project, choice.job.number), JobView(choice.job))
+            # The job's own task that makes what is wanted may have another name there.
+            held = next((one for one in choice.job.tasks if one.fingerprint == choice.task.fingerprint), None)
+            if held is not None:
+                job.wanted.append((view, held))
+
+    @property
+    def over(self) -> bool:
+        """Whether every task has come to its end, or will never."""
+        return not self._cached and all(view.over for view in self.jobs.values())
+
+    @property
+    def failed(self) -> list[TaskView]:
+        return [view for view in self.tasks if view.state != contract.SUCCESS]
+
+    def poll(self) -> bool:
+        """Look once at everything; True if anything was new."""
+        news = self._bring_cached()
+        for view in self.jobs.values():
+            if not view.over:
+                news |= self._poll_job(view)
+            for task, held in view.wanted:
+                _refresh(task, view, held)
+        self.home.save()
+        self._delay = POLL_SECONDS if news else min(self._delay * 1.3, SLOWEST_POLL_SECONDS)
+        return news
+
+    def pause(self) -> float:
+        """Seconds to wait before the next poll: short while something happens, longer while nothing does."""
+        busy = any(task.state in (contract.STARTING, contract.RUNNING) for task in self.tasks)
+        return POLL_SECONDS if busy else self._delay
+
+    def _bring_cached(self) -> bool:
+        for view in self._cached:
+            result = engine.result(self._store, view.task.fingerprint)
+            prefix = contract.output_prefix(result.project, result.number) + result.prefix
+            for made in result.files:
+                self._bring(view, Output(prefix + made.path, f"{view.task.name}/{made.path}", made.size, made.sha256))
+        news, self._cached = bool(self._cached), []
+        return news
+
+    def _poll_job(self, view: JobView) -> bool:
+        # The final record is looked for before the journal is read: the agent writes it last, so nothing is missed.
+        project, number = view.job.project, view.job.number
+        view.final = facts.read_final(self._store, project, number)
+        if view.final is None:
+            view.presence = self._look(view.job)
+            if view.presence is Presence.GONE:
+                view.final = facts.read_final(self._store, project, number)
+        news = view.over
+        for chunk in journal.read(self._store, project, number, view.last):
+            view.last, news = chunk.key, True
+            for event in chunk.events:
+                view.fold.add(event)
+                if isinstance(event, journal.File):
+                    view.pending[event.path] = event
+        self._bring_pending(view)
+        return news
+
+    def _bring_pending(self, view: JobView) -> None:
+        prefix = contract.output_prefix(view.job.project, view.job.number)
+        for file in list(view.pending.values()):
+            takers = [(task, held) for task, held in view.wanted if file.path.startswith(held.prefix)]
+            outputs = [
+                (task, f"{task.task.name}/{file.path[len(held.prefix) :]}") for task, held in takers
+            ]
+            if all(self._bring(task, Output(prefix + file.path, path, file.size, file.sha256)) for task, path in outputs):
+                del view.pending[file.path]
+
+    def _bring(self, task: TaskView, output: Output) -> bool:
+        """True when the file is at home."""
+        brought = self.home.bring(output)
+        if brought is not None:
+            self.brought.append(brought)
+        if output.path in self.home.problems:
+            return False
+        if output.path not in task.files:
+            task.files.append(output.path)
+        return True
+
+
+def _refresh(task: TaskView, view: JobView, held: Task) -> None:
+    """Let the view of a task say what its job's journal says."""
+    task.progress = view.fold.progress.get(held.name)
+    end = view.fold.tasks.get(held.name)
+    if end is not None:
+        task.state, task.seconds, task.reason = end.state, end.seconds, end.error
+    elif view.final is not None:
+        task.state, task.reason = view.final.tasks.get(held.name, view.final.state), view.final.reason
+    elif view.presence is Presence.GONE:
+        task.state = contract.FAILED
+        task.reason = facts.LOST_REASON if view.fold.attempt else facts.UNLAUNCHED_REASON
+    elif view.fold.state in (contract.QUEUED, contract.STARTING):
+        task.state = view.fold.state
+    else:
+        task.state = contract.RUNNING if task.progress or held.command else contract.QUEUED
+
+
+def follow(watch: Watch) -> Iterable[bool]:
+    """Poll until all is over, waiting between; yields after every look whether it brought news."""
+    while True:
+        yield watch.poll()
+        if watch.over:
+            return
+        time.sleep(watch.pause())
