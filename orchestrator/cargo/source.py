@@ -1,0 +1,202 @@
+"""Source images: a manifest's paths and globs become files, each looked at before anything is paid for."""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import hashlib
+import itertools
+import os
+import stat
+import warnings
+from pathlib import Path
+from typing import BinaryIO
+
+from orchestrator import plan
+from orchestrator.document import shown
+from orchestrator.job import Source
+from orchestrator.manifest import MAX_TASKS, Draft, Manifest, Texture, read
+
+MIN_SIDE = 32
+MAX_SIDE = 30_000
+MAX_PIXELS = 100_000_000
+MAX_BYTES = 256 << 20
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
+
+_SUGGESTIONS = 20
+"""How many missing files get a near name suggested: a comparison with a whole folder is not free."""
+
+Where = tuple[str | int, ...]
+
+
+def load(path: Path) -> tuple[Manifest, plan.Sources]:
+    """A manifest and its sources, everything checked. Raises ManifestError with all problems of the file and of the
+    files it names; NotFound or UsageError if the manifest itself cannot be read."""
+    draft = read(path)
+    sources = resolve(draft)
+    plan.check_names(draft, sources)
+    return draft.check(), sources
+
+
+def resolve(draft: Draft) -> plan.Sources:
+    """The sources of each of the draft's textures. Adds a problem for every source, data folder and code folder that
+    cannot be used; a texture whose sources have problems comes back without them.
+
+    Each file is opened once, however often it is named. Its header is read and its checksums are verified where the
+    format has them (PNG); pixels are not decoded, so that a thousand sources take no time. A JPEG, WebP, TIFF, BMP or
+    GIF that is cut off after its header is therefore found by the job only. Width and height are the stored ones:
+    a camera's rotation mark is not applied.
+    """
+    if draft.manifest is None:
+        return ()
+    _check_folders(draft, draft.manifest)
+    files = _Files(draft.folder)
+    return [_groups(draft, files, texture) for texture in draft.manifest.textures]
+
+
+class _Unusable(Exception):
+    """Why a source cannot be used, as a sentence."""
+
+
+class _Files:
+    """Every file that was looked at, with its outcome; patterns are relative to `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.known: dict[str, Source | _Unusable] = {}
+        self.suggestions = 0
+
+    def matches(self, pattern: str) -> list[str]:
+        """The files a pattern stands for, sorted. A path that exists is itself, whatever its letters."""
+        path = os.path.normpath(os.path.join(self.folder, os.path.expanduser(pattern)))
+        if not glob.has_magic(pattern) or os.path.lexists(path):
+            return [path]
+        if "**" in pattern:
+            raise _Unusable('"**" is not read here: name the folders, as in textures/*/*.png')
+        found = [match for match in itertools.islice(glob.iglob(path), MAX_TASKS + 1) if not os.path.isdir(match)]
+        if len(found) > MAX_TASKS:
+            raise _Unusable(f"{shown(pattern)} matches more than {MAX_TASKS:,} files")
+        if not found:
+            raise _Unusable(f"no file matches {shown(pattern)} (looked in {_folder(path)})")
+        return sorted(found)
+
+    def source(self, path: str) -> Source:
+        """The image at a path. Raises _Unusable, the same each time."""
+        if path not in self.known:
+            try:
+                self.known[path] = _source(path)
+            except FileNotFoundError:
+                self.known[path] = _Unusable(
+                    f"no such file: {shown(path)} (looked in {_folder(path)}){self._near(path)}"
+                )
+            except PermissionError:
+                self.known[path] = _Unusable(f"{shown(path)} may not be read: chmod u+r it")
+            except OSError as error:
+                self.known[path] = _Unusable(f"{shown(path)} cannot be read: {error.strerror or error}")
+            except _Unusable as unusable:
+                self.known[path] = unusable
+        outcome = self.known[path]
+        if isinstance(outcome, _Unusable):
+            raise outcome
+        return outcome
+
+    def _near(self, path: str) -> str:
+        self.suggestions += 1
+        folder, name = os.path.split(path)
+        if self.suggestions > _SUGGESTIONS or not os.path.isdir(folder or "."):
+            return ""
+        near = difflib.get_close_matches(name, os.listdir(folder or "."), 1)
+        return f"; did you mean {shown(near[0])}?" if near else ""
+
+
+def _groups(draft: Draft, files: _Files, texture: Texture) -> list[tuple[Source, ...]]:
+    """The sources of each texture that an entry makes; none if there was a problem with one of them."""
+    key: Where = ("textures", texture.index, "source")
+    before = len(draft.problems)
+    found: dict[str, Source] = {}
+    for index, pattern in enumerate(texture.patterns):
+        at = (*key, index) if texture.together else key
+        try:
+            paths = files.matches(pattern)
+        except _Unusable as unusable:
+            draft.problem(at, str(unusable))
+            continue
+        for path in paths:
+            try:
+                found[path] = files.source(path)
+            except _Unusable as unusable:
+                draft.problem(at, str(unusable))
+    if len(draft.problems) > before or not found:
+        return []
+    if texture.together:
+        return [tuple(found.values())]
+    if texture.name is not None and len(found) > 1:
+        message = f"one name for {len(found)} files: make source a list for one texture from all, or drop the name"
+        draft.problem(("textures", texture.index, "name"), message)
+        return []
+    return [(source,) for source in found.values()]
+
+
+def _check_folders(draft: Draft, manifest: Manifest) -> None:
+    for index, data in enumerate(manifest.data):
+        if data.source not in (".", "..") and not data.source.startswith(("./", "../", "/", "~")):
+            message = (
+                f"{shown(data.source)}: datasets by name are not yet available here: mount a folder, as in ./weights"
+            )
+            draft.problem(("data", index), message)
+        elif not os.path.isdir(folder := os.path.join(draft.folder, os.path.expanduser(data.source))):
+            draft.problem(("data", index), f"no such folder: {shown(os.path.normpath(folder))}")
+    if manifest.command is not None:
+        folder = os.path.join(draft.folder, os.path.expanduser(manifest.code))
+        if not os.path.isdir(folder):
+            draft.problem(("code",), f"no such folder: {shown(os.path.normpath(folder))}")
+
+
+def _source(path: str) -> Source:
+    with open(path, "rb", opener=_without_waiting) as file:
+        status = os.fstat(file.fileno())
+        if stat.S_ISDIR(status.st_mode):
+            raise _Unusable(f"{shown(path)} is a folder: name its files, as in {shown(path + '/*.png')}")
+        if not stat.S_ISREG(status.st_mode):
+            raise _Unusable(f"{shown(path)} is no regular file")
+        if status.st_size > MAX_BYTES:
+            raise _Unusable(f"{shown(path)} is larger than {MAX_BYTES >> 20} MiB")
+        width, height = _measured(path, file)
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return Source(path=Path(path).as_posix(), sha256=digest, size=status.st_size, width=width, height=height)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a named pipe would wait for its writer forever
+
+
+def _measured(path: str, file: BinaryIO) -> tuple[int, int]:
+    """Width and height by the image's header, once that is found sound."""
+    from PIL import Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
+
+    Image.preinit()
+    assert TiffImagePlugin and WebPImagePlugin  # imported to be registered: Pillow's own search would load forty more
+    too_large = f"{shown(path)} is too large: at most {MAX_PIXELS // 1_000_000} megapixels, no side over {MAX_SIDE:,}"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of what is refused here, or of marks that do not matter
+            with Image.open(file, formats=FORMATS) as image:
+                width, height = image.size
+                if max(width, height) <= MAX_SIDE and width * height <= MAX_PIXELS:
+                    image.verify()
+    except Image.DecompressionBombError:
+        raise _Unusable(too_large) from None
+    except UnidentifiedImageError:
+        raise _Unusable(f"{shown(path)} is no image that can be read: PNG, JPEG, WebP, TIFF, BMP or GIF") from None
+    except Exception as error:  # noqa: BLE001 - Pillow's parsers raise whatever a damaged file makes them stumble over
+        raise _Unusable(f"{shown(path)} is damaged: {shown(str(error))[1:-1]}") from None
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise _Unusable(f"{too_large}, got {width}x{height}")
+    if min(width, height) < MIN_SIDE:
+        raise _Unusable(f"{shown(path)} is too small: each side at least {MIN_SIDE} pixels, got {width}x{height}")
+    return width, height
+
+
+def _folder(path: str) -> str:
+    return os.path.dirname(path) or "."

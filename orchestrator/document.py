@@ -1,0 +1,302 @@
+"""YAML text as plain data, with the place of every entry. No tracebacks: whatever is wrong becomes a `Problem`.
+
+Only the plain half of YAML is read: mappings with text keys, lists, scalars. Anchors, aliases, tags and second
+documents are refused, so that a file means what it shows. Scalars follow YAML 1.2 instead of PyYAML's 1.1: `yes` and
+`on` are text, `1:30` and `2h` are text, `1e3` is a number, and `007` and `0x10` stay the text they are.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestrator.errors import Problem
+
+if TYPE_CHECKING:
+    import yaml
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 20
+MAX_NODES = 100_000
+
+Place = tuple[int, int]
+"""Line and column, both counted from 1."""
+
+Path = tuple[str | int, ...]
+"""Where an entry stands: `("textures", 3, "width")`."""
+
+
+class _Refused:
+    """The one value of its kind: stands for an entry that has its Problem already, so that nobody reports it again."""
+
+    def __repr__(self) -> str:
+        return "REFUSED"
+
+
+REFUSED: Final = _Refused()
+
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_UNSAYABLE = re.compile("[\x00\ud800-\udfff]")
+_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,99})")
+_NUMBER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,99})?(?:\.[0-9]{0,99})?(?:[eE][-+]?[0-9]{1,3})?")
+_CONSTANTS = {"": None, "~": None} | {
+    spelt: value
+    for word, value in (("null", None), ("true", True), ("false", False))
+    for spelt in (word, word.title(), word.upper())
+}
+
+
+class Document:
+    """What a YAML text says: `data` (None if nothing can be read), `places` of every entry, and `problems`.
+
+    The place of a mapping's entry is its key, that of a list's entry its first character. `texts` holds the scalars
+    that were written plainly and read as something other than text, as they were written: `1e-3`, `0.10`.
+    """
+
+    def __init__(self, data: Any, places: dict[Path, Place], texts: dict[Path, str], problems: list[Problem]) -> None:
+        self.data = data
+        self.places = places
+        self.texts = texts
+        self.problems = problems
+
+    def at(self, *path: str | int) -> Place:
+        """The place of an entry, or of the nearest one around it."""
+        while path and path not in self.places:
+            path = path[:-1]
+        return self.places.get(path, (1, 1))
+
+
+def read(text: bytes) -> Document:
+    """Reads a YAML text. Never raises; a text that cannot be read at all gives `data` None and one problem or more."""
+    try:
+        return _Reader(_decoded(text)).document()
+    except _Unreadable as unreadable:
+        return Document(None, {}, {}, [*unreadable.before, unreadable.problem])
+
+
+def where(path: Path) -> str:
+    """An entry's path as people write it: `textures[3].width`."""
+    words = "".join(f"[{step}]" if isinstance(step, int) else f".{_key(step)}" for step in path)
+    return words.removeprefix(".")
+
+
+def shown(value: Any) -> str:
+    """A value as an error message shows it: short, on one line, nothing in it that a terminal obeys."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return "a mapping" if value else "an empty mapping"
+    if isinstance(value, list | tuple):
+        return "a list" if value else "an empty list"
+    if isinstance(value, str):
+        short = value if len(value) <= 40 else value[:37] + "..."
+        escaped = "".join(_escaped(letter) for letter in short)
+        return f'"{escaped}"'
+    number = str(value)
+    return number if len(number) <= 40 else number[:37] + "..."
+
+
+def scalar(text: str) -> None | bool | int | float | str:
+    """What a plain scalar means, by YAML 1.2's core rules less octal, hexadecimal, infinities and leading zeros."""
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if text[0] not in "-+.0123456789":
+        return text
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _NUMBER.fullmatch(text) and any(letter.isdigit() for letter in re.split("[eE]", text)[0]):
+        number = float(text)
+        return number if math.isfinite(number) else text
+    return text
+
+
+class _Unreadable(Exception):
+    def __init__(self, place: Place, message: str) -> None:
+        self.problem = Problem(*place, "", message)
+        self.before: list[Problem] = []
+
+
+class _Reader:
+    """Walks the parser's events, which costs a bounded stack and stops at the limits whatever the text says."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.nodes = 0
+        self.places: dict[Path, Place] = {}
+        self.texts: dict[Path, str] = {}
+        self.problems: list[Problem] = []
+
+    def document(self) -> Document:
+        try:
+            data = self._data()
+        except _Unreadable as unreadable:
+            unreadable.before = self.problems
+            raise
+        return Document(data, self.places, self.texts, self.problems)
+
+    def _data(self) -> Any:
+        import yaml
+
+        self.events = self._events()
+        next(self.events)  # the stream's start
+        if isinstance(next(self.events), yaml.StreamEndEvent):
+            return None
+        first = next(self.events)
+        data = self._node(first, (), 1)
+        next(self.events)  # the document's end
+        after = next(self.events)
+        if not isinstance(after, yaml.StreamEndEvent):
+            raise _Unreadable(_place(after), "a second document starts here: a manifest is one document, drop the ---")
+        return data
+
+    def _events(self) -> Iterator[yaml.Event]:
+        import yaml
+
+        try:
+            yield from yaml.parse(self.text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+            raise _Unreadable(place, self._syntax(error, place)) from None
+        except yaml.YAMLError as error:
+            raise _Unreadable((1, 1), f"this is not YAML: {shown(str(error))[1:-1]}") from None
+
+    def _syntax(self, error: yaml.MarkedYAMLError, place: Place) -> str:
+        """The parser's words, and where they hide the usual cause, that cause."""
+        lines = self.text.splitlines()
+        line = lines[place[0] - 1] if place[0] <= len(lines) else ""
+        said = " ".join(part for part in (error.context, error.problem) if part)
+        if "alias" in said:
+            return 'text that begins with * must be quoted: "*.png"'
+        if "cannot start any token" in said and line[place[1] - 1 : place[1]] == "\t":
+            return "a tab cannot indent YAML: use spaces"
+        if "cannot start any token" in said:
+            return f"text that begins with {line[place[1] - 1 : place[1]]} must be quoted"
+        if "mapping values are not allowed" in said:
+            return 'a ": " stands where no key can: quote the text around it, or check the indentation'
+        return f"this is not YAML: {said}"
+
+    def _problem(self, event: yaml.Event, path: Path, message: str) -> None:
+        self.problems.append(Problem(*_place(event), where(path), message))
+
+    def _node(self, event: yaml.Event, path: Path, depth: int) -> Any:
+        import yaml
+
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            raise _Unreadable(_place(event), f"more than {MAX_NODES:,} entries: split the manifest")
+        self.places.setdefault(path, _place(event))
+        anchor = getattr(event, "anchor", None)
+        if isinstance(event, yaml.AliasEvent):
+            message = f"an alias (*{anchor}) is not read here: write the value out, or quote it if it is text"
+            self._problem(event, path, message)
+            return REFUSED
+        if anchor is not None:
+            self._problem(event, path, f"an anchor (&{anchor}) is not read here: write each value out")
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            self._problem(
+                event, path, f"a tag ({_tag(tag)}) is not read here: write the value alone, quoted if it is text"
+            )
+        if isinstance(event, yaml.ScalarEvent):
+            return self._scalar(event, path) if tag is None else REFUSED
+        if depth > MAX_DEPTH:
+            raise _Unreadable(_place(event), f"nested more than {MAX_DEPTH} levels deep")
+        value = self._list(path, depth) if isinstance(event, yaml.SequenceStartEvent) else self._mapping(path, depth)
+        return value if tag is None else REFUSED
+
+    def _scalar(self, event: yaml.ScalarEvent, path: Path) -> Any:
+        if _UNSAYABLE.search(event.value):
+            self._problem(event, path, "holds a character that no text can hold (NUL or half a surrogate pair)")
+            return REFUSED
+        if event.style:  # quoted, or a block: text whatever it looks like
+            return event.value
+        value = scalar(event.value)
+        if not isinstance(value, str):
+            self.texts[path] = event.value
+        return value
+
+    def _list(self, path: Path, depth: int) -> list[Any]:
+        import yaml
+
+        values: list[Any] = []
+        while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
+            values.append(self._node(event, (*path, len(values)), depth + 1))
+        return values
+
+    def _mapping(self, path: Path, depth: int) -> dict[str, Any]:
+        import yaml
+
+        values: dict[str, Any] = {}
+        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
+            key = self._key(event, path, depth)
+            if key is None or key in values:
+                if key is not None:
+                    line = self.places[(*path, key)][0]
+                    self._problem(event, (*path, key), f"duplicate key {shown(key)}: it stands on line {line} already")
+                self._node(next(self.events), (*path, f"(again, {self.nodes})"), depth + 1)
+                continue
+            self.places[(*path, key)] = _place(event)
+            values[key] = self._node(next(self.events), (*path, key), depth + 1)
+        return values
+
+    def _key(self, event: yaml.Event, path: Path, depth: int) -> str | None:
+        """The key, or None if it has its problem already."""
+        import yaml
+
+        if not isinstance(event, yaml.ScalarEvent):
+            if not isinstance(event, yaml.AliasEvent):
+                self._problem(event, path, "a key must be text, not a list or a mapping; quote text that holds braces")
+            self._node(event, (*path, f"(key, {self.nodes})"), depth + 1)
+            return None
+        before = len(self.problems)
+        key = self._node(event, (*path, f"(key, {self.nodes})"), depth + 1)
+        if isinstance(key, str):
+            return key
+        if len(self.problems) == before:
+            self._problem(event, path, f"a key must be text, got {shown(key)}: put it in quotes")
+        return None
+
+
+def _decoded(text: bytes) -> str:
+    """The characters of the file, less a byte order mark. Refuses what YAML cannot hold before the parser sees it."""
+    if len(text) > MAX_BYTES:
+        raise _Unreadable((1, 1), f"larger than {MAX_BYTES >> 20} MiB: that is no manifest; split it")
+    try:
+        decoded = text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        place = _place_of(text[: error.start].decode("utf-8"))
+        raise _Unreadable(place, f"not UTF-8 text (byte 0x{text[error.start]:02x}): save the file as UTF-8") from None
+    decoded = decoded.removeprefix("\ufeff")
+    found = _FORBIDDEN.search(decoded)
+    if found:
+        message = f"the character {_escaped(found.group())} cannot stand in a manifest"
+        raise _Unreadable(_place_of(decoded[: found.start()]), message)
+    return decoded
+
+
+def _place_of(before: str) -> Place:
+    return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+
+
+def _place(event: yaml.Event) -> Place:
+    mark = event.start_mark
+    return (mark.line + 1, mark.column + 1) if mark else (1, 1)
+
+
+def _tag(tag: str) -> str:
+    return shown(tag.replace("tag:yaml.org,2002:", "!!"))[1:-1]
+
+
+def _key(key: str) -> str:
+    return key if key.isidentifier() else shown(key)
+
+
+def _escaped(letter: str) -> str:
+    if letter in '"\\':
+        return "\\" + letter
+    return letter if letter.isprintable() else repr(letter)[1:-1] if letter < "\U00010000" else f"\\U{ord(letter):08x}"

@@ -1,0 +1,245 @@
+"""What a manifest file may say: its keys, their types, bounds and defaults, and the words an editor shows for them.
+
+The strict reading (`manifest.read`) and the JSON Schema (`json_schema`) both come from these types.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from orchestrator import duration, project
+from orchestrator.command import IDENTIFIER
+from orchestrator.document import shown
+from orchestrator.shape import Unfit
+
+DAY = 86400
+MAX_RUNTIME = 28 * DAY
+"""Seconds: SageMaker's longest training job."""
+
+_SIDE = "(?:3[2-9]|[4-9][0-9]|[1-9][0-9]{2}|[1-7][0-9]{3}|80[0-9]{2}|81[0-8][0-9]|819[0-2])"  # 32 to 8192
+_SIZE = re.compile(f"{_SIDE}x{_SIDE}")
+_MOUNT = "[A-Za-z0-9._-]+"
+_MACHINE = re.compile("[A-Za-z0-9._-]{1,64}")
+_TAKEN = frozenset(
+    """
+    output input floyd code tmp opt bin boot dev etc home lib lib32 lib64 libx32 media mnt proc root run sbin srv sys
+    usr var . ..
+    """.split()  # noqa: SIM905 - read as a sentence
+)
+
+
+class DataMount(NamedTuple):
+    """`source:mount` taken apart: what is mounted, and the one path segment it is mounted at (`/mount`)."""
+
+    source: str
+    mount: str
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        hint = ": put it in quotes" if isinstance(value, bool | int | float) else ""
+        raise Unfit(f"expected text, got {shown(value)}{hint}")
+    return value
+
+
+def _name(value: Any) -> str:
+    complaint = project.check_name(_text(value))
+    if complaint:
+        raise Unfit(f"the name {shown(value)} {complaint}")
+    return str(value)
+
+
+def _machine(value: Any) -> str:
+    if not _MACHINE.fullmatch(_text(value)):
+        raise Unfit(f"expected a machine like cpu or ml.g5.xlarge, got {shown(value)}")
+    return str(value)
+
+
+def _runtime(value: Any) -> int:
+    seconds = duration.parse(value) if isinstance(value, str) else value
+    if not isinstance(seconds, int) or isinstance(seconds, bool):
+        raise Unfit(f"expected a duration like 90s, 30m, 2h, 1d or 1h30m, got {shown(value)}")
+    if not 1 <= seconds <= MAX_RUNTIME:
+        raise Unfit(f"expected a duration from 1s to {duration.written(MAX_RUNTIME)}, got {shown(value)}")
+    return seconds
+
+
+def _size(value: Any) -> tuple[int, int]:
+    if isinstance(value, int) and not isinstance(value, bool) and 32 <= value <= 8192:
+        return value, value
+    if isinstance(value, str) and _SIZE.fullmatch(value):
+        width, height = value.split("x")
+        return int(width), int(height)
+    raise Unfit(f'expected a size like 512 or "512x256", each side from 32 to 8192, got {shown(value)}')
+
+
+def _data(value: Any) -> DataMount:
+    source, _, mount = _text(value).rpartition(":")
+    mount = mount.removeprefix("/")
+    if not source or not mount:
+        raise Unfit(f"expected source:mount, as in ./weights:weights, got {shown(value)}")
+    if not re.fullmatch(_MOUNT, mount):
+        raise Unfit(f"the mount {shown(mount)} must be one folder name of letters, digits, '.', '_' and '-'")
+    if mount.lower() in _TAKEN:
+        raise Unfit(f"the mount {shown(mount)} is taken: /{mount} is the machine's own")
+    return DataMount(source, mount)
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, list | dict):
+        raise Unfit(f"expected one value (text, a number, true or false), got {shown(value)}")
+    return value
+
+
+def _key(value: Any) -> str:
+    if not re.fullmatch(IDENTIFIER, value):
+        raise Unfit(f"a key of a matrix is lower-case letters, digits and _, got {shown(value)}")
+    return str(value)
+
+
+Name = Annotated[
+    str,
+    Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_-])?$", extra={"read": _name}),
+]
+Side = Annotated[int, Meta(ge=32, le=8192)]
+Pattern = Annotated[str, Meta(min_length=1)]
+Size = Annotated[Side | Annotated[str, Meta(pattern=f"^{_SIZE.pattern}$")], Meta(extra={"read": _size})]
+Runtime = Annotated[
+    Annotated[int, Meta(ge=1, le=MAX_RUNTIME)] | Annotated[str, Meta(pattern=duration.PATTERN)],
+    Meta(extra={"read": _runtime}),
+]
+Scalar = Annotated[bool | int | float | str | None, Meta(extra={"read": _scalar})]
+
+
+class TextureParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the synthesis engine wants to know about one texture. Sides are in pixels."""
+
+    width: Annotated[Side, Meta(description="Width of the made image, in pixels.")] = 256
+    height: Annotated[Side, Meta(description="Height of the made image, in pixels.")] = 256
+    seed: Annotated[
+        int, Meta(ge=0, le=2147483647, description="Where chance begins: one seed always makes one image.")
+    ] = 0
+    source_width: Annotated[
+        Side | None,
+        Meta(
+            description="Scale the source to this width first, in pixels: smaller makes coarser. Null leaves it as it is."
+        ),
+    ] = None
+    method: Annotated[
+        Literal["auto", "patch"], Meta(description="How to make it: auto lets the engine choose, patch quilts pieces.")
+    ] = "auto"
+
+
+class Defaults(TextureParameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Engine parameters for every texture that does not say otherwise."""
+
+    size: Annotated[
+        Size | UnsetType,
+        Meta(
+            description='Width and height at once: 256, or "512x256". Not beside width or height.',
+            extra={"read": _size},
+        ),
+    ] = UNSET
+
+
+class TextureEntry(Defaults, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One texture to make, or with a glob one for each file."""
+
+    source: Annotated[
+        Pattern | Annotated[list[Pattern], Meta(min_length=1)],
+        Meta(
+            description="The image to learn from, relative to this file. A glob (textures/*.png) makes one texture for "
+            "each file; a list makes one texture from all of its images."
+        ),
+    ]
+    name: Annotated[
+        Name | UnsetType,
+        Meta(description="Folder of its outputs. Without it: the source's file name.", extra={"read": _name}),
+    ] = UNSET
+
+
+class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A manifest of Swatch: textures to make (or a command to run), on which machine, for how long, for how much."""
+
+    name: Annotated[Name, Meta(description="The project under which the jobs are numbered.")]
+    machine: Annotated[
+        str,
+        Meta(
+            pattern=f"^{_MACHINE.pattern}$",
+            description="Where each job runs: cpu, gpu or an instance type like ml.g5.xlarge.",
+            extra={"read": _machine},
+        ),
+    ] = "cpu"
+    backend: Annotated[
+        Literal["local", "docker", "sagemaker"],
+        Meta(description="local: a process on this computer. docker: a container on it. sagemaker: your AWS account."),
+    ] = "local"
+    spot: Annotated[bool, Meta(description="Use spare capacity: cheaper, and may be interrupted and resumed.")] = False
+    max_runtime: Annotated[
+        Runtime,
+        Meta(
+            description="Longest time a job may run: 90s, 30m, 2h, 1d, 1h30m or seconds; 28 days at most.",
+            extra={"read": _runtime},
+        ),
+    ] = DAY
+    max_cost: Annotated[
+        Annotated[float, Meta(gt=0)] | None, Meta(description="Most that the whole manifest may cost, in USD.")
+    ] = None
+    tasks_per_job: Annotated[
+        Annotated[int, Meta(ge=1, le=1000)] | Literal["auto"],
+        Meta(description="Textures that share one machine, one after the other; auto spreads them evenly, 16 at most."),
+    ] = "auto"
+    retries: Annotated[int, Meta(ge=0, le=10, description="How often a failed task is tried again.")] = 0
+    data: Annotated[
+        list[Annotated[str, Meta(pattern=f"^[\\s\\S]+:/?{_MOUNT}$", extra={"read": _data})]],
+        Meta(max_length=20, description="Folders the job sees, read-only: ./weights:weights stands at /weights."),
+    ] = []
+    defaults: Annotated[
+        Defaults | UnsetType, Meta(description="Engine parameters for every texture that does not say otherwise.")
+    ] = UNSET
+    textures: Annotated[
+        Annotated[list[TextureEntry], Meta(min_length=1)] | UnsetType, Meta(description="The textures to make.")
+    ] = UNSET
+    command: Annotated[
+        Pattern | UnsetType,
+        Meta(description="A shell command instead of textures. {key} becomes a value of the matrix, quoted."),
+    ] = UNSET
+    matrix: Annotated[
+        dict[
+            Annotated[str, Meta(pattern=f"^{IDENTIFIER}$", extra={"read": _key})],
+            Annotated[list[Scalar], Meta(min_length=1)],
+        ],
+        Meta(min_length=1, description="Values to try: every texture (or the command) with every combination."),
+    ] = {}
+    code: Annotated[
+        Pattern | UnsetType,
+        Meta(description="The folder a command runs in, relative to this file. Without it: this file's folder."),
+    ] = UNSET
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 7, which every editor knows) of a manifest, for editors; `manifests/schema.json` is this, written down.
+
+    It accepts whatever `manifest.read` accepts. What a schema cannot say (names that clash, placeholders without a
+    value, names that Windows reserves, files) only the reader refuses.
+    """
+    schema = msgspec.json.schema(ManifestEntry)
+    definitions = schema["$defs"]
+    whole = definitions.pop(ManifestEntry.__name__)
+    texture, defaults = definitions[TextureEntry.__name__], definitions[Defaults.__name__]
+    for entry in (texture, defaults):
+        entry["not"] = {"required": ["size"], "anyOf": [{"required": ["width"]}, {"required": ["height"]}]}
+    values = {key: {"type": "array", "minItems": 1, "items": kind} for key, kind in defaults["properties"].items()}
+    whole["oneOf"] = [
+        {
+            "required": ["textures"],
+            "properties": {"code": False, "matrix": {"properties": values, "additionalProperties": False}},
+        },
+        {"required": ["command"], "properties": {"defaults": False, "tasks_per_job": {"enum": [1, "auto"]}}},
+    ]
+    titled = {"$schema": "http://json-schema.org/draft-07/schema#", **whole, "title": "Swatch manifest"}
+    return {**titled, "$defs": definitions}

@@ -1,0 +1,198 @@
+"""From a manifest to tasks, and from tasks to jobs. Pure: the same values in, the same values out."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any, NamedTuple
+
+from orchestrator import command as commands
+from orchestrator import contract, project
+from orchestrator.document import shown
+from orchestrator.job import Source, Task
+from orchestrator.manifest import MAX_TASKS, Draft, Manifest, Texture, complete, sides
+
+ENGINE = "texture/1"
+"""The synthesis engine's version; a new one makes new images, and so new fingerprints."""
+
+AUTO_TASKS_PER_JOB = 16
+
+Sources = Sequence[Sequence[tuple[Source, ...]]]
+"""For each of a manifest's textures, in its order: the sources of each texture it makes (a glob makes several)."""
+
+
+class _Wanted(NamedTuple):
+    name: str
+    texture: Texture
+    sources: tuple[Source, ...]
+    chosen: dict[str, Any]
+
+
+def expand(
+    manifest: Manifest, sources: Sources, *, code: str | None = None, data: Mapping[str, str] | None = None
+) -> list[Task]:
+    """Every task of a checked manifest, in its order: each texture with every combination of the matrix.
+
+    `sources` come from `cargo.source.resolve`. A command's fingerprint needs what it runs on: `code` is the digest of
+    its snapshot, `data` maps each mount to the digest of its files.
+    """
+    if manifest.command is not None:
+        return _commands(manifest, manifest.command, code, data or {})
+    tasks = []
+    for wanted in _wanted(manifest, sources):
+        parameters = _parameters(manifest, wanted)
+        tasks.append(
+            Task(
+                name=wanted.name,
+                fingerprint=fingerprint(parameters, [source.sha256 for source in wanted.sources]),
+                sources=wanted.sources,
+                parameters=parameters,
+            )
+        )
+    return tasks
+
+
+def check_names(draft: Draft, sources: Sources) -> None:
+    """Adds a problem for every two tasks of one name, case set aside as macOS and Windows do, and for too many tasks."""
+    manifest = draft.manifest
+    if manifest is None or manifest.combinations * max(1, len(manifest.textures)) > MAX_TASKS:
+        return  # the reader has said so
+    count = sum(len(groups) for groups in sources) * manifest.combinations
+    if count > MAX_TASKS:
+        draft.problem(("textures",), f"{count:,} tasks: a manifest holds {MAX_TASKS:,} at most")
+        return
+    first: dict[str, _Wanted] = {}
+    clashing: set[tuple[int, int]] = set()
+    for one in _wanted(manifest, sources):
+        before = first.setdefault(one.name.lower(), one)
+        pair = (before.texture.index, one.texture.index)
+        if before is not one and pair not in clashing:
+            clashing.add(pair)
+            key = "source" if one.texture.name is None else "name"
+            draft.problem(("textures", one.texture.index, key), _clash(draft, before, one))
+
+
+def fingerprint(parameters: Mapping[str, Any], sources: Sequence[str]) -> str:
+    """What a texture is, 64 hexadecimal digits: engine, complete parameters, and its sources' SHA-256 in their order.
+
+    Name, machine and money are not in it: the same wish elsewhere has the same outcome.
+    """
+    return _digest({"engine": ENGINE, "parameters": dict(parameters), "sources": list(sources)})
+
+
+def command_fingerprint(command: str, code: str | None, data: Mapping[str, str]) -> str:
+    """What a command's task is: the filled command, the digest of its code, and of the files at each mount."""
+    return _digest({"command": command, "code": code, "data": dict(data)})
+
+
+def pack(tasks: Sequence[Task], per_job: int | None) -> list[tuple[Task, ...]]:
+    """Tasks in jobs, order kept: `per_job` in each, or for None spread evenly over the fewest jobs of at most 16.
+
+    A command's task has a job of its own, whatever `per_job` says.
+    """
+    if any(task.command is not None for task in tasks):
+        return [(task,) for task in tasks]
+    if per_job is not None:
+        return [tuple(tasks[start : start + per_job]) for start in range(0, len(tasks), per_job)]
+    jobs = -(-len(tasks) // AUTO_TASKS_PER_JOB)
+    bounds = [len(tasks) * job // jobs for job in range(jobs + 1)] if jobs else []
+    return [tuple(tasks[start:end]) for start, end in itertools.pairwise(bounds)]
+
+
+def slug(text: str) -> str:
+    """Text as part of a name: accents dropped, anything but letters, digits, `.` and `_` a dash."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.sub("[^A-Za-z0-9._]+", "-", plain).strip("-.")
+
+
+def _wanted(manifest: Manifest, sources: Sources) -> Iterator[_Wanted]:
+    suffixed = list(_combinations(manifest))
+    for texture, groups in zip(manifest.textures, sources, strict=True):
+        for group in groups:
+            base = texture.name or _base(group[0])
+            for suffix, chosen in suffixed:
+                yield _Wanted(_shortened(base + suffix), texture, group, chosen)
+
+
+def _commands(manifest: Manifest, command: str, code: str | None, data: Mapping[str, str]) -> list[Task]:
+    tasks = []
+    for suffix, chosen in _combinations(manifest):
+        filled = commands.fill(command, chosen)
+        tasks.append(
+            Task(
+                name=_shortened(manifest.name + suffix),
+                fingerprint=command_fingerprint(filled, code, data),
+                parameters=chosen,
+                command=filled,
+            )
+        )
+    return tasks
+
+
+def _combinations(manifest: Manifest) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each combination of the matrix, with what it adds to a name: `-seed1-size128x128`."""
+    keys = list(manifest.matrix)
+    labels = [_labels(values) for values in manifest.matrix.values()]
+    for values, words in zip(itertools.product(*manifest.matrix.values()), itertools.product(*labels), strict=True):
+        suffix = "".join(f"-{key}{word}" for key, word in zip(keys, words, strict=True))
+        yield suffix, dict(zip(keys, values, strict=True))
+
+
+def _labels(values: Sequence[Any]) -> list[str]:
+    """A word for each value, distinct even where case is set aside: equal words are numbered."""
+    labels: list[str] = []
+    taken: set[str] = set()
+    for value in values:
+        word = label = "x".join(map(str, value)) if isinstance(value, tuple) else _label(value)
+        number = 1
+        while label.lower() in taken:
+            number += 1
+            label = f"{word}.{number}"
+        taken.add(label.lower())
+        labels.append(label)
+    return labels
+
+
+def _label(value: Any) -> str:
+    if isinstance(value, str):
+        sign = "-" if value.startswith("-") else ""
+        return sign + slug(value)
+    return "null" if value is None else str(value)
+
+
+def _base(source: Source) -> str:
+    """A name from a source's file; from its content where the file's name holds no letter we can use."""
+    stem = slug(PurePath(source.path).stem).lower().lstrip("._")[:40].rstrip("-.")
+    if not stem:
+        return f"texture-{source.sha256[:8]}"
+    return stem if project.check_name(stem) is None else f"texture-{stem}"
+
+
+def _shortened(name: str) -> str:
+    """A name that is too long loses its end to a digest of the whole, and stays distinct."""
+    if len(name) <= contract.MAX_NAME:
+        return name
+    return f"{name[: contract.MAX_NAME - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _parameters(manifest: Manifest, one: _Wanted) -> dict[str, Any]:
+    return complete(manifest.defaults | one.texture.parameters | sides(one.chosen))
+
+
+def _clash(draft: Draft, before: _Wanted, one: _Wanted) -> str:
+    if before.texture.index == one.texture.index:
+        files = " and ".join(shown(wanted.sources[0].path) for wanted in (before, one))
+        return f"{files} both make the texture {shown(one.name)}: rename a file, or give each an entry with a name"
+    line = draft.at("textures", before.texture.index)[0]
+    other = f"textures[{before.texture.index}] on line {line}"
+    return f"makes the texture {shown(one.name)}, as does {other}: give one of them another name"
+
+
+def _digest(value: dict[str, Any]) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
