@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, IO, List, NamedTuple, Optional, Tuple
+from typing import IO, Any, NamedTuple
 
 if os.name == "posix":
     import fcntl
@@ -67,7 +67,7 @@ class Places(NamedTuple):
     def data(self) -> Path:
         return self.work / "data"
 
-    def mapping(self, mounts: List[str]) -> Dict[str, str]:
+    def mapping(self, mounts: list[str]) -> dict[str, str]:
         """The contract's absolute paths, and where they are here."""
         paths = {
             "/output": self.output,
@@ -78,9 +78,9 @@ class Places(NamedTuple):
         paths.update(("/" + mount, self.data / mount) for mount in mounts)
         return {path: str(place) for path, place in paths.items()}
 
-    def environment(self, job: Dict[str, Any], name: str) -> Dict[str, str]:
+    def environment(self, job: dict[str, Any], name: str) -> dict[str, str]:
         """The variables that the command sees beside those of this machine."""
-        variables = {
+        return {
             "SWATCH": "1",
             "FLOYDHUB": "1",
             "PYTHONUNBUFFERED": "1",
@@ -91,14 +91,13 @@ class Places(NamedTuple):
             "SWATCH_CHECKPOINT_DIR": str(self.checkpoint),
             "SWATCH_DATA_DIR": str(self.data),
         }
-        return variables
 
 
 class Ended(NamedTuple):
     """How the command ended."""
 
     state: str
-    exit_code: Optional[int]
+    exit_code: int | None
     reason: str
 
 
@@ -106,7 +105,7 @@ class Taken(SwatchError):
     """Another agent works on this job."""
 
 
-def map_paths(command: str, mapping: Dict[str, str]) -> str:
+def map_paths(command: str, mapping: dict[str, str]) -> str:
     """The command with the contract's absolute paths replaced by this machine's; everything else byte for byte.
 
     A path counts where it stands as a whole path, or is followed by `/`: `/output/x.png`, `--into=/output`,
@@ -117,11 +116,11 @@ def map_paths(command: str, mapping: Dict[str, str]) -> str:
     longest_first = sorted(mapping, key=len, reverse=True)
     pattern = re.compile(r"(?<![\w.~/*?$}}\])-])({})(?![\w.-])".format("|".join(map(re.escape, longest_first))))
 
-    def place(match: "re.Match[str]") -> str:
+    def place(match: re.Match[str]) -> str:
         found = mapping[match.group(1)]
         if not re.fullmatch(r"[\w./+@%:,=-]+", found):
             raise SwatchError(
-                "The job's folder has a name that a shell would split: {}".format(found),
+                f"The job's folder has a name that a shell would split: {found}",
                 hint="Set SWATCH_HOME to a folder without spaces",
             )
         return found
@@ -129,7 +128,7 @@ def map_paths(command: str, mapping: Dict[str, str]) -> str:
     return pattern.sub(place, command)
 
 
-def lock(file: Path, wait: bool = False) -> Optional[IO[bytes]]:
+def lock(file: Path, wait: bool = False) -> IO[bytes] | None:
     """An exclusive lock on the file, held until it is closed or the process ends; None if another holds it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     handle = open(str(file), "ab")
@@ -149,7 +148,7 @@ class Run:
     def __init__(self, store: Store, project: str, number: int, work: Path) -> None:
         self.store, self.project, self.number = store, project, number
         self.places = Places(work)
-        self.job: Dict[str, Any] = json.loads(store.read(contract.job_key(project, number)))
+        self.job: dict[str, Any] = json.loads(store.read(contract.job_key(project, number)))
         if self.job["schema"] > contract.SCHEMA:
             raise SwatchError("This job was written by a later version of Swatch", hint="Update Swatch on this machine")
         self.stop_signal = False
@@ -160,8 +159,8 @@ class Run:
                 self.before.add(event)
         self.attempt = self.before.attempt + 1
         self.writer = Writer(store, project, number)
-        self.tail: List[str] = []
-        self._progress: Dict[str, Progress] = {}
+        self.tail: list[str] = []
+        self._progress: dict[str, Progress] = {}
         self._flushed = 0.0
         self._stop_checked = 0.0
         self._complained = ""
@@ -178,11 +177,9 @@ class Run:
         try:
             command = self._prepare()
         except (SwatchError, OSError) as error:
-            return self._finish(Ended(contract.FAILED, None, "could not be prepared: {}".format(error)), None)
+            return self._finish(Ended(contract.FAILED, None, f"could not be prepared: {error}"), None)
         tasks = {task["name"]: Order(task["fingerprint"], _prefix(task)) for task in self.job["tasks"]}
-        shipper = Shipper(
-            self.store, self.project, self.number, self.places.output, self.writer, tasks, self.before
-        )
+        shipper = Shipper(self.store, self.project, self.number, self.places.output, self.writer, tasks, self.before)
         shipper.start()
         try:
             ended = self._command(command, shipper)
@@ -201,7 +198,7 @@ class Run:
         if self.job["code"]:
             self._fetch(self.job["code"], places.code)
         prefix = contract.input_prefix(self.project, self.number)
-        for entry in self.store.list(prefix):
+        for entry in self.store.scan(prefix):
             self.store.download(entry.key, places.input / entry.key[len(prefix) :])
         mounts = [mount["mount"] for mount in self.job["data"]]
         for mount in self.job["data"]:
@@ -244,7 +241,7 @@ class Run:
             return Ended(contract.SUCCESS, 0, "")
         return Ended(contract.FAILED, code, self._failure(code))
 
-    def _follow(self, process: "subprocess.Popen[bytes]", shipper: Shipper) -> str:
+    def _follow(self, process: subprocess.Popen[bytes], shipper: Shipper) -> str:
         """Read what the command prints until it and all that hold its output end; the wish that ended it, if any."""
         assert process.stdout is not None
         pipe = process.stdout
@@ -298,7 +295,7 @@ class Run:
         if event is not None:
             self.writer.append(event)
         self.writer.append(Log(now, line))
-        self.tail = (self.tail + [line])[-5:]
+        self.tail = ([*self.tail, line])[-5:]
 
     def _failure(self, code: int) -> str:
         last = next((line.strip() for line in reversed(self.tail) if line.strip()), "")
@@ -306,8 +303,8 @@ class Run:
             name = signal.Signals(-code).name
             why = "killed by {}{}".format(name, ", perhaps out of memory" if name == "SIGKILL" else "")
         else:
-            why = "exit code {}".format(code)
-        return "{}: {}".format(why, last[:300]) if last else why
+            why = f"exit code {code}"
+        return f"{why}: {last[:300]}" if last else why
 
     # The journal and the end
 
@@ -315,7 +312,7 @@ class Run:
         self.writer.append(State(time.time(), state, self.attempt, reason))
         self._flush(None, now=True)
 
-    def _flush(self, shipper: Optional[Shipper], now: bool = False) -> None:
+    def _flush(self, shipper: Shipper | None, now: bool = False) -> None:
         if not now and time.monotonic() - self._flushed < FLUSH_SECONDS:
             return
         self._flushed = time.monotonic()
@@ -330,7 +327,7 @@ class Run:
                 raise  # fenced: another agent has taken over
             problem = error.message  # the events wait; the command goes on
         if problem and problem != self._complained:
-            print("swatch: {}".format(problem), file=sys.stderr, flush=True)
+            print(f"swatch: {problem}", file=sys.stderr, flush=True)
             self.writer.append(Log(time.time(), problem, note=True))
         self._complained = problem
 
@@ -343,14 +340,16 @@ class Run:
             self.stop_signal = self.store.exists(contract.stop_key(self.project, self.number))
         return self.stop_signal
 
-    def _finish(self, ended: Ended, shipper: Optional[Shipper]) -> Ended:
+    def _finish(self, ended: Ended, shipper: Shipper | None) -> Ended:
         tasks = self._task_states(ended, shipper)
         if ended.state == contract.SUCCESS and shipper is not None and shipper.problem:
-            ended = Ended(contract.FAILED, ended.exit_code, "outputs could not be kept: {}".format(shipper.problem))
+            ended = Ended(contract.FAILED, ended.exit_code, f"outputs could not be kept: {shipper.problem}")
         elif ended.state == contract.SUCCESS and contract.FAILED in tasks.values():
-            ended = Ended(contract.FAILED, ended.exit_code, "{} of {} tasks failed".format(
-                sum(state == contract.FAILED for state in tasks.values()), len(tasks)
-            ))
+            ended = Ended(
+                contract.FAILED,
+                ended.exit_code,
+                f"{sum(state == contract.FAILED for state in tasks.values())} of {len(tasks)} tasks failed",
+            )
         shipped = list(shipper.shipped.values()) if shipper else []
         now = time.time()
         self.writer.append(State(now, ended.state, self.attempt, ended.reason))
@@ -368,13 +367,13 @@ class Run:
             "bytes": sum(file.size for file in shipped),
         }
         self._insist(self.writer.flush)
-        self._insist(lambda: self.store.create(
-            contract.final_key(self.project, self.number), json.dumps(final).encode()
-        ))
+        self._insist(
+            lambda: self.store.create(contract.final_key(self.project, self.number), json.dumps(final).encode())
+        )
         _remove(self.places.work, but="agent.lock")
         return ended
 
-    def _task_states(self, ended: Ended, shipper: Optional[Shipper]) -> Dict[str, str]:
+    def _task_states(self, ended: Ended, shipper: Shipper | None) -> dict[str, str]:
         """Every task's end. A command's only task ends as the command does."""
         told = {name: event.state for name, event in self.before.tasks.items()}
         told.update(shipper.tasks_ended if shipper else {})
@@ -384,7 +383,9 @@ class Run:
             if task.get("command") is not None and shipper is not None:
                 self._end_command_task(name, ended, shipper)
                 told[name] = shipper.tasks_ended.get(name, contract.FAILED)
-            states[name] = told.get(name, contract.FAILED if ended.state in (contract.SUCCESS, contract.FAILED) else ended.state)
+            states[name] = told.get(
+                name, contract.FAILED if ended.state in (contract.SUCCESS, contract.FAILED) else ended.state
+            )
         return states
 
     def _end_command_task(self, name: str, ended: Ended, shipper: Shipper) -> None:
@@ -400,11 +401,11 @@ class Run:
             except StoreError as error:
                 if type(error) is not StoreError or not left:
                     raise
-                print("swatch: {}; trying again".format(error.message), file=sys.stderr, flush=True)
+                print(f"swatch: {error.message}; trying again", file=sys.stderr, flush=True)
                 time.sleep(1)
 
 
-def _prefix(task: Dict[str, Any]) -> str:
+def _prefix(task: dict[str, Any]) -> str:
     return "" if task.get("command") is not None else task["name"] + "/"
 
 
@@ -468,7 +469,7 @@ def end_orphan(work: Path) -> None:
         held.close()
 
 
-def arguments(argv: Optional[List[str]]) -> Tuple[str, str, int, Path]:
+def arguments(argv: list[str] | None) -> tuple[str, str, int, Path]:
     parser = argparse.ArgumentParser(prog="agent", description="Run one job of a Swatch store.")
     parser.add_argument("--store", required=True)
     parser.add_argument("--project", required=True)
@@ -478,7 +479,7 @@ def arguments(argv: Optional[List[str]]) -> Tuple[str, str, int, Path]:
     return given.store, given.project, given.number, given.work
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the job; 0 when it ended (in whatever state), 1 when this agent could not bring it to an end."""
     url, project, number, work = arguments(argv)
     work.mkdir(parents=True, exist_ok=True)
@@ -500,7 +501,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         run.perform()
     except SwatchError as error:
-        print("swatch: {}".format(error.message), file=sys.stderr, flush=True)
+        print(f"swatch: {error.message}", file=sys.stderr, flush=True)
         return 1
     finally:
         alone.close()

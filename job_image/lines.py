@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Dict, List, Optional, Union
+from typing import Any
 
 from orchestrator import contract
 from orchestrator.journal import Metric, Progress, TaskEnd
@@ -28,7 +28,7 @@ class Splitter:
     def __init__(self) -> None:
         self._rest = b""
 
-    def feed(self, data: bytes) -> List[str]:
+    def feed(self, data: bytes) -> list[str]:
         """The lines that `data` completes."""
         *whole, self._rest = (self._rest + data).split(b"\n")
         while len(self._rest) > MAX_LINE:
@@ -36,7 +36,7 @@ class Splitter:
             self._rest = self._rest[MAX_LINE:]
         return [_text(line[at : at + MAX_LINE]) for line in whole for at in range(0, len(line) or 1, MAX_LINE)]
 
-    def close(self) -> List[str]:
+    def close(self) -> list[str]:
         """The unfinished last line, if there is one."""
         rest, self._rest = self._rest, b""
         return [_text(rest)] if rest else []
@@ -46,7 +46,7 @@ def _text(line: bytes) -> str:
     return line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace")
 
 
-def parse(line: str, time: float) -> Optional[Union[Metric, Progress, TaskEnd]]:
+def parse(line: str, time: float) -> Metric | Progress | TaskEnd | None:
     """The event that a line stands for; None when it is plain log, malformed JSON included."""
     if not line.startswith("{") or not line.rstrip().endswith("}"):
         return None
@@ -75,7 +75,7 @@ def parse(line: str, time: float) -> Optional[Union[Metric, Progress, TaskEnd]]:
     return None
 
 
-def _number(record: Dict[str, Any], key: str) -> Optional[float]:
+def _number(record: dict[str, Any], key: str) -> float | None:
     value = record.get(key)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None

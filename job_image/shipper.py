@@ -16,7 +16,7 @@ import stat
 import threading
 import time
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Iterator, NamedTuple
 
 from orchestrator import contract
 from orchestrator.errors import StoreError
@@ -50,20 +50,20 @@ class Shipper(threading.Thread):
     """One thread that scans the output folder and ships. `finish` ends it with a last, complete pass."""
 
     def __init__(
-        self, store: Store, project: str, number: int, folder: Path, writer: Writer, tasks: Dict[str, Order], seen: Fold
+        self, store: Store, project: str, number: int, folder: Path, writer: Writer, tasks: dict[str, Order], seen: Fold
     ) -> None:
         super().__init__(name="shipper", daemon=True)
         self.problem = ""  # why something could not be shipped; empty when all is well
-        self.tasks_ended: Dict[str, str] = {}
-        self.shipped: Dict[str, File] = dict(seen.files)
+        self.tasks_ended: dict[str, str] = {}
+        self.shipped: dict[str, File] = dict(seen.files)
         self._store, self._writer, self._folder, self._tasks = store, writer, folder, tasks
         self._project, self._number = project, number
         self._stage = folder.parent / "stage"
-        self._group: Optional[int] = None
-        self._done: Dict[str, Stamp] = {}
-        self._before: Dict[str, Stamp] = {}
-        self._refused: Set[str] = set()
-        self._ended: List[TaskEnd] = []
+        self._group: int | None = None
+        self._done: dict[str, Stamp] = {}
+        self._before: dict[str, Stamp] = {}
+        self._refused: set[str] = set()
+        self._ended: list[TaskEnd] = []
         self._wake = threading.Event()
         self._closing = False
         self._tries = LAST_TRIES
@@ -113,7 +113,7 @@ class Shipper(threading.Thread):
         except OSError as error:
             self.problem = explain(error, str(self._folder))[0]
 
-    def _ship_scan(self, everything: bool, whole: Tuple[str, ...]) -> None:
+    def _ship_scan(self, everything: bool, whole: tuple[str, ...]) -> None:
         now = dict(_scan(self._folder))
         changed = {path: stamp for path, stamp in now.items() if self._done.get(path) != stamp}
         finished = {path for path in changed if everything or path.startswith(whole)}
@@ -131,7 +131,7 @@ class Shipper(threading.Thread):
         except StoreError:
             if path not in self._refused:
                 self._refused.add(path)
-                self._writer.append(Log(time.time(), "not kept, its name is no key: {!r}".format(path), note=True))
+                self._writer.append(Log(time.time(), f"not kept, its name is no key: {path!r}", note=True))
             return
         self._stage.mkdir(exist_ok=True)
         staged = self._stage / "file"
@@ -169,7 +169,7 @@ class Shipper(threading.Thread):
         self._writer.append(event)
 
 
-def _scan(folder: Path) -> Iterator[Tuple[str, Stamp]]:
+def _scan(folder: Path) -> Iterator[tuple[str, Stamp]]:
     """(path below the folder with `/`, stamp) of every regular file that is output; links are not followed."""
     for parent, folders, names in os.walk(str(folder)):
         folders.sort()
@@ -182,7 +182,7 @@ def _scan(folder: Path) -> Iterator[Tuple[str, Stamp]]:
                 yield path.relative_to(folder).as_posix(), stamp
 
 
-def _stamp(path: Path) -> Optional[Stamp]:
+def _stamp(path: Path) -> Stamp | None:
     try:
         status = os.lstat(str(path))
     except FileNotFoundError:
@@ -190,7 +190,7 @@ def _stamp(path: Path) -> Optional[Stamp]:
     return Stamp(status.st_size, status.st_mtime_ns, status.st_ino) if stat.S_ISREG(status.st_mode) else None
 
 
-def _copy(source: Path, target: Path) -> Optional[str]:
+def _copy(source: Path, target: Path) -> str | None:
     """Copy and return the SHA-256 of what was copied; None if the source is gone."""
     digest = hashlib.sha256()
     try:
@@ -204,20 +204,20 @@ def _copy(source: Path, target: Path) -> Optional[str]:
     return digest.hexdigest()
 
 
-def _open_for_writing(group: Optional[int]) -> Set[int]:
+def _open_for_writing(group: int | None) -> set[int]:
     """Inodes that processes of the group hold open for writing. Empty where there is no /proc."""
-    inodes: Set[int] = set()
+    inodes: set[int] = set()
     if group is None or not os.path.isdir("/proc/self/fdinfo"):
         return inodes
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             if os.getpgid(int(pid)) != group:
                 continue
-            for fd in os.listdir("/proc/{}/fd".format(pid)):
-                with open("/proc/{}/fdinfo/{}".format(pid, fd)) as info:
+            for fd in os.listdir(f"/proc/{pid}/fd"):
+                with open(f"/proc/{pid}/fdinfo/{fd}") as info:
                     flags = next((line.split()[1] for line in info if line.startswith("flags:")), "0")
                 if int(flags, 8) & (os.O_WRONLY | os.O_RDWR):
-                    inodes.add(os.stat("/proc/{}/fd/{}".format(pid, fd)).st_ino)
+                    inodes.add(os.stat(f"/proc/{pid}/fd/{fd}").st_ino)
         except OSError:
             continue  # the process ended, or the file was closed, while we looked
     return inodes

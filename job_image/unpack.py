@@ -30,38 +30,38 @@ def unpack(archive: Path, folder: Path) -> None:
             for member in tar:
                 files, size = files + 1, size + member.size
                 if files > MAX_FILES or size > MAX_BYTES:
-                    raise StoreError("The snapshot is too large to unpack: {}".format(archive.name))
+                    raise StoreError(f"The snapshot is too large to unpack: {archive.name}")
                 _extract(tar, member, root)
     except (tarfile.TarError, EOFError, ValueError) as error:
-        raise StoreError("The snapshot is damaged: {}: {}".format(archive.name, error)) from error
+        raise StoreError(f"The snapshot is damaged: {archive.name}: {error}") from error
 
 
 def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, root: str) -> None:
     target = os.path.normpath(os.path.join(root, member.name))
     # The parent's real path: a link unpacked earlier must not lead the way out.
     if not _inside(target, root) or not _inside(os.path.realpath(os.path.dirname(target)), root):
-        raise StoreError("The snapshot would write outside its folder: {!r}".format(member.name))
+        raise StoreError(f"The snapshot would write outside its folder: {member.name!r}")
     if member.isdir():
         os.makedirs(target, exist_ok=True)
     elif member.issym():
         if os.path.isabs(member.linkname) or not _inside(
             os.path.realpath(os.path.join(os.path.dirname(target), member.linkname)), root
         ):
-            raise StoreError("The snapshot links outside its folder: {!r}".format(member.name))
+            raise StoreError(f"The snapshot links outside its folder: {member.name!r}")
         os.makedirs(os.path.dirname(target), exist_ok=True)
         os.symlink(member.linkname, target)
     elif member.isreg():
         os.makedirs(os.path.dirname(target), exist_ok=True)
         source = tar.extractfile(member)
         if source is None:
-            raise StoreError("The snapshot is damaged: {!r} has no content".format(member.name))
+            raise StoreError(f"The snapshot is damaged: {member.name!r} has no content")
         if os.path.islink(target):
             os.unlink(target)
         with source, open(target, "wb") as out:
             shutil.copyfileobj(source, out, 1 << 20)
         os.chmod(target, 0o755 if member.mode & 0o100 else 0o644)
     else:
-        raise StoreError("The snapshot holds what is neither file, folder nor link: {!r}".format(member.name))
+        raise StoreError(f"The snapshot holds what is neither file, folder nor link: {member.name!r}")
 
 
 def _inside(path: str, root: str) -> bool:

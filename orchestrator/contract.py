@@ -28,11 +28,11 @@ MAX_NAME = 64
 
 # Keys of the store. `number` counts from 1 within a project.
 def project_prefix(project: str) -> str:
-    return "projects/{}/jobs/".format(project)
+    return f"projects/{project}/jobs/"
 
 
 def job_prefix(project: str, number: int) -> str:
-    return "{}{}/".format(project_prefix(project), number)
+    return f"{project_prefix(project)}{number}/"
 
 
 def job_key(project: str, number: int) -> str:
@@ -64,9 +64,9 @@ def output_prefix(project: str, number: int) -> str:
 
 def code_key(digest: str) -> str:
     """A snapshot: files packed once, addressed by their content."""
-    return "code/{}.tar.gz".format(digest)
+    return f"code/{digest}.tar.gz"
 
 
 def result_key(fingerprint: str) -> str:
     """Where the output of a finished task is."""
-    return "results/{}.json".format(fingerprint)
+    return f"results/{fingerprint}.json"

@@ -100,7 +100,7 @@ def shown(value: Any) -> str:
     return number if len(number) <= 40 else number[:37] + "..."
 
 
-def scalar(text: str) -> None | bool | int | float | str:
+def scalar(text: str) -> bool | int | float | str | None:
     """What a plain scalar means, by YAML 1.2's core rules less octal, hexadecimal, infinities and leading zeros."""
     if text in _CONSTANTS:
         return _CONSTANTS[text]

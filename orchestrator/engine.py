@@ -104,7 +104,7 @@ def _failed(one: Seen, held: Task) -> bool:
 
 def finished(store: Store) -> set[str]:
     """The fingerprints of all finished tasks of the store."""
-    return {entry.key[len("results/") : -len(".json")] for entry in store.list("results/")}
+    return {entry.key[len("results/") : -len(".json")] for entry in store.scan("results/")}
 
 
 def unique(tasks: Iterable[Task]) -> list[Task]:

@@ -12,7 +12,7 @@ Anything else that escapes is a bug in Swatch, and is shown with its traceback.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional, Sequence
+from typing import NamedTuple, Sequence
 
 
 class SwatchError(Exception):
@@ -20,7 +20,7 @@ class SwatchError(Exception):
 
     exit_code = 1
 
-    def __init__(self, message: str, hint: Optional[str] = None) -> None:
+    def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -55,8 +55,8 @@ class Problem(NamedTuple):
     message: str
 
     def sentence(self, file: str) -> str:
-        place = "{}:{}:{}".format(file, self.line, self.column)
-        return "{}: {}: {}".format(place, self.where, self.message) if self.where else "{}: {}".format(place, self.message)
+        place = f"{file}:{self.line}:{self.column}"
+        return f"{place}: {self.where}: {self.message}" if self.where else f"{place}: {self.message}"
 
 
 class ManifestError(UsageError):

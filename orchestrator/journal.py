@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import dataclass, field, fields
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple, Type, Union
+from typing import Any, Iterator, NamedTuple, Union
 
 from orchestrator import contract
 from orchestrator.errors import StoreError
@@ -44,7 +44,7 @@ class Metric:
     time: float
     metric: str
     value: float
-    step: Optional[float] = None
+    step: float | None = None
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class Progress:
     step: float
     steps: float
     size: str = ""
-    loss: Optional[float] = None
-    seconds_left: Optional[float] = None
+    loss: float | None = None
+    seconds_left: float | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class File:
 
 
 Event = Union[State, Log, Metric, Progress, TaskEnd, File]
-KINDS: Dict[str, Type[Any]] = {
+KINDS: dict[str, type[Any]] = {
     "state": State,
     "log": Log,
     "metric": Metric,
@@ -96,12 +96,12 @@ _NUMBER = (int, float)
 
 def encode(event: Event) -> str:
     """One line of a chunk, without the newline. Absent optional fields are left out."""
-    record: Dict[str, Any] = {"kind": _KIND_OF[type(event)]}
+    record: dict[str, Any] = {"kind": _KIND_OF[type(event)]}
     record.update((name, value) for name, value in vars(event).items() if value is not None)
     return json.dumps(record, separators=(",", ":"))
 
 
-def decode(line: str) -> Optional[Event]:
+def decode(line: str) -> Event | None:
     """The event of a line; None for one that is damaged or of a kind that this version does not know."""
     try:
         record = json.loads(line)
@@ -113,7 +113,7 @@ def decode(line: str) -> Optional[Event]:
     return event if all(_fits(kind, name, value) for name, value in known.items()) else None
 
 
-def _fits(kind: Type[Any], name: str, value: object) -> bool:
+def _fits(kind: type[Any], name: str, value: object) -> bool:
     annotation = str(kind.__annotations__[name])
     if "float" in annotation:
         return isinstance(value, _NUMBER) and not isinstance(value, bool)
@@ -128,12 +128,12 @@ class Chunk(NamedTuple):
     """A piece of a journal: remember `key` and read on after it."""
 
     key: str
-    events: List[Event]
+    events: list[Event]
 
 
 def read(store: Store, project: str, number: int, after: str = "") -> Iterator[Chunk]:
     """The chunks behind the key `after`, in order."""
-    for entry in store.list(contract.journal_prefix(project, number), after):
+    for entry in store.scan(contract.journal_prefix(project, number), after):
         text = store.read(entry.key).decode("utf-8", "replace")
         events = (decode(line) for line in text.split("\n") if line)
         yield Chunk(entry.key, [event for event in events if event is not None])
@@ -150,9 +150,9 @@ class Writer:
         self._store = store
         self._prefix = contract.journal_prefix(project, number)
         self._lock = threading.Lock()
-        self._waiting: List[str] = []
+        self._waiting: list[str] = []
         last = ""
-        for entry in store.list(self._prefix):
+        for entry in store.scan(self._prefix):
             last = entry.key
         self._next = int(last[len(self._prefix) :].split(".")[0]) + 1 if last else 1
 
@@ -167,9 +167,9 @@ class Writer:
             if not self._waiting:
                 return
             data = ("\n".join(self._waiting) + "\n").encode("utf-8")
-            key = "{}{:08d}.jsonl".format(self._prefix, self._next)
+            key = f"{self._prefix}{self._next:08d}.jsonl"
             if not self._store.create(key, data):
-                raise Fenced("Another agent has taken over this job: {} exists".format(key))
+                raise Fenced(f"Another agent has taken over this job: {key} exists")
             self._waiting.clear()
             self._next += 1
 
@@ -181,12 +181,12 @@ class Fold:
     state: str = contract.QUEUED
     reason: str = ""
     attempt: int = 0
-    started: Optional[float] = None
+    started: float | None = None
     last: float = 0.0
-    metrics: Dict[str, float] = field(default_factory=dict)
-    progress: Dict[str, Progress] = field(default_factory=dict)
-    tasks: Dict[str, TaskEnd] = field(default_factory=dict)
-    files: Dict[str, File] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    progress: dict[str, Progress] = field(default_factory=dict)
+    tasks: dict[str, TaskEnd] = field(default_factory=dict)
+    files: dict[str, File] = field(default_factory=dict)
 
     def add(self, event: Event) -> None:
         """Take one event in."""

@@ -36,9 +36,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     user: str | None = None
 
 
-def load(
-    store: str | None = None, slots: int | None = None, environment: Mapping[str, str] = os.environ
-) -> Settings:
+def load(store: str | None = None, slots: int | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings in force. Raises UsageError for a value or a configuration file that cannot be used."""
     home = Path(environment.get("SWATCH_HOME") or Path.home() / ".swatch").expanduser().absolute()
     file = _read(home / "config.yaml")

@@ -1,9 +1,9 @@
 """What a NAME on the command line means: a job or a project, in each of its short forms.
 
-    alice/projects/forest/3   alice/forest/3   forest/3     the job
-    3                                                       the job, where the store has one project only
-    alice/projects/forest     forest                        the project
-    manifests/forest.yaml                                   the project of that manifest
+alice/projects/forest/3   alice/forest/3   forest/3     the job
+3                                                       the job, where the store has one project only
+alice/projects/forest     forest                        the project
+manifests/forest.yaml                                   the project of that manifest
 """
 
 from __future__ import annotations
@@ -82,7 +82,11 @@ def _existing(store: Store, project: str, number: int | None) -> Target:
 
 def _latest_project(store: Store) -> Target:
     known: Sequence[str] = facts.projects(store)
-    dated = [(facts.read_job(store, name, numbers[-1]).created, name) for name in known if (numbers := facts.numbers(store, name))]
+    dated = [
+        (facts.read_job(store, name, numbers[-1]).created, name)
+        for name in known
+        if (numbers := facts.numbers(store, name))
+    ]
     if not dated:
         raise NotFound(f"No jobs in {store.url} yet", hint="swatch submit manifests/quickstart.yaml")
     return Target(max(dated)[1], None)

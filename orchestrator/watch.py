@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,7 +74,9 @@ class Watch:
             view.state = contract.SUCCESS
             view.reason = "cached"
             self._cached.append(view)
-        elif choice.job is not None:
+        elif choice.job is None:
+            view.reason = "not submitted"
+        else:
             job = self.jobs.setdefault((choice.job.project, choice.job.number), JobView(choice.job))
             # The job's own task that makes what is wanted may have another name there.
             held = next((one for one in choice.job.tasks if one.fingerprint == choice.task.fingerprint), None)
@@ -139,10 +140,10 @@ class Watch:
         prefix = contract.output_prefix(view.job.project, view.job.number)
         for file in list(view.pending.values()):
             takers = [(task, held) for task, held in view.wanted if file.path.startswith(held.prefix)]
-            outputs = [
-                (task, f"{task.task.name}/{file.path[len(held.prefix) :]}") for task, held in takers
-            ]
-            if all(self._bring(task, Output(prefix + file.path, path, file.size, file.sha256)) for task, path in outputs):
+            outputs = [(task, f"{task.task.name}/{file.path[len(held.prefix) :]}") for task, held in takers]
+            if all(
+                self._bring(task, Output(prefix + file.path, path, file.size, file.sha256)) for task, path in outputs
+            ):
                 del view.pending[file.path]
 
     def _bring(self, task: TaskView, output: Output) -> bool:
@@ -172,12 +173,3 @@ def _refresh(task: TaskView, view: JobView, held: Task) -> None:
         task.state = view.fold.state
     else:
         task.state = contract.RUNNING if task.progress or held.command else contract.QUEUED
-
-
-def follow(watch: Watch) -> Iterable[bool]:
-    """Poll until all is over, waiting between; yields after every look whether it brought news."""
-    while True:
-        yield watch.poll()
-        if watch.over:
-            return
-        time.sleep(watch.pause())

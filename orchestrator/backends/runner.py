@@ -69,7 +69,10 @@ def run_agent(layout: Layout, entry: Entry, keep: list[int]) -> None:
             ],
             cwd=work,
             # `python3` in a command is the interpreter that Swatch itself runs on, with the engine's packages.
-            env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"},
+            env={
+                **os.environ,
+                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            },
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

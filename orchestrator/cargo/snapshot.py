@@ -112,7 +112,9 @@ def _snapshot(members: Iterable[Member]) -> Snapshot:
     digest = hashlib.sha256()
     for member in ordered:
         kind, content = _content(member.path)
-        digest.update(f"{len(member.name.encode())}:{member.name}:{kind}:{content}\n".encode("utf-8", "surrogateescape"))
+        digest.update(
+            f"{len(member.name.encode())}:{member.name}:{kind}:{content}\n".encode("utf-8", "surrogateescape")
+        )
     return Snapshot(digest.hexdigest(), ordered)
 
 

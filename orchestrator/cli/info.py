@@ -71,7 +71,10 @@ def _show(one: Seen, fold: journal.Fold) -> None:
         ("Command", job.command),
         ("Code", job.code[:16] if job.code else ""),
         ("Data", ", ".join(f"{mount.source} at /{mount.mount}" for mount in job.data)),
-        ("Outputs", f"{screen.counted(len(fold.files), 'file')}, {screen.size(sum(f.size for f in fold.files.values()))}"),
+        (
+            "Outputs",
+            f"{screen.counted(len(fold.files), 'file')}, {screen.size(sum(f.size for f in fold.files.values()))}",
+        ),
         ("Come home to", job.home.folder if job.home else ""),
     ]
     for label, value in about:

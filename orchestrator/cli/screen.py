@@ -27,6 +27,8 @@ STYLE = {
     "lost": "red",
 }
 
+PIPE_WIDTH = 160
+
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -38,17 +40,21 @@ def plain(text: str) -> str:
 def console(stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=False)
+    made = Console(stderr=stderr, highlight=False)
+    # A pipe has no width: long rows stay in one piece, for grep and for reading a log.
+    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=PIPE_WIDTH)
 
 
-def table(*columns: str, right: Sequence[str] = (), title: str | None = None) -> Table:
-    """A table in the house's manner: a rule under the head, nothing else."""
+def table(*columns: str, right: Sequence[str] = ()) -> Table:
+    """A table in the house's manner: a rule under the head, nothing else. The first column never wraps."""
     from rich import box
     from rich.table import Table
 
-    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, header_style="bold")
-    for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    for number, column in enumerate(columns):
+        made.add_column(
+            column, justify="right" if column in right else "left", overflow="fold", no_wrap=number == 0 and bool(column)
+        )
     return made
 
 

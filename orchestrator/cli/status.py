@@ -15,7 +15,9 @@ from orchestrator.facts import Seen
 
 @click.command("status", short_help="List jobs and their states.")
 @click.argument("name", required=False)
-@click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True, help="Show so many, newest first.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(1), default=50, show_default=True, help="Show so many, newest first."
+)
 @store_option
 @json_option
 def command(name: str | None, limit: int, store: str | None, as_json: bool) -> None:

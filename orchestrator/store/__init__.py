@@ -15,6 +15,4 @@ def open_store(url: str) -> Store:
         from orchestrator.store.local import LocalStore
 
         return LocalStore(url)
-    raise UsageError(
-        "No store speaks {}://".format(scheme), hint="Name a folder, for example: --store ~/.swatch/store"
-    )
+    raise UsageError(f"No store speaks {scheme}://", hint="Name a folder, for example: --store ~/.swatch/store")

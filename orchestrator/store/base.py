@@ -4,7 +4,7 @@ A key is a relative path of `/`-separated parts. A store promises:
 
 - whole objects only: a reader sees an object complete or not at all, whatever dies while it is written;
 - `create` succeeds for exactly one of any number of callers;
-- `list` gives keys in the order of their bytes, so that "after the last seen key" is enough to follow a journal.
+- `scan` gives keys in the order of their bytes, so that "after the last seen key" is enough to follow a journal.
 
 Standard library only, and Python 3.8 syntax: the agent carries this file into images that are not ours.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Iterator, List, NamedTuple
+from typing import Iterator, NamedTuple
 
 from orchestrator.errors import StoreError
 
@@ -41,7 +41,7 @@ def check_key(key: str) -> str:
         or len(key.encode("utf-8", "surrogatepass")) > MAX_KEY
         or any(0xD800 <= ord(character) <= 0xDFFF for character in key)
     ):
-        raise StoreError("Not a key of the store: {!r}".format(key[:200]))
+        raise StoreError(f"Not a key of the store: {key[:200]!r}")
     return key
 
 
@@ -75,10 +75,10 @@ class Store(ABC):
         """Write the object to `file`, whole or not at all. Raises NotFound."""
 
     @abstractmethod
-    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
+    def scan(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """The objects whose key begins with `prefix` and sorts behind `after`, in the order of their keys.
         `prefix` is empty or ends with `/`."""
 
     @abstractmethod
-    def folders(self, prefix: str) -> List[str]:
+    def folders(self, prefix: str) -> list[str]:
         """The names directly below `prefix` (empty or ending with `/`) that have something under them, sorted."""

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Callable, Iterator, List
+from typing import BinaryIO, Callable, Iterator
 
 from orchestrator.errors import NotFound, StoreError
 from orchestrator.store.base import Entry, Store, check_key
@@ -60,11 +60,11 @@ class LocalStore(Store):
         with self._told(key), open(self.path(key), "rb") as source:
             replace_file(file, lambda out: shutil.copyfileobj(source, out, 1 << 20))
 
-    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
+    def scan(self, prefix: str, after: str = "") -> Iterator[Entry]:
         folder = self.root / check_key(prefix.rstrip("/")) if prefix else self.root
         yield from _walk(str(folder), prefix, after)
 
-    def folders(self, prefix: str) -> List[str]:
+    def folders(self, prefix: str) -> list[str]:
         folder = self.root / check_key(prefix.rstrip("/")) if prefix else self.root
         try:
             with os.scandir(folder) as entries:
@@ -97,18 +97,18 @@ class LocalStore(Store):
         except FileExistsError:
             raise
         except FileNotFoundError as error:
-            raise NotFound("Not in the store {}: {}".format(self.url, key)) from error
+            raise NotFound(f"Not in the store {self.url}: {key}") from error
         except OSError as error:
             raise StoreError(*explain(error, self.url)) from error
 
 
-def explain(error: OSError, place: str) -> "tuple[str, str | None]":
+def explain(error: OSError, place: str) -> tuple[str, str | None]:
     """(sentence, hint) for an error of the system while something was written or read below `place`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "The disk is full: {} could not be written".format(error.filename or place), "Free some space: df -h"
+        return f"The disk is full: {error.filename or place} could not be written", "Free some space: df -h"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return "No permission: {}".format(error.filename or place), None
-    return "{}: {}".format(error.filename or place, error.strerror or error), None
+        return f"No permission: {error.filename or place}", None
+    return f"{error.filename or place}: {error.strerror or error}", None
 
 
 def replace_file(file: Path, fill: Callable[[BinaryIO], object]) -> None:

@@ -1,0 +1,153 @@
+"""The live view of a watch: a bar for each task on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from orchestrator import contract
+from orchestrator.cli import screen
+from orchestrator.watch import TaskView, Watch
+
+MOST_BARS = 20
+"""Rows of bars; of more tasks, those that run are shown first."""
+
+
+def follow(watch: Watch, name: str, quiet: bool = False) -> None:
+    """Poll the watch until all is over, showing how it goes (unless `quiet`). Ctrl-C detaches: it says how to take up
+    watching `name` again, and ends this program; nothing is stopped."""
+    console = screen.console()
+    try:
+        if quiet:
+            _until_over(watch, lambda _: None)
+        elif console.is_terminal and console.width >= 40:
+            _live(watch, console)
+        else:
+            _until_over(watch, _Lines())
+    except KeyboardInterrupt:
+        click.echo(
+            f"\nThe jobs go on.\nTake up watching:  swatch watch {name}\nEnd them:          swatch stop {name}",
+            err=True,
+        )
+        sys.exit(130)
+
+
+def _until_over(watch: Watch, show_one: Callable[[Watch], None]) -> None:
+    while True:
+        watch.poll()
+        show_one(watch)
+        if watch.over:
+            return
+        time.sleep(watch.pause())
+
+
+class _Lines:
+    """One line for each change: for logs of a build machine, and for pipes."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, str] = {}
+        self._brought = 0
+
+    def __call__(self, watch: Watch) -> None:
+        for view in watch.tasks:
+            if self._states.get(view.task.name) != view.state:
+                self._states[view.task.name] = view.state
+                click.echo(" ".join(filter(None, [f"{view.task.name}: {view.state}", screen.plain(view.reason)])))
+        for path in watch.brought[self._brought :]:
+            if path.suffix == ".png":
+                click.echo(f"  {screen.plain(shown_path(path))}")
+        self._brought = len(watch.brought)
+
+
+def shown_path(path: Path) -> str:
+    """The path as a person in this folder would write it."""
+    relative = os.path.relpath(path)
+    return relative if not relative.startswith(os.pardir) else str(path)
+
+
+def _live(watch: Watch, console: Any) -> None:
+    from rich.console import Group
+    from rich.live import Live
+    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.text import Text
+
+    progress = Progress(
+        TextColumn("{task.fields[label]}"),
+        BarColumn(bar_width=max(8, min(32, console.width - 64)), complete_style="cyan", finished_style="green"),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TextColumn("{task.fields[size]:>9}"),
+        TextColumn("{task.fields[loss]:>11}"),
+        TextColumn("{task.fields[left]:>11}"),
+        console=console,
+    )
+    bars: dict[str, Any] = {}
+    news = Text("")
+
+    def redraw(watch: Watch) -> None:
+        for view in _chosen(watch.tasks):
+            fields = _fields(view)
+            if view.task.name not in bars:
+                bars[view.task.name] = progress.add_task("", total=1.0, **fields)
+            progress.update(bars[view.task.name], completed=_share(view), **fields)
+        chosen = {view.task.name for view in _chosen(watch.tasks)}
+        for name, bar in bars.items():
+            progress.update(bar, visible=name in chosen)
+        news.plain = _news(watch)
+        live.update(Group(progress, news))
+
+    with Live(Group(progress, news), console=console, refresh_per_second=8, transient=False) as live:
+        _until_over(watch, redraw)
+
+
+def _chosen(tasks: list[TaskView]) -> list[TaskView]:
+    if len(tasks) <= MOST_BARS:
+        return tasks
+    order = {contract.RUNNING: 0, contract.STARTING: 1, contract.FAILED: 2, contract.QUEUED: 3}
+    first = sorted(tasks, key=lambda view: order.get(view.state, 4))[:MOST_BARS]
+    return [view for view in tasks if view in first]
+
+
+def _share(view: TaskView) -> float:
+    if view.state == contract.SUCCESS:
+        return 1.0
+    if view.progress is None or view.progress.steps <= 0:
+        return 0.0
+    return min(1.0, max(0.0, view.progress.step / view.progress.steps))
+
+
+def _fields(view: TaskView) -> dict[str, Any]:
+    progress = view.progress
+    running = view.state == contract.RUNNING and progress is not None
+    if running and progress is not None and progress.seconds_left is not None:
+        left = f"{screen.duration(progress.seconds_left)} left"
+    elif view.state == contract.SUCCESS and view.seconds:
+        left = screen.duration(view.seconds)
+    else:
+        left = "cached" if view.reason == "cached" else view.state
+    name = view.task.name if len(view.task.name) <= 20 else f"{view.task.name[:19]}…"
+    style = screen.STYLE.get(view.state, "")
+    return {
+        "label": f"[{style or 'default'}]{name:<20}[/]"
+        if len(view.task.name) > 10
+        else f"[{style or 'default'}]{name:<10}[/]",
+        "size": screen.plain(progress.size)[:9] if running and progress else "",
+        "loss": f"loss {progress.loss:.3g}" if running and progress and progress.loss is not None else "",
+        "left": left,
+    }
+
+
+def _news(watch: Watch) -> str:
+    done = sum(view.state == contract.SUCCESS for view in watch.tasks)
+    images = [path for path in watch.brought if path.suffix in (".png", ".jpg", ".webp", ".tif")]
+    line = f"{done} of {len(watch.tasks)} done"
+    if images:
+        line += f" · {screen.counted(len(images), 'image')} home, the latest: {shown_path(images[-1])}"
+    for path, problem in list(watch.home.problems.items())[:3]:
+        line += f"\n{path}: {problem}"
+    return screen.plain(line).replace("\N{REPLACEMENT CHARACTER}", " ") if "\n" not in line else line

@@ -1,0 +1,38 @@
+"""swatch output"""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from orchestrator import contract, journal, target
+from orchestrator.cli import screen
+from orchestrator.cli.options import json_option, opened, print_json, store_option
+
+
+@click.command("output", short_help="List the files that a job has made so far.")
+@click.argument("name", required=False)
+@store_option
+@json_option
+def command(name: str | None, store: str | None, as_json: bool) -> None:
+    """List the files that a job has made so far: a project stands for its latest job, nothing for the latest of all."""
+    _, where = opened(store)
+    project, number = target.job(where, name)
+    files: dict[str, journal.File] = {}
+    for chunk in journal.read(where, project, number):
+        files.update((event.path, event) for event in chunk.events if isinstance(event, journal.File))
+    prefix = contract.output_prefix(project, number)
+    ordered = sorted(files.values(), key=lambda file: file.path)
+    if as_json:
+        print_json("output", {"store": where.url, "prefix": prefix, "files": [vars(file) for file in ordered]})
+        return
+    if not files:
+        click.echo(f"{project}/{number} has made nothing yet.")
+        return
+    rows = screen.table("FILE", "SIZE", "MADE", right=("SIZE",))
+    for file in ordered:
+        made = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(file.time))
+        rows.add_row(screen.cell(file.path), screen.size(file.size), made)
+    screen.console().print(rows)
+    click.echo(f"In the store: {where.url}/{prefix}\nBring them home:  swatch sync {project}/{number}")

@@ -1,0 +1,108 @@
+"""swatch plan"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from orchestrator import engine, facts, request
+from orchestrator.backends.local import host_name
+from orchestrator.cli import screen
+from orchestrator.cli.options import Looker, json_option, opened, print_json, store_option
+from orchestrator.engine import Choice, Verdict, Wish
+
+MOST_ROWS = 40
+
+
+@click.command("plan", short_help="Show what a manifest would start, and change nothing.")
+@click.argument("manifest", type=click.Path(path_type=Path))
+@click.option("--retry-failed", is_flag=True, help="Count failed tasks as wanted again.")
+@store_option
+@json_option
+def command(manifest: Path, retry_failed: bool, store: str | None, as_json: bool) -> None:
+    """Show what a manifest would start, and change nothing.
+
+    Each task is new, cached (its output exists), queued or running (a job has it), lost (its job died and would be
+    taken up again) or failed (and is left alone, unless the manifest's `retries` or --retry-failed say otherwise).
+    """
+    settings, where = opened(store)
+    asked = request.read(manifest)
+    wish = asked.wish(
+        user=settings.user,
+        host=host_name(settings.home),
+        backend=asked.manifest.backend,
+        home=Path("outputs", asked.manifest.name).absolute(),
+        retry_failed=retry_failed,
+    )
+    seen = list(facts.see_all(where, Looker(settings, where), wish.project))
+    choices = engine.decide(wish, seen, engine.finished(where))
+    jobs = packed(wish, choices)
+    if as_json:
+        print_json("plan", {"manifest": str(manifest), "project": wish.project, **record(choices, jobs)})
+        return
+    _show(choices, jobs, wish, manifest)
+
+
+def packed(wish: Wish, choices: Sequence[Choice]) -> list[list[str]]:
+    """The names of the new tasks, job by job."""
+    new = engine.unique(choice.task for choice in choices if choice.verdict is Verdict.NEW)
+    return [[task.name for task in group] for group in wish.pack(new)]
+
+
+def record(choices: Sequence[Choice], jobs: list[list[str]]) -> dict[str, Any]:
+    """A plan for programs."""
+    return {
+        "counts": dict(Counter(choice.verdict.value for choice in choices)),
+        "jobs": jobs,
+        "tasks": [
+            {
+                "name": choice.task.name,
+                "verdict": choice.verdict.value,
+                "fingerprint": choice.task.fingerprint,
+                "job": choice.job.name if choice.job else None,
+                "reason": choice.reason,
+            }
+            for choice in choices
+        ],
+    }
+
+
+def sentence(choices: Sequence[Choice], jobs: Sequence[object]) -> str:
+    """`5 tasks: 1 new (1 job), 4 cached`."""
+    counts = Counter(choice.verdict for choice in choices)
+    parts = []
+    for verdict in Verdict:
+        if counts[verdict]:
+            extra = f" ({screen.counted(len(jobs), 'job')})" if verdict is Verdict.NEW else ""
+            parts.append(f"{counts[verdict]} {verdict.value}{extra}")
+    return f"{screen.counted(len(choices), 'task')}: {', '.join(parts)}"
+
+
+def _show(choices: Sequence[Choice], jobs: list[list[str]], wish: Wish, manifest: Path) -> None:
+    job_of = {name: number for number, names in enumerate(jobs, 1) for name in names}
+    rows = screen.table("TASK", "", "JOB", "PARAMETERS", "")
+    for choice in choices[:MOST_ROWS]:
+        task = choice.task
+        if choice.job is not None:
+            job = f"{choice.job.project}/{choice.job.number}"
+        else:
+            job = f"new job {job_of[task.name]}" if task.name in job_of else ""
+        what = task.command or " ".join(f"{key}={value}" for key, value in task.parameters.items() if value is not None)
+        rows.add_row(
+            screen.cell(task.name),
+            screen.state(choice.verdict.value),
+            screen.cell(job),
+            screen.cell(what[:80]),
+            screen.cell(choice.reason[:80]),
+        )
+    console = screen.console()
+    console.print(rows, end="\n\n")
+    if len(choices) > MOST_ROWS:
+        console.print(f"and {len(choices) - MOST_ROWS} more; all of them: swatch plan {manifest} --json\n")
+    click.echo(sentence(choices, jobs))
+    starts = any(choice.verdict in (Verdict.NEW, Verdict.LOST) for choice in choices)
+    click.echo(f"Start it:  swatch submit {manifest} --watch" if starts else "Nothing to start.")

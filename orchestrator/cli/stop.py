@@ -1,0 +1,43 @@
+"""swatch stop"""
+
+from __future__ import annotations
+
+import click
+
+from orchestrator import engine, facts, target
+from orchestrator.cli.options import Looker, json_option, opened, print_json, store_option
+from orchestrator.errors import UsageError
+
+
+@click.command("stop", short_help="End jobs; what they made is kept.")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@store_option
+@json_option
+def command(names: tuple[str, ...], store: str | None, as_json: bool) -> None:
+    """End jobs; what they made is kept.
+
+    NAME is a job, or a project or manifest (all its unfinished jobs). A running command gets SIGTERM, and SIGKILL
+    two minutes later.
+    """
+    settings, where = opened(store)
+    look = Looker(settings, where)
+    ended = []
+    for name in names:
+        wanted = target.resolve(where, name)
+        one_job = wanted.number is not None
+        for number in [wanted.number] if wanted.number is not None else facts.numbers(where, wanted.project):
+            one = facts.see(where, look, wanted.project, number)
+            if one.final is None:
+                ended.append(engine.stop(where, look.backend(one.job.backend), one))
+            elif one_job:
+                raise UsageError(f"{one.job.name} has ended already: {one.final.state}")
+    if as_json:
+        print_json("stop", {"stopped": [{"name": s.job.name, "ended": s.done, "state": s.state} for s in ended]})
+        return
+    for stopped in ended:
+        word = "stopped" if stopped.done else "is asked to stop; its outputs are kept"
+        click.echo(f"{stopped.job.name} {word}")
+    if not ended:
+        click.echo("Nothing to stop: all jobs have ended.")
+    elif not all(stopped.done for stopped in ended):
+        click.echo(f"See it end:  swatch watch {names[0]}")

@@ -1,0 +1,122 @@
+"""swatch submit"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from orchestrator import engine, request
+from orchestrator.backends.local import host_name
+from orchestrator.cli import bars, plan, screen, summary
+from orchestrator.cli.options import Looker, into_option, json_option, opened, print_json, store_option
+from orchestrator.engine import Submission, Wish
+from orchestrator.facts import Look
+from orchestrator.store import Store
+from orchestrator.watch import Watch
+
+
+@click.command("submit", short_help="Start what a manifest wants and does not have yet.")
+@click.argument("manifest", type=click.Path(path_type=Path))
+@click.option("-w", "--watch", "watching", is_flag=True, help="Follow to the end; exit with the result.")
+@click.option("--retry-failed", is_flag=True, help="Try failed tasks again.")
+@click.option("--backend", "backend_name", metavar="NAME", help="Where jobs run [the manifest's backend, or local].")
+@click.option("--slots", type=int, metavar="N", help="Jobs at a time on this machine [SWATCH_SLOTS, 1].")
+@click.option("--dry-run", is_flag=True, help="The same as `swatch plan`.")
+@into_option
+@store_option
+@json_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    manifest: Path,
+    watching: bool,
+    retry_failed: bool,
+    backend_name: str | None,
+    slots: int | None,
+    dry_run: bool,
+    into: Path | None,
+    store: str | None,
+    as_json: bool,
+) -> None:
+    """Start what a manifest wants and does not have yet.
+
+    Done stays done, running is adopted, lost is taken up again, failed is tried again under `retries` or with
+    --retry-failed. Submitting twice, from two places or after a crash, starts nothing twice. Without --watch it
+    returns at once; the jobs outlive the terminal.
+    """
+    if dry_run:
+        ctx.invoke(plan.command, manifest=manifest, retry_failed=retry_failed, store=store, as_json=as_json)
+        return
+    settings, where = opened(store, slots)
+    asked = request.read(manifest)
+    backend = Looker(settings, where).backend(backend_name or asked.manifest.backend)
+    home = (into or Path("outputs", asked.manifest.name)).absolute()
+    wish = asked.wish(
+        user=settings.user, host=host_name(settings.home), backend=backend.name, home=home, retry_failed=retry_failed
+    )
+
+    def submit(wish: Wish) -> Submission:
+        done = engine.submit(where, backend, wish, lambda: asked.carry(where))
+        if not as_json:
+            _tell(done, manifest, watching)
+        return done
+
+    done = submit(wish)
+    if watching:
+        _follow(where, Looker(settings, where), wish, submit, done, home, as_json)
+        return
+    if not done.started and not done.resumed:
+        Watch(where, Looker(settings, where), done.choices, home).poll()  # what is finished may not be home yet
+    if as_json:
+        print_json("submit", _record(done))
+
+
+def _tell(done: Submission, manifest: Path, watching: bool) -> None:
+    click.echo(plan.sentence(done.choices, done.started))
+    for job in done.started:
+        click.echo(f"Started {job.name}: {screen.plain(job.description)}")
+    for job in done.resumed:
+        click.echo(f"Resumed {job.name}, which was lost: {screen.plain(job.description)}")
+    if not done.started and not done.resumed:
+        click.echo("Nothing to start.")
+        failed = [choice for choice in done.choices if choice.verdict is engine.Verdict.FAILED]
+        if failed:
+            click.echo(f"Try the failed again: swatch submit {manifest} --retry-failed")
+    elif not watching:
+        click.echo(f"\nFollow it:  swatch watch {manifest}\nEnd it:     swatch stop {manifest}")
+
+
+def _record(done: Submission) -> dict[str, object]:
+    return {
+        **plan.record(done.choices, [[task.name for task in job.tasks] for job in done.started]),
+        "started": [job.name for job in done.started],
+        "resumed": [job.name for job in done.resumed],
+    }
+
+
+def _follow(
+    store: Store,
+    look: Look,
+    wish: Wish,
+    submit: Callable[[Wish], Submission],
+    done: Submission,
+    home: Path,
+    as_json: bool,
+) -> None:
+    """Follow to the end, submitting again while that starts anything: what was lost, what may be retried."""
+    while True:
+        watch = Watch(store, look, done.choices, home)
+        bars.follow(watch, wish.project, quiet=as_json)
+        if not watch.failed:
+            break
+        done = submit(wish._replace(retry_failed=False))
+        if not done.started and not done.resumed:
+            break
+    if as_json:
+        print_json("submit", {**_record(done), "tasks": summary.record(watch)})
+    else:
+        summary.show(watch, wish.project)
+    sys.exit(1 if watch.failed else 0)

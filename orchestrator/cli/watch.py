@@ -1,0 +1,72 @@
+"""swatch watch"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from orchestrator import contract, engine, facts, request, target
+from orchestrator.backends.local import host_name
+from orchestrator.cli import bars, summary
+from orchestrator.cli.options import Looker, into_option, json_option, opened, print_json, store_option
+from orchestrator.engine import Choice, Verdict
+from orchestrator.settings import Settings
+from orchestrator.store import Store
+from orchestrator.watch import Watch
+
+
+@click.command("watch", short_help="Follow jobs to their end; their outputs come home meanwhile.")
+@click.argument("name", required=False)
+@into_option
+@store_option
+@json_option
+def command(name: str | None, into: Path | None, store: str | None, as_json: bool) -> None:
+    """Follow jobs to their end; their outputs come home meanwhile.
+
+    NAME is a manifest (all its tasks), a project (its unfinished jobs, or the latest) or a job; without it, the
+    project of the latest job. Ctrl-C detaches and leaves the jobs alone.
+    """
+    settings, where = opened(store)
+    look = Looker(settings, where)
+    project, choices = choose(where, settings, look, name)
+    for backend in {choice.job.backend for choice in choices if choice.job}:
+        look.backend(backend).wake()
+    watch = Watch(where, look, choices, home(settings, project, choices, into))
+    bars.follow(watch, name or project, quiet=as_json)
+    if as_json:
+        print_json("watch", {"project": project, "tasks": summary.record(watch)})
+    else:
+        summary.show(watch, project)
+    sys.exit(1 if watch.failed else 0)
+
+
+def choose(store: Store, settings: Settings, look: Looker, name: str | None) -> tuple[str, list[Choice]]:
+    """The project and the tasks that NAME means. Raises NotFound, UsageError, ManifestError."""
+    if name is not None and name.endswith((".yaml", ".yml")):
+        asked = request.read(Path(name))
+        wish = asked.wish(
+            user=settings.user, host=host_name(settings.home), backend=asked.manifest.backend, home=Path.cwd()
+        )
+        seen = list(facts.see_all(store, look, wish.project))
+        return wish.project, engine.decide(wish, seen, engine.finished(store))
+    wanted = target.project(store, name)
+    if wanted.number is not None:
+        jobs = [facts.read_job(store, wanted.project, wanted.number)]
+    else:
+        numbers = facts.numbers(store, wanted.project)
+        going = [n for n in numbers if not store.exists(contract.final_key(wanted.project, n))]
+        jobs = [facts.read_job(store, wanted.project, number) for number in going or numbers[-1:]]
+    return wanted.project, [Choice(task, Verdict.RUNNING, job) for job in jobs for task in job.tasks]
+
+
+def home(settings: Settings, project: str, choices: list[Choice], into: Path | None) -> Path:
+    """Where outputs come home to: as told, else where the newest job was submitted if that was on this computer, else
+    `outputs/PROJECT` here."""
+    if into is not None:
+        return into.absolute()
+    jobs = sorted((choice.job for choice in choices if choice.job), key=lambda job: -job.number)
+    here = host_name(settings.home)
+    folders = [job.home.folder for job in jobs if job.home is not None and job.home.host == here]
+    return Path(folders[0]) if folders else Path("outputs", project).absolute()

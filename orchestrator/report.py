@@ -1,0 +1,68 @@
+"""What is at home of finished textures: their reports, and the contact sheet made of their images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from orchestrator.watch import TaskView
+
+SHEET = "contact-sheet.png"
+MAX_REPORT_BYTES = 1 << 20
+
+
+class Report(NamedTuple):
+    """A texture's `report.json` as far as it can be used: `size` like `256x256`, `figures` by name, a verdict."""
+
+    size: str
+    seconds: float | None
+    figures: dict[str, float]
+    verdict: str
+
+
+def read(folder: Path) -> Report | None:
+    """The report in a texture's folder; None where there is none, or none that can be read."""
+    try:
+        with open(folder / "report.json", "rb") as file:
+            record = json.loads(file.read(MAX_REPORT_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict):
+        return None
+    parameters, quality = _mapping(record, "parameters"), _mapping(record, "quality")
+    figures = {
+        name: float(value)
+        for name, value in _mapping(quality, "figures").items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
+    seconds = _mapping(record, "seconds").get("total")
+    return Report(
+        size=f"{parameters.get('width')}x{parameters.get('height')}",
+        seconds=seconds if isinstance(seconds, (int, float)) else None,
+        figures=figures,
+        verdict=str(quality.get("verdict", "")),
+    )
+
+
+def write_sheet(folder: Path, name: str, tasks: Iterable[TaskView]) -> Path | None:
+    """Write the contact sheet of the textures that are at home; None when there is none to show."""
+    from orchestrator import sheet
+
+    rows = []
+    for view in tasks:
+        made = folder / view.task.name
+        if view.task.command is None and (made / "texture.png").is_file():
+            report = read(made)
+            caption = " · ".join(filter(None, [report.size, report.verdict])) if report else ""
+            rows.append(sheet.Row(view.task.name, made / "source.png", made / "texture.png", caption))
+    if not rows:
+        return None
+    sheet.write(rows, name, folder / SHEET)
+    return folder / SHEET
+
+
+def _mapping(record: dict[str, Any], key: str) -> dict[str, Any]:
+    value = record.get(key)
+    return value if isinstance(value, dict) else {}
