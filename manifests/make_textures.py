@@ -22,13 +22,14 @@ import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
 
-Field = NDArray[np.float64]
+Field = NDArray[np.floating[Any]]
 Cells = NDArray[np.intp]
 
 # Fields made by Fourier transform wrap around; painting this much more on every side and cutting it off hides that.
@@ -41,7 +42,15 @@ SMALLEST, LARGEST = 64, 4096
 
 def _filtered(field: Field, gain: Field) -> Field:
     """`field` with each frequency multiplied by `gain` (laid out as `rfft2` lays it), wrapping around."""
-    return np.fft.irfft2(np.fft.rfft2(field) * gain, s=field.shape)
+    filtered: Field = np.fft.irfft2(np.fft.rfft2(field) * gain, s=field.shape)
+    return filtered
+
+
+def _noise(rng: Generator, side: int, gain: Field) -> Field:
+    """Gaussian noise of that spectrum, of zero mean and unit deviation."""
+    noise = _filtered(rng.standard_normal((side, side)), gain)
+    noise -= noise.mean()
+    return noise / noise.std()
 
 
 def _frequencies(side: int) -> tuple[Field, Field]:
@@ -60,17 +69,14 @@ def strands(rng: Generator, side: int, along: float, across: float, angle: float
     `angle` radians."""
     fy, fx = _frequencies(side)
     v, u = fy * np.cos(angle) + fx * np.sin(angle), fx * np.cos(angle) - fy * np.sin(angle)
-    noise = _filtered(rng.standard_normal((side, side)), np.exp(-2 * np.pi**2 * ((along * v) ** 2 + (across * u) ** 2)))
-    return noise / noise.std()
+    return _noise(rng, side, np.exp(-2 * np.pi**2 * ((along * v) ** 2 + (across * u) ** 2)))
 
 
 def clouds(rng: Generator, side: int, wave: float, slope: float = 1.0) -> Field:
     """Noise of unit deviation whose amplitude falls as frequency**-slope below wavelengths of `wave` pixels, and is
     even above: 1 is rough as stone, 2 smooth as mist."""
     fy, fx = _frequencies(side)
-    noise = _filtered(rng.standard_normal((side, side)), (fy**2 + fx**2 + wave**-2.0) ** (-slope / 2))
-    noise -= noise.mean()
-    return noise / noise.std()
+    return _noise(rng, side, (fy**2 + fx**2 + wave**-2.0) ** (-slope / 2))
 
 
 def step(low: float, high: float, field: Field) -> Field:
@@ -85,9 +91,15 @@ def linear(*codes: str) -> Field:
     return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
 
 
-def mix(under: Field, over: Field, share: Field) -> Field:
-    """Colours `under` and `over` mixed; `share` is that of `over`."""
-    return under + (over - under) * share[..., None]
+def scaled(colour: Field, *gains: Field) -> Field:
+    """`colour` times the product of these fields."""
+    return colour * np.prod(gains, 0)[..., None]
+
+
+def mix(under: Field, over: Field | str, share: Field) -> Field:
+    """Colours `under` and `over` (or its sRGB code) mixed; `share` is that of `over`."""
+    top = linear(over)[0] if isinstance(over, str) else over
+    return under + (top - under) * share[..., None]
 
 
 def lit(colour: Field, height: Field, slope: float, gloss: float = 0.0) -> Field:
@@ -111,15 +123,16 @@ def lit(colour: Field, height: Field, slope: float, gloss: float = 0.0) -> Field
     return colour * light + shine[..., None]
 
 
-def cells(rng: Generator, side: int, pitch: float, warp: Field | float = 0.0) -> tuple[Field, Field, Cells]:
+def cells(rng: Generator, side: int, pitch: float, bend: float = 0.0) -> tuple[Field, Field, Cells]:
     """Voronoi cells of one random point in each `pitch`-pixel square: (nearest distance, second minus nearest, index).
 
-    Distances are in pixels (Worley 1996); `warp` bends the walls by that many pixels.
+    Distances are in pixels (Worley 1996); the walls waver by about `bend` pixels.
     """
     count = int(side / pitch) + 5
     points = rng.random((count, count, 2))
     y, x = np.mgrid[0:side, 0:side]
-    y, x = (y + warp) / pitch + 2, (x - warp) / pitch + 2
+    y, x = (bend * clouds(rng, side, 2 * pitch, 1.4) + at for at in (y, x))
+    y, x = y / pitch + 2, x / pitch + 2
     first, second = np.full((side, side), 9.0), np.full((side, side), 9.0)
     index = np.zeros((side, side), np.intp)
     for oy in (-1, 0, 1):
@@ -158,7 +171,10 @@ def bricks(rng: Generator, side: int) -> Image.Image:
     column = np.clip(np.floor(x / width).astype(np.intp), 0, columns - 1)
     column = column + (x > heads[row, np.minimum(column + 1, columns)]) - (x < heads[row, column])
     column = np.clip(column, 0, columns - 1)
-    per_brick = lambda low, high: rng.uniform(low, high, (rows, columns))[row, column]  # noqa: E731
+
+    def per_brick(low: float, high: float) -> Field:
+        return rng.uniform(low, high, (rows, columns))[row, column]
+
     left, right = heads[row, column], heads[row, column + 1]
     v = y - (row + 0.5) * course + per_brick(-0.016, 0.016) * (x - (left + right) / 2) + per_brick(-0.8, 0.8)
     u = x - (left + right) / 2
@@ -177,14 +193,15 @@ def bricks(rng: Generator, side: int) -> Image.Image:
     mortar = 0.55 * clouds(rng, side, 14, 1.3) + 0.8 * grit + 0.28 * sand - 0.02 * np.clip(inside, -12, 0) ** 2
     height = mortar + (height - mortar) * face
 
-    clays = linear("a9513a", "b5603f", "94432f", "bd7250", "84402f", "a05a40", "6c3a31", "b98263")
-    colour = clays[rng.choice(len(clays), (rows, columns), p=[0.22, 0.2, 0.17, 0.13, 0.1, 0.08, 0.05, 0.05])][row, column]
-    colour = colour * (1 + 0.11 * rough + 0.09 * coarse + 0.07 * sand + 0.05 * drag)[..., None] * per_brick(0.86, 1.12)[..., None]
+    clays = linear("a05844", "ab674c", "8f4c3b", "b27a5d", "804639", "9a6350", "6b4039", "b3886d")
+    clay = rng.choice(len(clays), (rows, columns), p=[0.22, 0.2, 0.17, 0.13, 0.1, 0.08, 0.05, 0.05])[row, column]
+    texture = 1 + 0.11 * rough + 0.09 * coarse + 0.07 * sand + 0.05 * drag
+    colour = scaled(clays[clay], texture, per_brick(0.86, 1.12))
     burnt = step(26, 4, ex) * (per_brick(0, 1) > 0.6) * (0.65 + 0.25 * coarse)
-    colour = mix(colour, linear("4b2c2a")[0], np.clip(burnt, 0, 0.75))
-    colour = mix(colour, linear("d8c3ae")[0], 0.4 * step(0.9, 2.4, coarse + 0.5 * rough + 0.4 * per_brick(-1, 1)))
-    colour = colour * (1 - 0.5 * np.clip(pores, 0, 1))[..., None]
-    lime = linear("b9ad9b")[0] * (1 + 0.09 * clouds(rng, side, 40, 1.3) + 0.1 * sand)[..., None]
+    colour = mix(colour, "4b2c2a", np.clip(burnt, 0, 0.75))
+    wash = coarse + 0.6 * rough + 0.3 * sand + 0.4 * per_brick(-1, 1)
+    colour = scaled(mix(colour, "d8c3ae", 0.34 * step(0.7, 2.7, wash)), 1 - 0.5 * np.clip(pores, 0, 1))
+    lime = scaled(linear("b9ad9b")[0], 1 + 0.09 * clouds(rng, side, 40, 1.3) + 0.1 * sand)
     grains = linear("8d7c66", "d9d2c4", "5d564e", "a58b6a")[cells(rng, side, 3.2)[2] % 4]
     lime = mix(lime, grains, 0.7 * grit)
     return photograph(rng, lit(mix(lime, np.clip(colour, 0.005, 1), face), height, slope=1.0))
@@ -200,46 +217,53 @@ def wood(rng: Generator, side: int) -> Image.Image:
     ends = rng.uniform(0, 560, count)[plank]
     piece = np.floor((y + ends) / 560).astype(np.intp) + 1
     along = y + ends - (piece - 1) * 560
-    per_board = lambda low, high: rng.uniform(low, high, (count, int(side / 560) + 4))[plank, piece]  # noqa: E731
     across = x - plank * board
 
+    def per_board(low: float, high: float) -> Field:
+        return rng.uniform(low, high, (count, int(side / 560) + 4))[plank, piece]
+
     # A flat-sawn board cuts the rings of a leaning, wavering trunk: arches where it comes near the pith.
-    heart = per_board(-0.4, 1.4) * board + 7 * strands(rng, side, 110, 70)
-    depth = per_board(12, 70) + per_board(-0.16, 0.16) * (along - 280) + 11 * clouds(rng, side, 300, 2.2)
-    radius = np.hypot(across - heart, depth) + 0.9 * strands(rng, side, 40, 3) + 1.8 * strands(rng, side, 70, 16)
+    heart = per_board(-0.4, 1.4) * board + 8 * strands(rng, side, 150, 60)
+    depth = per_board(12, 70) + per_board(-0.16, 0.16) * (along - 280) + 6 * strands(rng, side, 120, 40)
+    radius = np.hypot(across - heart, depth) + 0.7 * strands(rng, side, 60, 3) + 1.2 * strands(rng, side, 90, 14)
     bump = np.zeros((side, side))
     for _ in range(max(1, round(4 * (side / 560) ** 2))):
         cy, cx, size = rng.uniform(0, side), (rng.integers(count) + rng.uniform(0.25, 0.75)) * board, rng.uniform(6, 11)
         away = np.hypot((x - cx) / size, (y - cy) / (1.5 * size)) * (1 + 0.06 * clouds(rng, side, 24, 1.6))
         bump = np.maximum(bump, np.where(plank == int(cx / board), 1 / (1 + (away / 1.5) ** 2), 0))
-    ring = radius * per_board(0.075, 0.12) + 5.5 * bump
-    phase = (ring + 0.22 * clouds(rng, side, 220, 2)) % 1.0
+    fibre, fine = strands(rng, side, 34, 0.8), strands(rng, side, 12, 0.55)
+    ring = radius * per_board(0.09, 0.15) + 5.5 * bump
+    phase = (ring + 0.06 * fine) % 1.0
     late = step(0.25, 0.86, phase) * step(1.0, 0.93, phase)
     strength = 0.75 + 0.25 * rng.random(4096)[np.floor(ring).astype(np.intp) % 4096]
 
-    fibre, fine = strands(rng, side, 34, 0.8), strands(rng, side, 12, 0.55)
     open_pores = step(1.5, 2.3, strands(rng, side, 5.5, 0.62) + 0.75 * step(0.5, 0.1, phase) - 0.35)
     fleck = step(1.7, 2.6, strands(rng, side, 5, 1.5))
     knot = step(0.62, 0.86, bump)
-    pale, dark = linear("c8a273")[0], linear("8a5c33")[0]
-    colour = mix(np.broadcast_to(pale, (side, side, 3)), dark, np.clip(0.62 * late * strength + 0.04 * fine, 0, 1))
-    tone = per_board(0.74, 1.08) * (1 + 0.075 * fibre + 0.05 * fine + 0.06 * clouds(rng, side, 160, 1.8))
-    colour = colour * tone[..., None] * np.stack([1 + 0 * tone, per_board(0.95, 1.03), per_board(0.88, 1.04)], -1)
-    colour = mix(colour, linear("d9b98c")[0], 0.22 * fleck)
-    colour = mix(colour, linear("4a2c19")[0], np.clip(0.62 * open_pores + 0.8 * knot + 0.35 * step(0.3, 0.62, bump), 0, 0.92))
+    colour = mix(linear("c8a273")[0], "8a5c33", np.clip(0.62 * late * strength + 0.04 * fine, 0, 1))
+    tone = per_board(0.74, 1.08) * (1 + 0.085 * fibre + 0.07 * fine + 0.04 * strands(rng, side, 90, 24))
+    colour = colour * np.stack([tone, tone * per_board(0.95, 1.03), tone * per_board(0.88, 1.04)], -1)
+    colour = mix(colour, "d9b98c", 0.22 * fleck)
+    dark_spots = 0.62 * open_pores + 0.8 * knot + 0.35 * step(0.3, 0.62, bump)
+    colour = mix(colour, "4a2c19", np.clip(dark_spots, 0, 0.92))
     gap = np.minimum(np.minimum(across, board - across), np.minimum(along, 560 - along))
     height = 0.10 * fibre + 0.06 * fine - 0.55 * open_pores + 0.25 * late + per_board(-0.3, 0.3)
-    height -= 4.5 * step(2.4, 0.2, gap + 0.25 * fibre)
-    colour = colour * (1 - 0.75 * step(1.9, 0.4, gap + 0.25 * fibre))[..., None]
+    height -= 2.6 * step(1.9, 0.1, gap + 0.3 * fibre)
+    colour = scaled(colour, 1 - 0.72 * step(1.3, 0.2, gap + 0.3 * fibre))
     return photograph(rng, lit(colour, height, slope=0.8, gloss=0.02))
+
+
+def _bulge(across: Field) -> Field:
+    """The height of a round yarn of radius 1, `across` from its axis."""
+    return np.sqrt(np.clip(1 - across**2, 0, 1))
 
 
 def cloth(rng: Generator, side: int) -> Image.Image:
     """A 2/2 wool twill, blue-grey warp over oatmeal weft: uneven yarns, twisted fibres, stray hairs."""
     pitch, float_ = 9.0, 4
     y, x = np.mgrid[0:side, 0:side].astype(float)
-    y = y + 3.0 * clouds(rng, side, 300, 2) + 0.55 * strands(rng, side, 3, 30)
-    x = x + 3.0 * clouds(rng, side, 300, 2) + 0.55 * strands(rng, side, 30, 3)
+    y = y + 1.8 * clouds(rng, side, 300, 2) + 0.55 * strands(rng, side, 3, 30)
+    x = x + 1.8 * clouds(rng, side, 300, 2) + 0.55 * strands(rng, side, 30, 3)
     end, pick = np.floor(x / pitch), np.floor(y / pitch)
     # Where along its wave each yarn is: the warp is on top where `wave` is high, the weft where it is low.
     warp_wave = np.cos(2 * np.pi * (y / pitch - end - 0.5) / float_)
@@ -247,25 +271,24 @@ def cloth(rng: Generator, side: int) -> Image.Image:
     thick_warp = 0.60 + 0.05 * strands(rng, side, 26, 3.5)
     thick_weft = 0.60 + 0.06 * strands(rng, side, 3.5, 26)
     dx, dy = x / pitch - end - 0.5, y / pitch - pick - 0.5
-    round_ = lambda d, thick: np.sqrt(np.clip(1 - (d / thick) ** 2, 0, 1))  # noqa: E731
     twist = [strands(rng, side, 4.5, 0.7, angle) for angle in (0.5, np.pi / 2 + 0.5)]
     hair = [strands(rng, side, 9.0, 0.6, angle) for angle in (0.2, np.pi / 2 - 0.1)]
-    warp = 3.4 * round_(dx, thick_warp) + 2.3 * warp_wave + 0.34 * twist[0] + 0.2 * hair[0]
-    weft = 3.4 * round_(dy, thick_weft) + 2.3 * weft_wave + 0.34 * twist[1] + 0.2 * hair[1]
+    warp = 3.4 * _bulge(dx / thick_warp) + 2.3 * warp_wave + 0.34 * twist[0] + 0.2 * hair[0]
+    weft = 3.4 * _bulge(dy / thick_weft) + 2.3 * weft_wave + 0.34 * twist[1] + 0.2 * hair[1]
     over = step(-0.35, 0.35, warp - weft)
     height = weft + (warp - weft) * over
 
     count = int(side / pitch) + 9
-    yarn = lambda: rng.normal(0, 1, count)  # noqa: E731
-    ends, picks = end.astype(np.intp) % count, pick.astype(np.intp) % count
+    dyed = rng.normal(0, 0.10, count)[end.astype(np.intp) % count]
+    spun = rng.normal(0, 0.06, count)[pick.astype(np.intp) % count]
     mottle = [strands(rng, side, 7, 1.2), strands(rng, side, 1.2, 7)]
-    blue = linear("4d5f7c")[0] * np.exp(0.10 * yarn()[ends] + 0.16 * mottle[0] + 0.12 * twist[0] + 0.09 * hair[0])[..., None]
-    oat = linear("c4b497")[0] * np.exp(0.06 * yarn()[picks] + 0.10 * mottle[1] + 0.10 * twist[1] + 0.07 * hair[1])[..., None]
-    blue = mix(blue, linear("8793a6")[0], 0.45 * step(1.2, 2.2, hair[0]))
-    oat = mix(oat, linear("7c6a51")[0], 0.5 * step(1.4, 2.3, mottle[1]))
-    colour = mix(oat, blue, over) * (0.45 + 0.55 * step(-1.5, 4.0, height))[..., None]
+    blue = scaled(linear("4d5f7c")[0], np.exp(dyed + 0.16 * mottle[0] + 0.12 * twist[0] + 0.09 * hair[0]))
+    oat = scaled(linear("c4b497")[0], np.exp(spun + 0.10 * mottle[1] + 0.10 * twist[1] + 0.07 * hair[1]))
+    blue = mix(blue, "8793a6", 0.45 * step(1.2, 2.2, hair[0]))
+    oat = mix(oat, "7c6a51", 0.5 * step(1.4, 2.3, mottle[1]))
+    colour = scaled(mix(oat, blue, over), 0.45 + 0.55 * step(-1.5, 4.0, height))
     stray = step(3.0, 3.8, strands(rng, side, 11, 0.6, 0.9)) + step(3.0, 3.8, strands(rng, side, 11, 0.6, -0.7))
-    colour = mix(colour, linear("d8d0c2")[0], 0.5 * np.clip(stray, 0, 1))
+    colour = mix(colour, "d8d0c2", 0.5 * np.clip(stray, 0, 1))
     return photograph(rng, lit(np.clip(colour, 0, 1), height + 0.8 * stray, slope=1.1), softness=0.6)
 
 
@@ -282,7 +305,8 @@ def _chips(rng: Generator, side: int, sizes: Field) -> tuple[Field, Cells]:
             cy, cx = rng.integers(half, side - half, 2)
             box = np.s_[cy - half : cy + half, cx - half : cx + half]
             y, x = np.mgrid[-half:half, -half:half]
-            inside = np.min([r - y * np.sin(t) - x * np.cos(t) for t, r in zip(turn, reach, strict=True)], 0) + ragged[box]
+            walls = [r - y * np.sin(t) - x * np.cos(t) for t, r in zip(turn, reach, strict=True)]
+            inside = np.min(walls, 0) + ragged[box]
             if not np.any((inside > -1.6) & (owner[box] >= 0)):
                 owner[box] = np.where(inside > 0, number, owner[box])
                 depth[box] = np.maximum(depth[box], inside)
@@ -292,15 +316,8 @@ def _chips(rng: Generator, side: int, sizes: Field) -> tuple[Field, Cells]:
 
 def terrazzo(rng: Generator, side: int) -> Image.Image:
     """Marble chips of every size in pale cement, ground flat and polished."""
-    area = side * side / 560**2
-    sizes = np.concatenate(
-        [
-            rng.uniform(24, 36, int(26 * area)),
-            rng.uniform(12, 24, int(110 * area)),
-            rng.uniform(6, 12, int(420 * area)),
-            rng.uniform(2.2, 6, int(1500 * area)),
-        ]
-    )
+    grades = [(24, 36, 26), (12, 24, 110), (6, 12, 420), (2.2, 6, 1500)]  # smallest, largest, chips in 560x560
+    sizes = np.concatenate([rng.uniform(low, high, int(many * side**2 / 560**2)) for low, high, many in grades])
     depth, owner = _chips(rng, side, sizes)
     stones = linear("e9e4da", "d8cfc0", "c58f6a", "8f4a3a", "3f4144", "7d8f80", "b7a98f", "5f6f77", "d9b48f")
     kind = rng.choice(len(stones), len(sizes) + 1, p=[0.24, 0.16, 0.13, 0.09, 0.11, 0.09, 0.08, 0.05, 0.05])[owner]
@@ -308,14 +325,14 @@ def terrazzo(rng: Generator, side: int) -> Image.Image:
     cloudy, speck = clouds(rng, side, 22, 1.5), clouds(rng, side, 4, 0.5)
     shift = rng.normal(0, 1, (len(sizes) + 1, 3))[owner]
     stone = stones[kind] * np.exp(0.09 * shift[..., :1] + 0.035 * shift + (0.10 * cloudy + 0.05 * speck)[..., None])
-    stone = mix(stone, linear("f4efe6")[0], 0.45 * veins * (kind % 2 == 0))
-    stone = mix(stone, linear("57483c")[0], 0.35 * veins * (kind % 2 == 1))
-    sand = cells(rng, side, 3.0)[2]
-    cement = linear("c9c2b4")[0] * (1 + 0.035 * clouds(rng, side, 120, 1.6) + 0.045 * speck)[..., None]
-    cement = mix(cement, linear("a99f8f", "e2ddd2", "8e8579", "c9c2b4")[sand % 4], 0.3 * step(0.2, 1.2, clouds(rng, side, 3, 0.2)))
+    stone = mix(stone, "f4efe6", 0.45 * veins * (kind % 2 == 0))
+    stone = mix(stone, "57483c", 0.35 * veins * (kind % 2 == 1))
+    cement = scaled(linear("c9c2b4")[0], 1 + 0.035 * clouds(rng, side, 120, 1.6) + 0.045 * speck)
+    sands = linear("a99f8f", "e2ddd2", "8e8579", "c9c2b4")[cells(rng, side, 3.0)[2] % 4]
+    cement = mix(cement, sands, 0.3 * step(0.2, 1.2, clouds(rng, side, 3, 0.2)))
     face = step(-0.5, 0.6, depth)
     pinhole = step(3.3, 3.9, strands(rng, side, 0.9, 0.9))
-    colour = mix(cement, stone, face) * (1 - 0.16 * np.exp(-((depth / 1.1) ** 2)) - 0.5 * pinhole)[..., None]
+    colour = scaled(mix(cement, stone, face), 1 - 0.16 * np.exp(-((depth / 1.1) ** 2)) - 0.5 * pinhole)
     height = 0.10 * face + 0.05 * cloudy * face + 0.05 * speck - 0.8 * pinhole
     return photograph(rng, lit(np.clip(colour, 0, 1), height, slope=0.5, gloss=0.025), softness=0.6)
 
@@ -324,14 +341,14 @@ def lichen(rng: Generator, side: int) -> Image.Image:
     """Granite overgrown: grey-green rosettes, sulphur crusts, orange cushions and their fruiting cups."""
     y, x = np.mgrid[0:side, 0:side].astype(float)
     fine, rough = clouds(rng, side, 6, 0.7), clouds(rng, side, 60, 1.3)
-    _, wall, grain = cells(rng, side, 7.0, 2.0 * clouds(rng, side, 14, 1.4))
+    _, wall, grain = cells(rng, side, 7.0, bend=1.7)
     minerals = linear("a9a39a", "bcb3a8", "8f8b86", "4a4846", "c0a595", "cfc9c0", "75716d")
     mineral = rng.choice(7, grain.max() + 1, p=[0.24, 0.2, 0.16, 0.12, 0.12, 0.08, 0.08])[grain]
-    colour = minerals[mineral] * (1 + 0.10 * fine + 0.07 * rough)[..., None] * (0.82 + 0.18 * step(0, 1.6, wall))[..., None]
-    height = 1.5 * clouds(rng, side, 110, 1.8) + 0.35 * fine + 0.25 * step(0, 1.5, wall) + 0.5 * (mineral < 2)
+    colour = scaled(minerals[mineral], 1 + 0.10 * fine + 0.07 * rough, 0.9 + 0.1 * step(0, 1.6, wall))
+    height = 1.8 * clouds(rng, side, 110, 2.0) + 0.16 * fine + 0.12 * blur((mineral < 2) * 1.0, 0.8)
 
-    crust = cells(rng, side, 5.5, 1.0 * clouds(rng, side, 9, 1.3))
-    lobes = clouds(rng, side, 16, 1.5)
+    crust = cells(rng, side, 5.5, bend=0.8)
+    lobes = clouds(rng, side, 14, 2.4)
     broad = clouds(rng, side, 46, 1.7)
     species = [  # rim and heart colour, thickness in pixels, share of colonies
         ("b3baa0", "868c78", 2.2, 0.40),
@@ -341,25 +358,25 @@ def lichen(rng: Generator, side: int) -> Image.Image:
         ("3c3b37", "55534c", 0.9, 0.07),
     ]
     shares = [share for *_, share in species]
-    area = side * side / 560**2
-    radii = np.sort(np.concatenate([rng.uniform(34, 62, int(13 * area)), rng.uniform(6, 30, int(80 * area))]))[::-1]
-    for radius in radii:
+    grades = [(34, 62, 15), (5, 30, 120)]  # smallest, largest, colonies in 560x560
+    radii = [rng.uniform(low, high, int(many * side**2 / 560**2)) for low, high, many in grades]
+    for radius in np.sort(np.concatenate(radii))[::-1]:
         rim, heart, thick, _ = species[rng.choice(len(species), p=shares)]
         cy, cx = rng.uniform(0, side, 2)
         away = np.hypot(y - cy, x - cx)
         angle = np.arctan2(y - cy, x - cx)
         fringe = sum(rng.normal(0, 0.05) * np.cos(k * angle + rng.uniform(0, 7)) for k in range(2, 7))
-        inside = radius * (1 + fringe) - away + (1.6 + 0.06 * radius) * lobes + 0.05 * radius * broad
+        inside = radius * (1 + fringe) - away + (1.4 + 0.07 * radius) * lobes + 0.05 * radius * broad
         if radius > 34:  # old colonies die from the middle
             inside = np.minimum(inside, away - 0.34 * radius + 7 * broad + 3 * lobes)
-        face = step(-0.6, 1.2, inside)
+        face = step(-0.8, 1.4, inside)
         plates = step(0.2, 1.7, crust[1])
         tone = linear(rim, heart)
-        skin = mix(np.broadcast_to(tone[1], (side, side, 3)), tone[0], step(0.42 * radius, 0.02 * radius, inside))
-        skin = skin * (1 + 0.09 * fine + 0.09 * lobes + 0.05 * rng.normal())[..., None] * (0.68 + 0.32 * plates)[..., None]
+        skin = mix(tone[1], tone[0], step(0.42 * radius, 0.02 * radius, inside))
+        skin = scaled(skin, 1 + 0.07 * fine + 0.10 * lobes + 0.05 * rng.normal(), 0.68 + 0.32 * plates)
         if thick > 1.4:
             cup = step(0.62, 0.5, crust[0] / 2.6) * step(3, 9, inside) * (np.sin(crust[2] * 12.9898) > 0.35)
-            skin = mix(skin, linear("a4571d" if rim == "cf8b2c" else "6f6a45")[0], 0.65 * cup)
+            skin = mix(skin, "a4571d" if rim == "cf8b2c" else "6f6a45", 0.65 * cup)
         colour = mix(colour, skin, face)
         body = thick * (0.55 + 0.45 * plates) * step(0, 3.5, inside) + 0.5 * lobes * step(0, 2, inside)
         height = height + face * body * 0.8
