@@ -18,9 +18,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
 import zlib
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +33,8 @@ Cells = NDArray[np.intp]
 
 # Fields made by Fourier transform wrap around; painting this much more on every side and cutting it off hides that.
 MARGIN = 24
+EDGE = 64  # more than the half of any stone chip: where none can be centred, and what is cut off again
 SMALLEST, LARGEST = 64, 4096
-
-
-# ---------------------------------------------------------------------------------------------- noise, form and light
 
 
 def _filtered(field: Field, gain: Field) -> Field:
@@ -49,8 +46,8 @@ def _filtered(field: Field, gain: Field) -> Field:
 def _noise(rng: Generator, side: int, gain: Field) -> Field:
     """Gaussian noise of that spectrum, of zero mean and unit deviation."""
     noise = _filtered(rng.standard_normal((side, side)), gain)
-    noise -= noise.mean()
-    return noise / noise.std()
+    even: Field = (noise - noise.mean()) / noise.std()
+    return even
 
 
 def _frequencies(side: int) -> tuple[Field, Field]:
@@ -81,8 +78,9 @@ def clouds(rng: Generator, side: int, wave: float, slope: float = 1.0) -> Field:
 
 def step(low: float, high: float, field: Field) -> Field:
     """0 below `low`, 1 above `high`, smooth between; `high` may lie below `low`."""
-    t = np.clip((field - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)
+    t: Field = np.clip((field - low) / (high - low), 0, 1)
+    smooth: Field = t * t * (3 - 2 * t)
+    return smooth
 
 
 def linear(*codes: str) -> Field:
@@ -93,7 +91,8 @@ def linear(*codes: str) -> Field:
 
 def scaled(colour: Field, *gains: Field) -> Field:
     """`colour` times the product of these fields."""
-    return colour * np.prod(gains, 0)[..., None]
+    product: Field = colour * np.prod(gains, 0)[..., None]
+    return product
 
 
 def mix(under: Field, over: Field | str, share: Field) -> Field:
@@ -120,7 +119,8 @@ def lit(colour: Field, height: Field, slope: float, gloss: float = 0.0) -> Field
     light = np.array([1.0, 0.955, 0.885]) * (1.02 * facing * (1 - 0.8 * shadow))[..., None]
     light += np.array([0.24, 0.27, 0.32]) * sky[..., None]
     shine = gloss * (1 - shadow) * np.clip((dx * 0.3 + dy * 0.34 + 0.97) / norm, 0, 1) ** 60
-    return colour * light + shine[..., None]
+    seen: Field = colour * light + shine[..., None]
+    return seen
 
 
 def cells(rng: Generator, side: int, pitch: float, bend: float = 0.0) -> tuple[Field, Field, Cells]:
@@ -147,8 +147,7 @@ def cells(rng: Generator, side: int, pitch: float, bend: float = 0.0) -> tuple[F
 
 def photograph(rng: Generator, light: Field, softness: float = 0.55, grain: float = 0.007) -> Image.Image:
     """Linear light as an 8-bit sRGB picture: a lens blur of `softness` pixels, shot noise, a gentle shoulder."""
-    seen = np.stack([blur(light[..., c], softness) for c in range(3)], -1)
-    seen = np.clip(seen, 0, None)
+    seen = np.clip(np.stack([blur(light[..., c], softness) for c in range(3)], -1), 0, None)
     seen = seen + rng.standard_normal(seen.shape) * grain * np.sqrt(seen + 0.02)
     seen = np.clip(seen * 1.12 / (1 + 0.12 * np.clip(seen, 0, None) ** 2), 0, 1)
     srgb = np.where(seen <= 0.0031308, seen * 12.92, 1.055 * seen ** (1 / 2.4) - 0.055)
@@ -156,7 +155,10 @@ def photograph(rng: Generator, light: Field, softness: float = 0.55, grain: floa
     return Image.fromarray((np.clip(cut, 0, 1) * 255 + 0.5).astype(np.uint8))
 
 
-# -------------------------------------------------------------------------------------------------------- the surfaces
+def _each(rng: Generator, shape: tuple[int, int], index: tuple[Cells, Cells], low: float, high: float) -> Field:
+    """One number from `low` to `high` for each brick (or board), spread over its pixels."""
+    spread: Field = rng.uniform(low, high, shape)[index]
+    return spread
 
 
 def bricks(rng: Generator, side: int) -> Image.Image:
@@ -171,10 +173,7 @@ def bricks(rng: Generator, side: int) -> Image.Image:
     column = np.clip(np.floor(x / width).astype(np.intp), 0, columns - 1)
     column = column + (x > heads[row, np.minimum(column + 1, columns)]) - (x < heads[row, column])
     column = np.clip(column, 0, columns - 1)
-
-    def per_brick(low: float, high: float) -> Field:
-        return rng.uniform(low, high, (rows, columns))[row, column]
-
+    per_brick = partial(_each, rng, (rows, columns), (row, column))
     left, right = heads[row, column], heads[row, column + 1]
     v = y - (row + 0.5) * course + per_brick(-0.016, 0.016) * (x - (left + right) / 2) + per_brick(-0.8, 0.8)
     u = x - (left + right) / 2
@@ -218,9 +217,7 @@ def wood(rng: Generator, side: int) -> Image.Image:
     piece = np.floor((y + ends) / 560).astype(np.intp) + 1
     along = y + ends - (piece - 1) * 560
     across = x - plank * board
-
-    def per_board(low: float, high: float) -> Field:
-        return rng.uniform(low, high, (count, int(side / 560) + 4))[plank, piece]
+    per_board = partial(_each, rng, (count, int(side / 560) + 4), (plank, piece))
 
     # A flat-sawn board cuts the rings of a leaning, wavering trunk: arches where it comes near the pith.
     heart = per_board(-0.4, 1.4) * board + 8 * strands(rng, side, 150, 60)
@@ -253,11 +250,6 @@ def wood(rng: Generator, side: int) -> Image.Image:
     return photograph(rng, lit(colour, height, slope=0.8, gloss=0.02))
 
 
-def _bulge(across: Field) -> Field:
-    """The height of a round yarn of radius 1, `across` from its axis."""
-    return np.sqrt(np.clip(1 - across**2, 0, 1))
-
-
 def cloth(rng: Generator, side: int) -> Image.Image:
     """A 2/2 wool twill, blue-grey warp over oatmeal weft: uneven yarns, twisted fibres, stray hairs."""
     pitch, float_ = 9.0, 4
@@ -273,8 +265,8 @@ def cloth(rng: Generator, side: int) -> Image.Image:
     dx, dy = x / pitch - end - 0.5, y / pitch - pick - 0.5
     twist = [strands(rng, side, 4.5, 0.7, angle) for angle in (0.5, np.pi / 2 + 0.5)]
     hair = [strands(rng, side, 9.0, 0.6, angle) for angle in (0.2, np.pi / 2 - 0.1)]
-    warp = 3.4 * _bulge(dx / thick_warp) + 2.3 * warp_wave + 0.34 * twist[0] + 0.2 * hair[0]
-    weft = 3.4 * _bulge(dy / thick_weft) + 2.3 * weft_wave + 0.34 * twist[1] + 0.2 * hair[1]
+    warp = 3.4 * np.sqrt(np.clip(1 - (dx / thick_warp) ** 2, 0, 1)) + 2.3 * warp_wave + 0.34 * twist[0] + 0.2 * hair[0]
+    weft = 3.4 * np.sqrt(np.clip(1 - (dy / thick_weft) ** 2, 0, 1)) + 2.3 * weft_wave + 0.34 * twist[1] + 0.2 * hair[1]
     over = step(-0.35, 0.35, warp - weft)
     height = weft + (warp - weft) * over
 
@@ -294,6 +286,7 @@ def cloth(rng: Generator, side: int) -> Image.Image:
 
 def _chips(rng: Generator, side: int, sizes: Field) -> tuple[Field, Cells]:
     """Crushed stone, largest first, none overlapping: (distance inside the chip's outline, chip number or -1)."""
+    side += 2 * EDGE
     depth, owner = np.full((side, side), -9.0), np.full((side, side), -1, np.intp)
     ragged = 0.5 * clouds(rng, side, 12, 1.4)
     for number, size in enumerate(sorted(sizes, reverse=True)):
@@ -311,13 +304,15 @@ def _chips(rng: Generator, side: int, sizes: Field) -> tuple[Field, Cells]:
                 owner[box] = np.where(inside > 0, number, owner[box])
                 depth[box] = np.maximum(depth[box], inside)
                 break
-    return depth, owner
+    kept = np.s_[EDGE:-EDGE, EDGE:-EDGE]
+    return depth[kept], owner[kept]
 
 
 def terrazzo(rng: Generator, side: int) -> Image.Image:
     """Marble chips of every size in pale cement, ground flat and polished."""
     grades = [(24, 36, 26), (12, 24, 110), (6, 12, 420), (2.2, 6, 1500)]  # smallest, largest, chips in 560x560
-    sizes = np.concatenate([rng.uniform(low, high, int(many * side**2 / 560**2)) for low, high, many in grades])
+    area = ((side + 2 * EDGE) / 560) ** 2
+    sizes = np.concatenate([rng.uniform(low, high, int(many * area)) for low, high, many in grades])
     depth, owner = _chips(rng, side, sizes)
     stones = linear("e9e4da", "d8cfc0", "c58f6a", "8f4a3a", "3f4144", "7d8f80", "b7a98f", "5f6f77", "d9b48f")
     kind = rng.choice(len(stones), len(sizes) + 1, p=[0.24, 0.16, 0.13, 0.09, 0.11, 0.09, 0.08, 0.05, 0.05])[owner]
@@ -357,11 +352,10 @@ def lichen(rng: Generator, side: int) -> Image.Image:
         ("d5d4cb", "b3b2a8", 1.2, 0.15),
         ("3c3b37", "55534c", 0.9, 0.07),
     ]
-    shares = [share for *_, share in species]
     grades = [(34, 62, 15), (5, 30, 120)]  # smallest, largest, colonies in 560x560
     radii = [rng.uniform(low, high, int(many * side**2 / 560**2)) for low, high, many in grades]
     for radius in np.sort(np.concatenate(radii))[::-1]:
-        rim, heart, thick, _ = species[rng.choice(len(species), p=shares)]
+        rim, heart, thick, _ = species[rng.choice(len(species), p=[share for *_, share in species])]
         cy, cx = rng.uniform(0, side, 2)
         away = np.hypot(y - cy, x - cx)
         angle = np.arctan2(y - cy, x - cx)
@@ -383,13 +377,7 @@ def lichen(rng: Generator, side: int) -> Image.Image:
     return photograph(rng, lit(np.clip(colour, 0, 1), height, slope=0.9))
 
 
-TEXTURES: dict[str, Callable[[Generator, int], Image.Image]] = {
-    "bricks": bricks,
-    "cloth": cloth,
-    "lichen": lichen,
-    "terrazzo": terrazzo,
-    "wood": wood,
-}
+TEXTURES = {painter.__name__: painter for painter in (bricks, cloth, lichen, terrazzo, wood)}
 
 
 def paint(name: str, size: int = 512, seed: int = 0) -> Image.Image:
@@ -401,15 +389,12 @@ def paint(name: str, size: int = 512, seed: int = 0) -> Image.Image:
 def save(picture: Image.Image, path: Path) -> None:
     """Write a PNG whole or not at all: a reader never meets half a picture."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(handle, "wb") as stream:
-            picture.save(stream, format="PNG")
-        os.chmod(temporary, 0o644)
+        picture.save(temporary, format="PNG")
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
