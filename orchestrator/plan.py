@@ -69,6 +69,8 @@ def check_names(draft: Draft, sources: Sources) -> None:
     first: dict[str, _Wanted] = {}
     clashing: set[tuple[int, int]] = set()
     for one in _wanted(manifest, sources):
+        if one.texture.name == "":
+            continue  # refused: what it will be called is not known
         before = first.setdefault(one.name.lower(), one)
         pair = (before.texture.index, one.texture.index)
         if before is not one and pair not in clashing:
