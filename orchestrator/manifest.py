@@ -19,9 +19,10 @@ import msgspec
 
 from orchestrator import command as commands
 from orchestrator import document, shape
-from orchestrator.document import REFUSED, Document, shown, where
+from orchestrator.document import REFUSED, Document
 from orchestrator.entries import DAY, DataMount, Defaults, ManifestEntry, TextureParameters, json_schema
 from orchestrator.errors import ManifestError, NotFound, Problem, UsageError
+from orchestrator.wording import shown, where
 
 __all__ = ["DataMount", "Draft", "Manifest", "Texture", "TextureParameters", "complete", "json_schema", "read"]
 
@@ -177,7 +178,7 @@ def _manifest(draft: Draft, data: dict[str, Any]) -> Manifest:
         _placeholders(draft, manifest, command, data.get("matrix", {}))
     count = manifest.combinations * max(1, len(manifest.textures))
     if count > MAX_TASKS:
-        draft.problem(("matrix",), f"{count:,} tasks: a manifest holds {MAX_TASKS:,} at most")
+        draft.problem(("matrix" if matrix else "textures",), f"{count:,} tasks: a manifest holds {MAX_TASKS:,} at most")
     return manifest
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from orchestrator import plan
-from orchestrator.document import shown
 from orchestrator.job import Source
 from orchestrator.manifest import MAX_TASKS, Draft, Manifest, Texture, read
+from orchestrator.wording import shown
 
 MIN_SIDE = 32
 MAX_SIDE = 30_000
@@ -69,12 +69,14 @@ class _Files:
 
     def matches(self, pattern: str) -> list[str]:
         """The files a pattern stands for, sorted. A path that exists is itself, whatever its letters."""
-        path = os.path.normpath(os.path.join(self.folder, os.path.expanduser(pattern)))
+        expanded = os.path.expanduser(pattern)
+        path = os.path.normpath(os.path.join(self.folder, expanded))
         if not glob.has_magic(pattern) or os.path.lexists(path):
             return [path]
         if "**" in pattern:
             raise _Unusable('"**" is not read here: name the folders, as in textures/*/*.png')
-        found = [match for match in itertools.islice(glob.iglob(path), MAX_TASKS + 1) if not os.path.isdir(match)]
+        everything = glob.iglob(os.path.normpath(os.path.join(glob.escape(str(self.folder)), expanded)))
+        found = [match for match in itertools.islice(everything, MAX_TASKS + 1) if not os.path.isdir(match)]
         if len(found) > MAX_TASKS:
             raise _Unusable(f"{shown(pattern)} matches more than {MAX_TASKS:,} files")
         if not found:
