@@ -36,14 +36,24 @@ def fill(command: str, values: Mapping[str, str]) -> str:
 
 def in_quotes(command: str) -> frozenset[str]:
     """The names whose placeholder stands within quotes or after a backslash, where a value's own quotes open a hole."""
-    within: set[str] = set()
+    offsets: dict[int, str] = {}
 
     def note(name: str, offset: int) -> str:
-        if _quote_at(command[:offset]):
-            within.add(name)
+        offsets[offset] = name
         return ""
 
     _replaced(command, note)
+    within: set[str] = set()
+    quote, escaped = "", False
+    for offset, letter in enumerate(command):
+        if (quote or escaped) and offset in offsets:
+            within.add(offsets[offset])
+        if escaped:
+            escaped = False
+        elif letter == "\\" and quote != "'":
+            escaped = True
+        elif letter in "'\"" and quote in ("", letter):
+            quote = "" if quote else letter
     return frozenset(within)
 
 
@@ -63,16 +73,3 @@ def _replaced(command: str, value: Callable[[str, int], str]) -> str:
         return f"{dollar}{opening}{middle}{closing}"
 
     return _BRACED.sub(replace, command)
-
-
-def _quote_at(before: str) -> str:
-    """The shell quote (', " or a backslash) that is open after this text, or nothing."""
-    quote = ""
-    letters = iter(before)
-    for letter in letters:
-        if letter == "\\" and quote != "'":
-            if next(letters, None) is None:
-                return letter
-        elif letter in "'\"" and quote in ("", letter):
-            quote = "" if quote else letter
-    return quote

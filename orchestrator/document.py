@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.errors import Problem
+from orchestrator.wording import Path, escaped, shown, where
 
 if TYPE_CHECKING:
     import yaml
@@ -23,9 +24,6 @@ MAX_NODES = 100_000
 
 Place = tuple[int, int]
 """Line and column, both counted from 1."""
-
-Path = tuple[str | int, ...]
-"""Where an entry stands: `("textures", 3, "width")`."""
 
 
 class _Refused:
@@ -76,31 +74,7 @@ def read(text: bytes) -> Document:
         return Document(None, {}, {}, [*unreadable.before, unreadable.problem])
 
 
-def where(path: Path) -> str:
-    """An entry's path as people write it: `textures[3].width`."""
-    words = "".join(f"[{step}]" if isinstance(step, int) else f".{_key(step)}" for step in path)
-    return words.removeprefix(".")
-
-
-def shown(value: Any) -> str:
-    """A value as an error message shows it: short, on one line, nothing in it that a terminal obeys."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, dict):
-        return "a mapping" if value else "an empty mapping"
-    if isinstance(value, list | tuple):
-        return "a list" if value else "an empty list"
-    if isinstance(value, str):
-        short = value if len(value) <= 40 else value[:37] + "..."
-        escaped = "".join(_escaped(letter) for letter in short)
-        return f'"{escaped}"'
-    number = str(value)
-    return number if len(number) <= 40 else number[:37] + "..."
-
-
-def scalar(text: str) -> bool | int | float | str | None:
+def scalar(text: str) -> None | bool | int | float | str:
     """What a plain scalar means, by YAML 1.2's core rules less octal, hexadecimal, infinities and leading zeros."""
     if text in _CONSTANTS:
         return _CONSTANTS[text]
@@ -183,31 +157,41 @@ class _Reader:
     def _problem(self, event: yaml.Event, path: Path, message: str) -> None:
         self.problems.append(Problem(*_place(event), where(path), message))
 
-    def _node(self, event: yaml.Event, path: Path, depth: int) -> Any:
-        import yaml
-
+    def _count(self, event: yaml.Event) -> None:
         self.nodes += 1
         if self.nodes > MAX_NODES:
             raise _Unreadable(_place(event), f"more than {MAX_NODES:,} entries: split the manifest")
+
+    def _node(self, event: yaml.Event, path: Path, depth: int) -> Any:
+        import yaml
+
+        self._count(event)
         self.places.setdefault(path, _place(event))
-        anchor = getattr(event, "anchor", None)
+        refused = self._marked(event, path)
+        if isinstance(event, yaml.ScalarEvent):
+            return REFUSED if refused else self._scalar(event, path)
+        if depth > MAX_DEPTH:
+            raise _Unreadable(_place(event), f"nested more than {MAX_DEPTH} levels deep")
+        if isinstance(event, yaml.AliasEvent):
+            return REFUSED
+        value = self._list(path, depth) if isinstance(event, yaml.SequenceStartEvent) else self._mapping(path, depth)
+        return REFUSED if refused else value
+
+    def _marked(self, event: yaml.Event, path: Path) -> bool:
+        """Reports an alias, an anchor or a tag; true if what the entry means is not known then."""
+        import yaml
+
+        anchor, tag = getattr(event, "anchor", None), getattr(event, "tag", None)
         if isinstance(event, yaml.AliasEvent):
             message = f"an alias (*{anchor}) is not read here: write the value out, or quote it if it is text"
             self._problem(event, path, message)
-            return REFUSED
+            return True
         if anchor is not None:
             self._problem(event, path, f"an anchor (&{anchor}) is not read here: write each value out")
-        tag = getattr(event, "tag", None)
         if tag is not None:
-            self._problem(
-                event, path, f"a tag ({_tag(tag)}) is not read here: write the value alone, quoted if it is text"
-            )
-        if isinstance(event, yaml.ScalarEvent):
-            return self._scalar(event, path) if tag is None else REFUSED
-        if depth > MAX_DEPTH:
-            raise _Unreadable(_place(event), f"nested more than {MAX_DEPTH} levels deep")
-        value = self._list(path, depth) if isinstance(event, yaml.SequenceStartEvent) else self._mapping(path, depth)
-        return value if tag is None else REFUSED
+            message = f"a tag ({_tag(tag)}) is not read here: write the value alone, quoted if it is text"
+            self._problem(event, path, message)
+        return tag is not None
 
     def _scalar(self, event: yaml.ScalarEvent, path: Path) -> Any:
         if _UNSAYABLE.search(event.value):
@@ -233,33 +217,53 @@ class _Reader:
 
         values: dict[str, Any] = {}
         while not isinstance(event := next(self.events), yaml.MappingEndEvent):
-            key = self._key(event, path, depth)
-            if key is None or key in values:
-                if key is not None:
-                    line = self.places[(*path, key)][0]
-                    self._problem(event, (*path, key), f"duplicate key {shown(key)}: it stands on line {line} already")
-                self._node(next(self.events), (*path, f"(again, {self.nodes})"), depth + 1)
+            key = self._key(event, path)
+            if key is not None and key in values:
+                line = self.places[(*path, key)][0]
+                self._problem(event, (*path, key), f"duplicate key {shown(key)}: it stands on line {line} already")
+                key = None
+            if key is None:
+                self._skip(next(self.events))
                 continue
             self.places[(*path, key)] = _place(event)
             values[key] = self._node(next(self.events), (*path, key), depth + 1)
         return values
 
-    def _key(self, event: yaml.Event, path: Path, depth: int) -> str | None:
-        """The key, or None if it has its problem already."""
+    def _key(self, event: yaml.Event, path: Path) -> str | None:
+        """The key, or None once its problem is reported."""
         import yaml
 
         if not isinstance(event, yaml.ScalarEvent):
-            if not isinstance(event, yaml.AliasEvent):
+            if not self._marked(event, path):
                 self._problem(event, path, "a key must be text, not a list or a mapping; quote text that holds braces")
-            self._node(event, (*path, f"(key, {self.nodes})"), depth + 1)
+            self._skip(event)
             return None
-        before = len(self.problems)
-        key = self._node(event, (*path, f"(key, {self.nodes})"), depth + 1)
-        if isinstance(key, str):
-            return key
-        if len(self.problems) == before:
+        self._count(event)
+        if self._marked(event, path):
+            return None
+        key = event.value if event.style else scalar(event.value)
+        if not isinstance(key, str):
             self._problem(event, path, f"a key must be text, got {shown(key)}: put it in quotes")
-        return None
+            return None
+        if _UNSAYABLE.search(key):
+            self._problem(event, path, "a key holds a character that no text can hold")
+            return None
+        return key
+
+    def _skip(self, event: yaml.Event) -> None:
+        """Passes over a node that will not be read."""
+        import yaml
+
+        depth = 0
+        while True:
+            self._count(event)
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            if not depth:
+                return
+            event = next(self.events)
 
 
 def _decoded(text: bytes) -> str:
@@ -274,7 +278,7 @@ def _decoded(text: bytes) -> str:
     decoded = decoded.removeprefix("\ufeff")
     found = _FORBIDDEN.search(decoded)
     if found:
-        message = f"the character {_escaped(found.group())} cannot stand in a manifest"
+        message = f"the character {escaped(found.group())} cannot stand in a manifest"
         raise _Unreadable(_place_of(decoded[: found.start()]), message)
     return decoded
 
@@ -290,13 +294,3 @@ def _place(event: yaml.Event) -> Place:
 
 def _tag(tag: str) -> str:
     return shown(tag.replace("tag:yaml.org,2002:", "!!"))[1:-1]
-
-
-def _key(key: str) -> str:
-    return key if key.isidentifier() else shown(key)
-
-
-def _escaped(letter: str) -> str:
-    if letter in '"\\':
-        return "\\" + letter
-    return letter if letter.isprintable() else repr(letter)[1:-1] if letter < "\U00010000" else f"\\U{ord(letter):08x}"

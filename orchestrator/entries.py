@@ -13,8 +13,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 from orchestrator import duration, project
 from orchestrator.command import IDENTIFIER
-from orchestrator.document import shown
 from orchestrator.shape import Unfit
+from orchestrator.wording import shown
 
 DAY = 86400
 MAX_RUNTIME = 28 * DAY

@@ -19,9 +19,10 @@ import msgspec
 
 from orchestrator import command as commands
 from orchestrator import document, shape
-from orchestrator.document import REFUSED, Document, shown, where
+from orchestrator.document import REFUSED, Document
 from orchestrator.entries import DAY, DataMount, Defaults, ManifestEntry, TextureParameters, json_schema
 from orchestrator.errors import ManifestError, NotFound, Problem, UsageError
+from orchestrator.wording import shown, where
 
 __all__ = ["DataMount", "Draft", "Manifest", "Texture", "TextureParameters", "complete", "json_schema", "read"]
 
@@ -32,7 +33,7 @@ MAX_TASKS = 10_000
 class Texture(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of `textures`. `patterns` are paths and globs as written; `together` says that they are the sources of
     one texture, else the one pattern makes a texture for each file. `parameters` are those given here, `size` undone.
-    """
+    In a draft, a `name` that was refused is empty."""
 
     index: int
     patterns: tuple[str, ...]
@@ -154,7 +155,9 @@ def _manifest(draft: Draft, data: dict[str, Any]) -> Manifest:
     given = shape.fit(_types()[0], data, (), draft.problem)
     _one_of(draft, data)
     textures = [
-        _texture(draft, index, entry) for index, entry in enumerate(given.get("textures", ())) if entry is not REFUSED
+        _texture(draft, index, entry, "name" in data["textures"][index])
+        for index, entry in enumerate(given.get("textures", ()))
+        if entry is not REFUSED
     ]
     per_job = given.get("tasks_per_job", "auto")
     command = given.get("command")
@@ -175,7 +178,7 @@ def _manifest(draft: Draft, data: dict[str, Any]) -> Manifest:
         _placeholders(draft, manifest, command, data.get("matrix", {}))
     count = manifest.combinations * max(1, len(manifest.textures))
     if count > MAX_TASKS:
-        draft.problem(("matrix",), f"{count:,} tasks: a manifest holds {MAX_TASKS:,} at most")
+        draft.problem(("matrix" if matrix else "textures",), f"{count:,} tasks: a manifest holds {MAX_TASKS:,} at most")
     return manifest
 
 
@@ -193,11 +196,11 @@ def _one_of(draft: Draft, data: dict[str, Any]) -> None:
         draft.problem(("code",), "belongs to a command: textures bring no code")
 
 
-def _texture(draft: Draft, index: int, entry: dict[str, Any]) -> Texture:
+def _texture(draft: Draft, index: int, entry: dict[str, Any], named: bool) -> Texture:
     source = entry.pop("source", [])
     together = isinstance(source, list)
     patterns = tuple(pattern for pattern in source if pattern is not REFUSED) if together else (source,)
-    name = entry.pop("name", None)
+    name = entry.pop("name", "" if named else None)
     parameters = _level(draft, ("textures", index), entry)
     return Texture(index=index, patterns=patterns, together=together, name=name, parameters=parameters)
 

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 from orchestrator import command as commands
 from orchestrator import contract, project
-from orchestrator.document import shown
 from orchestrator.job import Source, Task
 from orchestrator.manifest import MAX_TASKS, Draft, Manifest, Texture, complete, sides
+from orchestrator.wording import shown
 
 ENGINE = "texture/1"
 """The synthesis engine's version; a new one makes new images, and so new fingerprints."""
@@ -69,6 +69,8 @@ def check_names(draft: Draft, sources: Sources) -> None:
     first: dict[str, _Wanted] = {}
     clashing: set[tuple[int, int]] = set()
     for one in _wanted(manifest, sources):
+        if one.texture.name == "":
+            continue  # refused: what it will be called is not known
         before = first.setdefault(one.name.lower(), one)
         pair = (before.texture.index, one.texture.index)
         if before is not one and pair not in clashing:
@@ -135,30 +137,22 @@ def _commands(manifest: Manifest, command: str, code: str | None, data: Mapping[
 
 
 def _combinations(manifest: Manifest) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each combination of the matrix, with what it adds to a name: `-seed1-size128x128`."""
-    keys = list(manifest.matrix)
-    labels = [_labels(values) for values in manifest.matrix.values()]
-    for values, words in zip(itertools.product(*manifest.matrix.values()), itertools.product(*labels), strict=True):
-        suffix = "".join(f"-{key}{word}" for key, word in zip(keys, words, strict=True))
-        yield suffix, dict(zip(keys, values, strict=True))
-
-
-def _labels(values: Sequence[Any]) -> list[str]:
-    """A word for each value, distinct even where case is set aside: equal words are numbered."""
-    labels: list[str] = []
+    """Each combination of the matrix, with what it adds to a name: `-seed1-size128x128`. Suffixes are distinct even
+    where case is set aside; those that would not be (of values like `a b` and `a-b`) are numbered."""
     taken: set[str] = set()
-    for value in values:
-        word = label = "x".join(map(str, value)) if isinstance(value, tuple) else _label(value)
-        number = 1
-        while label.lower() in taken:
-            number += 1
-            label = f"{word}.{number}"
-        taken.add(label.lower())
-        labels.append(label)
-    return labels
+    numbers: dict[str, Iterator[int]] = {}
+    for values in itertools.product(*manifest.matrix.values()):
+        chosen = dict(zip(manifest.matrix, values, strict=True))
+        suffix = plain = "".join(f"-{key}{_label(value)}" for key, value in chosen.items())
+        while suffix.lower() in taken:
+            suffix = f"{plain}.{next(numbers.setdefault(plain.lower(), itertools.count(2)))}"
+        taken.add(suffix.lower())
+        yield suffix, chosen
 
 
 def _label(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "x".join(map(str, value))
     if isinstance(value, str):
         sign = "-" if value.startswith("-") else ""
         return sign + slug(value)

@@ -12,7 +12,8 @@ from typing import Any
 
 from msgspec import inspect
 
-from orchestrator.document import REFUSED, Path, shown
+from orchestrator.document import REFUSED
+from orchestrator.wording import Path, shown
 
 Report = Callable[[Path, str], None]
 """Takes the path of an entry and what is wrong with it."""
@@ -63,7 +64,8 @@ def expected(kind: inspect.Type) -> str:
     if isinstance(kind, inspect.BoolType):
         return "true or false"
     if isinstance(kind, inspect.LiteralType):
-        return " or ".join(shown(word) for word in kind.values)
+        *words, last = (shown(word) for word in kind.values)
+        return f"{', '.join(words)} or {last}" if words else last
     if isinstance(kind, inspect.ListType):
         return "a list"
     if isinstance(kind, inspect.DictType | inspect.StructType):
@@ -137,6 +139,7 @@ def _fit_inside(kind: inspect.Type, value: Any, path: Path, report: Report) -> A
     elif isinstance(kind, inspect.FloatType):
         if kind.gt is not None and value <= kind.gt:
             complaint = f"expected {expected(kind)}, got {shown(value)}"
+        value = float(value)
     elif isinstance(kind, inspect.StrType) and kind.min_length and not value.strip():
         complaint = "expected text, got none"
     if complaint:

@@ -6,6 +6,7 @@ import difflib
 import glob
 import hashlib
 import itertools
+import mmap
 import os
 import stat
 import warnings
@@ -13,9 +14,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from orchestrator import plan
-from orchestrator.document import shown
 from orchestrator.job import Source
 from orchestrator.manifest import MAX_TASKS, Draft, Manifest, Texture, read
+from orchestrator.wording import shown
 
 MIN_SIDE = 32
 MAX_SIDE = 30_000
@@ -42,10 +43,10 @@ def resolve(draft: Draft) -> plan.Sources:
     """The sources of each of the draft's textures. Adds a problem for every source, data folder and code folder that
     cannot be used; a texture whose sources have problems comes back without them.
 
-    Each file is opened once, however often it is named. Its header is read and its checksums are verified where the
-    format has them (PNG); pixels are not decoded, so that a thousand sources take no time. A JPEG, WebP, TIFF, BMP or
-    GIF that is cut off after its header is therefore found by the job only. Width and height are the stored ones:
-    a camera's rotation mark is not applied.
+    Each file is opened once, however often it is named. Its header is read, its checksums are verified where the
+    format has them (PNG), and a PNG, JPEG or WebP that was cut off is noticed. Pixels are not decoded, so that a
+    thousand sources take no time: a TIFF, BMP or GIF that was cut off, or one changed byte within a JPEG, is found by
+    the job only. Width and height are the stored ones: a camera's rotation mark is not applied.
     """
     if draft.manifest is None:
         return ()
@@ -68,12 +69,14 @@ class _Files:
 
     def matches(self, pattern: str) -> list[str]:
         """The files a pattern stands for, sorted. A path that exists is itself, whatever its letters."""
-        path = os.path.normpath(os.path.join(self.folder, os.path.expanduser(pattern)))
+        expanded = os.path.expanduser(pattern)
+        path = os.path.normpath(os.path.join(self.folder, expanded))
         if not glob.has_magic(pattern) or os.path.lexists(path):
             return [path]
         if "**" in pattern:
             raise _Unusable('"**" is not read here: name the folders, as in textures/*/*.png')
-        found = [match for match in itertools.islice(glob.iglob(path), MAX_TASKS + 1) if not os.path.isdir(match)]
+        everything = glob.iglob(os.path.normpath(os.path.join(glob.escape(str(self.folder)), expanded)))
+        found = [match for match in itertools.islice(everything, MAX_TASKS + 1) if not os.path.isdir(match)]
         if len(found) > MAX_TASKS:
             raise _Unusable(f"{shown(pattern)} matches more than {MAX_TASKS:,} files")
         if not found:
@@ -183,6 +186,7 @@ def _measured(path: str, file: BinaryIO) -> tuple[int, int]:
             warnings.simplefilter("ignore")  # Pillow warns of what is refused here, or of marks that do not matter
             with Image.open(file, formats=FORMATS) as image:
                 width, height = image.size
+                cut_off = image.format == "JPEG" and _cut_off(file)
                 if max(width, height) <= MAX_SIDE and width * height <= MAX_PIXELS:
                     image.verify()
     except Image.DecompressionBombError:
@@ -195,7 +199,16 @@ def _measured(path: str, file: BinaryIO) -> tuple[int, int]:
         raise _Unusable(f"{too_large}, got {width}x{height}")
     if min(width, height) < MIN_SIDE:
         raise _Unusable(f"{shown(path)} is too small: each side at least {MIN_SIDE} pixels, got {width}x{height}")
+    if cut_off:
+        raise _Unusable(f"{shown(path)} is cut off: fetch or save it again")
     return width, height
+
+
+def _cut_off(jpeg: BinaryIO) -> bool:
+    """Whether the end of a just opened JPEG is missing: Pillow stopped at its first scan, and the two bytes that mark
+    the end cannot occur within one. (A thumbnail with an end of its own stands before.)"""
+    with mmap.mmap(jpeg.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(b"\xff\xd9", jpeg.tell()) < 0
 
 
 def _folder(path: str) -> str:
