@@ -48,17 +48,17 @@ def read(folder: Path) -> Report | None:
 
 def write_sheet(folder: Path, name: str, tasks: Iterable[TaskView]) -> Path | None:
     """Write the contact sheet of the textures that are at home; None when there is none to show."""
-    from orchestrator import sheet
+    textures = [view.task.name for view in tasks if (folder / view.task.name / "texture.png").is_file()]
+    if not textures:
+        return None
+    from orchestrator import sheet  # Pillow, only where there is something to draw
 
     rows = []
-    for view in tasks:
-        made = folder / view.task.name
-        if view.task.command is None and (made / "texture.png").is_file():
-            report = read(made)
-            caption = " · ".join(filter(None, [report.size, report.verdict])) if report else ""
-            rows.append(sheet.Row(view.task.name, made / "source.png", made / "texture.png", caption))
-    if not rows:
-        return None
+    for texture in textures:
+        made = folder / texture
+        report = read(made)
+        caption = " · ".join(filter(None, [report.size, report.verdict])) if report else ""
+        rows.append(sheet.Row(texture, made / "source.png", made / "texture.png", caption))
     sheet.write(rows, name, folder / SHEET)
     return folder / SHEET
 

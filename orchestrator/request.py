@@ -77,7 +77,9 @@ def read(path: Path) -> Request:
         Mount(source=mount.source, mount=mount.mount, digest=cargo.digest)
         for mount, cargo in zip(manifest.data, data, strict=True)
     )
-    code = snapshot.of_engine() if manifest.command is None else snapshot.of_folder(_at(folder, manifest.code))
+    # The manifest itself is no part of the code: adding a value to its matrix must not make the others anew.
+    textures = manifest.command is None
+    code = snapshot.of_engine() if textures else snapshot.of_folder(_at(folder, manifest.code), without=path)
     digests = {mount.mount: mount.digest for mount in mounts}
     tasks = plan.expand(manifest, sources, code=code.digest, data=digests)
     return Request(manifest, tasks, code, mounts, data)

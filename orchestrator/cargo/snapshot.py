@@ -62,12 +62,13 @@ def of_engine() -> Snapshot:
     return _snapshot(Member(file.relative_to(root).as_posix(), file) for file in files)
 
 
-def of_folder(folder: Path, ignore: bool = True) -> Snapshot:
+def of_folder(folder: Path, ignore: bool = True, without: Path | None = None) -> Snapshot:
     """What a job of this folder needs: all of it but what `.gitignore`, `.swatchignore` and ALWAYS_IGNORED name
-    (`ignore=False` for data: all of it). Raises UsageError when there is too much, naming the largest files."""
+    (`ignore=False` for data: all of it), and the one file `without`. Raises UsageError when there is too much, naming the largest files."""
     if not folder.is_dir():
         raise UsageError(f"No such folder: {folder}")
-    members = list(_walk(folder, ignore))
+    left_out = without.resolve() if without else None
+    members = [member for member in _walk(folder, ignore) if member.path.resolve() != left_out]
     total = sum(member.path.lstat().st_size for member in members)
     if ignore and total > MAX_BYTES:
         largest = sorted(members, key=lambda member: -member.path.lstat().st_size)[:10]

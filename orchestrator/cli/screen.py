@@ -53,7 +53,10 @@ def table(*columns: str, right: Sequence[str] = ()) -> Table:
     made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     for number, column in enumerate(columns):
         made.add_column(
-            column, justify="right" if column in right else "left", overflow="fold", no_wrap=number == 0 and bool(column)
+            column,
+            justify="right" if column in right else "left",
+            overflow="fold",
+            no_wrap=number == 0 and bool(column),
         )
     return made
 

@@ -44,8 +44,8 @@ class LocalStore(Store):
         if self.path(key).exists():  # spares the temporary file; the link below is what decides
             return False
         try:
-            self._put(key, lambda out: out.write(data), os.link)
-        except FileExistsError:
+            self._put(key, lambda out: out.write(data), _claim)
+        except _Claimed:
             return False
         return True
 
@@ -94,12 +94,22 @@ class LocalStore(Store):
         """Turn the system's errors into sentences."""
         try:
             yield
-        except FileExistsError:
-            raise
         except FileNotFoundError as error:
             raise NotFound(f"Not in the store {self.url}: {key}") from error
         except OSError as error:
             raise StoreError(*explain(error, self.url)) from error
+
+
+class _Claimed(Exception):
+    """Another object has the key."""
+
+
+def _claim(temporary: str, target: str) -> None:
+    """Give the file its name unless the name is taken: a hard link decides, whoever else tries."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        raise _Claimed from None
 
 
 def explain(error: OSError, place: str) -> tuple[str, str | None]:

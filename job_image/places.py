@@ -1,0 +1,116 @@
+"""The job's folders on this machine, and the contract's absolute paths mapped onto them.
+
+Standard library only, and Python 3.8 syntax: this file travels into images that are not ours.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+from orchestrator.errors import SwatchError
+
+
+class Places(NamedTuple):
+    """Every folder of a job, below `work`."""
+
+    work: Path
+
+    @property
+    def code(self) -> Path:
+        return self.work / "code"
+
+    @property
+    def input(self) -> Path:
+        return self.work / "input"
+
+    @property
+    def output(self) -> Path:
+        return self.work / "output"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.work / "checkpoint"
+
+    @property
+    def data(self) -> Path:
+        return self.work / "data"
+
+    def make(self) -> None:
+        """Make the folders; those that every attempt fills anew are emptied."""
+        for folder in (self.code, self.input, self.data):
+            remove(folder)
+        for folder in self.filled:
+            folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def filled(self) -> tuple[Path, ...]:
+        """All of them: what a job leaves on the machine, to be removed when it has ended."""
+        return (self.code, self.input, self.output, self.checkpoint, self.data)
+
+    def mapping(self, mounts: list[str]) -> dict[str, str]:
+        """The contract's absolute paths, and where they are here."""
+        paths = {
+            "/output": self.output,
+            "/floyd/home": self.code,
+            "/input": self.input,
+            "/floyd/input": self.data,
+        }
+        paths.update(("/" + mount, self.data / mount) for mount in mounts)
+        return {path: str(place) for path, place in paths.items()}
+
+    def environment(self) -> dict[str, str]:
+        """The variables that name the folders to the command."""
+        return {
+            "SWATCH_CODE_DIR": str(self.code),
+            "SWATCH_INPUT_DIR": str(self.input),
+            "SWATCH_OUTPUT_DIR": str(self.output),
+            "SWATCH_CHECKPOINT_DIR": str(self.checkpoint),
+            "SWATCH_DATA_DIR": str(self.data),
+        }
+
+
+def map_paths(command: str, mapping: dict[str, str]) -> str:
+    """The command with the contract's absolute paths replaced by this machine's; everything else byte for byte.
+
+    A path counts where it stands as a whole path, or is followed by `/`: `/output/x.png`, `--into=/output`,
+    but not `/outputs`, `~/output` or `s3://b/output`. Raises SwatchError when a place's name would need quoting.
+    """
+    longest_first = sorted(mapping, key=len, reverse=True)
+    pattern = re.compile(r"(?<![\w.~/*?$}}\])-])({})(?![\w.-])".format("|".join(map(re.escape, longest_first))))
+
+    def place(match: re.Match[str]) -> str:
+        found = mapping[match.group(1)]
+        if not re.fullmatch(r"[\w./+@%:,=-]+", found):
+            raise SwatchError(
+                f"the job's folder has a name that a shell would split: {found}",
+                hint="Set SWATCH_HOME to a folder without spaces",
+            )
+        return found
+
+    return pattern.sub(place, command) if mapping else command
+
+
+def make_read_only(folder: Path) -> None:
+    """Take the right to write away from all files and folders in `folder`."""
+    for parent, _, names in os.walk(str(folder), topdown=False):
+        for name in names:
+            path = os.path.join(parent, name)
+            if not os.path.islink(path):
+                os.chmod(path, os.stat(path).st_mode & ~0o222)
+        os.chmod(parent, 0o555)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder and all that is in it, read-only files included; nothing if there is none."""
+    for parent, folders, _ in os.walk(str(folder)):
+        for name in folders:
+            path = os.path.join(parent, name)
+            if not os.path.islink(path):
+                os.chmod(path, 0o755)
+    if folder.is_dir():
+        os.chmod(str(folder), 0o755)
+        shutil.rmtree(str(folder))

@@ -1,0 +1,131 @@
+"""The command as a process: started in a group of its own, read line by line, ended as a whole.
+
+Standard library only, and Python 3.8 syntax: this file travels into images that are not ours.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import IO, Mapping
+
+from job_image.lines import Splitter
+from orchestrator.errors import SwatchError
+
+try:
+    import fcntl
+except ImportError as missing:  # Windows
+    raise SwatchError("Jobs run on Linux and macOS; on Windows, use WSL") from missing
+
+
+def lock(file: Path, wait: bool = False) -> IO[bytes] | None:
+    """An exclusive lock on the file, held until it is closed or the process ends; None if another holds it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle = open(str(file), "ab")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+        handle.close()
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return None
+        raise
+    return handle
+
+
+class Process:
+    """The command, from its start. Read it until it is no longer `running`, then `close` it.
+
+    The command and its children inherit a lock on `work/command.lock`: while anything of it lives the lock is held,
+    even after the agent's death, so that the next attempt finds it (`end_orphan`).
+    """
+
+    def __init__(self, command: str, folder: Path, environment: Mapping[str, str], work: Path, grace: float) -> None:
+        guard = lock(work / "command.lock")
+        if guard is None:
+            raise SwatchError("an earlier attempt's command still runs")
+        with guard:
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", command],
+                cwd=str(folder),
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=[guard.fileno()],
+            )
+        self.group = self._process.pid
+        (work / "command.pid").write_text(str(self.group))
+        assert self._process.stdout is not None
+        self._pipe = self._process.stdout
+        os.set_blocking(self._pipe.fileno(), False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._pipe, selectors.EVENT_READ)
+        self._splitter = Splitter()
+        self._grace = grace
+        self._kill_at: float | None = None
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def read(self, seconds: float) -> list[str]:
+        """The lines that the command writes next; none when it wrote none for so many seconds."""
+        if self._kill_at is not None and time.monotonic() > self._kill_at:
+            signal_group(self.group, signal.SIGKILL)
+            self._kill_at = None
+        if not self._selector.get_map():
+            try:
+                self._process.wait(seconds)  # it closed its output and works on
+            except subprocess.TimeoutExpired:
+                return []
+        if not self._selector.select(seconds):
+            return []
+        data = os.read(self._pipe.fileno(), 1 << 20)
+        if not data:
+            self._selector.unregister(self._pipe)
+        return self._splitter.feed(data)
+
+    def stop(self) -> None:
+        """SIGTERM to the whole group now, SIGKILL after the grace (by a later `read`)."""
+        signal_group(self.group, signal.SIGTERM)
+        self._kill_at = time.monotonic() + self._grace
+
+    def close(self) -> list[str]:
+        """End what the command left running; its last lines."""
+        signal_group(self.group, signal.SIGKILL)
+        rest = []
+        while self._selector.get_map():
+            rest += self.read(1.0)
+        self._selector.close()
+        self._pipe.close()
+        return rest + self._splitter.close()
+
+    @property
+    def exit_code(self) -> int:
+        """Of the ended command; minus the signal's number if one killed it."""
+        return self._process.wait()
+
+
+def signal_group(group: int, number: int) -> None:
+    """Send a signal to a process group; nothing if it has ended."""
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return
+
+
+def end_orphan(work: Path) -> None:
+    """End a command that outlived its agent: it would write into the same folders as the next attempt's."""
+    held = lock(work / "command.lock")
+    if held is None:
+        # The lock proves that something of that command lives, so the number is still its group's.
+        signal_group(int((work / "command.pid").read_text()), signal.SIGKILL)
+        held = lock(work / "command.lock", wait=True)
+    if held is not None:
+        held.close()

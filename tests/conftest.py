@@ -1,0 +1,84 @@
+"""What tests share: a home of their own, and the command line as a person runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.backends.local import LocalBackend
+from orchestrator.store.local import LocalStore
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class Box:
+    """A computer for one test: its own SWATCH_HOME, a working folder, and `swatch` in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home, self.folder = folder / "home", folder / "work"
+        self.folder.mkdir()
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("SWATCH")},
+            "SWATCH_HOME": str(self.home),
+            "SWATCH_USER": "alice",
+            "SWATCH_STOP_GRACE": "5",
+            "PYTHONPATH": str(REPOSITORY),
+            "COLUMNS": "200",
+        }
+
+    @property
+    def store(self) -> LocalStore:
+        return LocalStore(str(self.home / "store"))
+
+    def backend(self, slots: int = 1) -> LocalBackend:
+        return LocalBackend(self.store.url, self.home, slots)
+
+    def start(self, *words: str, **options: Any) -> subprocess.Popen[str]:
+        """`swatch WORDS...`, running."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "orchestrator", *words],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+
+    def swatch(self, *words: str, code: int = 0) -> str:
+        """What `swatch WORDS...` prints; it must end with this exit code, and never with a traceback."""
+        process = self.start(*words)
+        out, err = process.communicate(timeout=300)
+        assert "Traceback" not in err, err
+        assert process.returncode == code, f"swatch {' '.join(words)} ended with {process.returncode}:\n{out}\n{err}"
+        return out if code == 0 else out + err
+
+    def json(self, *words: str, code: int = 0) -> Any:
+        """What `swatch WORDS... --json` prints."""
+        process = self.start(*words, "--json")
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == code, out + err
+        return json.loads(out)
+
+    def manifest(self, text: str, name: str = "try.yaml") -> str:
+        """Write a manifest; its name."""
+        (self.folder / name).write_text(text)
+        return name
+
+    def pipe(self, name: str) -> Path:
+        """A named pipe: whoever reads it waits until the test writes, and the other way round."""
+        path = self.home.parent / name
+        os.mkfifo(path)
+        return path
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    return Box(tmp_path)

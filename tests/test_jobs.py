@@ -1,0 +1,427 @@
+"""Jobs on this machine, for real: agents, commands, signals, the queue. Nothing sleeps: tests wait on named pipes, on
+the journal's stream (`logs -f`) and on commands that end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Box
+
+
+def indent(command: str) -> str:
+    return "\n".join(f"  {line}" for line in command.splitlines())
+
+
+def write(box: Box, command: str, name: str = "try", more: str = "") -> str:
+    """A manifest with this command, called `name`."""
+    return box.manifest(f"name: {name}\n{more}\ncommand: |\n{indent(command)}\n", f"{name}.yaml")
+
+
+class Stream:
+    """The journal's events as they come."""
+
+    def __init__(self, box: Box, name: str) -> None:
+        self.process = box.start("logs", name, "-f", "--json")
+        self.seen: list[dict[str, Any]] = []
+
+    def until(self, **wanted: object) -> dict[str, Any]:
+        """The next event with these fields; waits for it."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            event: dict[str, Any] = json.loads(line)
+            self.seen.append(event)
+            if all(event.get(key) == value for key, value in wanted.items()):
+                return event
+        raise AssertionError(f"the journal ended without {wanted}: {self.seen}")
+
+    def text(self, start: str) -> str:
+        """The rest of the next log line that begins so."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            event = json.loads(line)
+            self.seen.append(event)
+            if event["kind"] == "log" and event["text"].startswith(start):
+                return str(event["text"][len(start) :]).strip()
+        raise AssertionError(f"the journal ended without {start!r}: {self.seen}")
+
+    def end(self) -> int:
+        self.process.communicate()
+        return self.process.returncode
+
+
+def state(box: Box, name: str) -> str:
+    (job,) = box.json("status", name)["jobs"]
+    return str(job["state"])
+
+
+def test_a_command_gets_its_code_its_folders_and_its_outputs_come_home(box: Box) -> None:
+    (box.folder / "tool.sh").write_text("#!/bin/sh\necho from-tool\n")
+    (box.folder / "tool.sh").chmod(0o755)
+    command = """
+./tool.sh > /output/tool.txt
+pwd > "$SWATCH_OUTPUT_DIR/pwd.txt"; echo "$SWATCH_CODE_DIR" >> /output/pwd.txt
+mkdir /output/deep
+echo "$SWATCH $FLOYDHUB $PYTHONUNBUFFERED $SWATCH_JOB" > /output/deep/env.txt
+printf '%s\\n' '$HOME "quoted" \\n byte for byte'
+"""
+    manifest = write(box, command)
+    box.swatch("submit", manifest, "--watch")
+    home = box.folder / "outputs" / "try" / "try"
+    assert (home / "tool.txt").read_text() == "from-tool\n"
+    first, second = (home / "pwd.txt").read_text().split()
+    assert first == second
+    assert (home / "deep" / "env.txt").read_text() == "1 1 1 alice/projects/try/1\n"
+    assert '$HOME "quoted" \\n byte for byte' in box.swatch("logs", "try/1")
+
+
+def test_a_failing_command_says_why_and_is_retried_only_when_asked(box: Box) -> None:
+    manifest = write(box, "echo to-stderr >&2; echo kept > /output/kept.txt; exit 3")
+    said = box.swatch("submit", manifest, "--watch", code=1)
+    assert "exit code 3: to-stderr" in said
+    assert (box.folder / "outputs/try/try/kept.txt").read_text() == "kept\n"
+    assert "exit code 3" in box.swatch("status", "try")
+    assert box.json("plan", manifest)["counts"] == {"failed": 1}
+    assert "Nothing to start" in box.swatch("submit", manifest)
+    assert box.json("plan", manifest, "--retry-failed")["counts"] == {"new": 1}
+    box.swatch("submit", manifest, "--retry-failed", "--watch", code=1)
+    assert [job["number"] for job in box.json("status", "try")["jobs"]] == [2, 1]
+
+
+def test_the_policy_retries_by_itself(box: Box) -> None:
+    marker = box.home.parent / "tried"
+    manifest = write(box, f"test -e {marker} && exit 0; touch {marker}; exit 1", more="retries: 1")
+    box.swatch("submit", manifest, "--watch")
+    assert [job["state"] for job in box.json("status", "try")["jobs"]] == ["success", "failed"]
+
+
+def test_outputs_ship_while_they_are_made_but_never_half(box: Box) -> None:
+    pipe = box.pipe("gate")
+    command = f"""
+exec 3> /output/slow.png
+printf half >&3
+printf whole > /output/quick.png
+cat {pipe}
+printf rest >&3
+exec 3>&-
+"""
+    manifest = write(box, command)
+    box.swatch("submit", manifest)
+    stream = Stream(box, "try/1")
+    stream.until(kind="file", path="quick.png")
+    # Both were there in every scan, slow.png was the first: had it been taken for whole, it would be in the store.
+    assert not box.store.exists("projects/try/jobs/1/output/slow.png")
+    box.swatch("sync", "try")
+    home = box.folder / "outputs/try/try"
+    assert (home / "quick.png").read_text() == "whole"
+    assert not (home / "slow.png").exists()
+    pipe.write_text("")
+    stream.until(kind="file", path="slow.png")
+    assert stream.end() == 0
+    assert box.store.read("projects/try/jobs/1/output/slow.png") == b"halfrest"
+
+
+def test_links_and_unusable_names_are_not_output(box: Box) -> None:
+    secret = box.home.parent / "secret"
+    secret.write_text("secret")
+    manifest = write(box, f"ln -s {secret} /output/link; printf x > \"$(printf '/output/a\\nb')\"; printf y > /output/c.part")
+    box.swatch("submit", manifest, "--watch")
+    assert box.json("output", "try/1")["files"] == []
+    assert "not kept" in box.swatch("logs", "try/1")
+
+
+def test_stop_reaches_the_command_and_keeps_what_it_made(box: Box) -> None:
+    pipe = box.pipe("gate")
+    command = f"trap 'echo bye > /output/bye.txt; exit 0' TERM; echo ready; cat {pipe} & wait"
+    manifest = write(box, command)
+    box.swatch("submit", manifest)
+    stream = Stream(box, "try/1")
+    stream.text("ready")
+    box.swatch("stop", "try/1")
+    assert stream.end() == 1
+    assert state(box, "try/1") == "shutdown"
+    box.swatch("sync", "try")
+    assert (box.folder / "outputs/try/try/bye.txt").read_text() == "bye\n"
+    assert "ended already" in box.swatch("stop", "try/1", code=2)
+    assert box.json("plan", manifest)["counts"] == {"new": 1}, "what a person stopped, a person may start again"
+
+
+def test_a_command_that_ignores_sigterm_is_killed_after_the_grace(box: Box) -> None:
+    box.environment["SWATCH_STOP_GRACE"] = "0.2"
+    pipe = box.pipe("gate")
+    manifest = write(box, f"trap '' TERM; echo ready; while true; do cat {pipe}; done")
+    box.swatch("submit", manifest)
+    stream = Stream(box, "try/1")
+    stream.text("ready")
+    box.swatch("stop", manifest)
+    stream.end()
+    (job,) = box.json("status", "try/1")["jobs"]
+    assert job["state"] == "shutdown"
+    assert box.json("info", "try/1")["final"]["exit_code"] == -signal.SIGKILL
+
+
+def test_max_runtime_ends_in_timeout(box: Box) -> None:
+    pipe = box.pipe("gate")
+    manifest = write(box, f"echo made > /output/made.txt; cat {pipe}", more="max_runtime: 1s")
+    box.swatch("submit", manifest, "--watch", code=1)
+    assert state(box, "try/1") == "timeout"
+    assert (box.folder / "outputs/try/try/made.txt").read_text() == "made\n"
+
+
+def test_what_the_command_left_running_ends_with_it(box: Box) -> None:
+    pipe = box.pipe("gate")
+    manifest = write(box, f"cat {pipe} & echo child $!")
+    box.swatch("submit", manifest, "--watch")
+    child = int(box.swatch("logs", "try/1").partition("child ")[2].split()[0])
+    assert not alive(child)
+
+
+def alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+RESUMABLE = """
+echo agent $PPID
+if test -f "$SWATCH_CHECKPOINT_DIR/half"; then
+  echo resumed > /output/how.txt
+else
+  touch "$SWATCH_CHECKPOINT_DIR/half"
+  echo ready $$
+  cat {pipe}
+fi
+"""
+
+
+def test_kill_the_agent_and_a_retry_resumes_from_the_checkpoint(box: Box) -> None:
+    manifest = write(box, RESUMABLE.format(pipe=box.pipe("gate")))
+    box.swatch("submit", manifest)
+    stream = Stream(box, "try/1")
+    agent = int(stream.text("agent"))
+    orphan = int(stream.text("ready"))
+    os.kill(agent, signal.SIGKILL)
+    assert stream.end() == 1
+    (job,) = box.json("status", "try/1")["jobs"]
+    assert (job["state"], job["lost"]) == ("failed", True)
+    assert "lost" in box.swatch("status", "try")
+    assert alive(orphan), "the command outlived its agent"
+    assert box.json("plan", manifest)["counts"] == {"lost": 1}
+    assert "Resumed alice/projects/try/1" in box.swatch("submit", manifest, "--watch")
+    assert (box.folder / "outputs/try/try/how.txt").read_text() == "resumed\n"
+    assert not alive(orphan), "and must not write beside the next attempt"
+    (job,) = box.json("status", "try")["jobs"]
+    assert (job["state"], job["attempts"]) == ("success", 2)
+
+
+def test_a_watched_job_that_is_lost_is_taken_up_again_by_itself(box: Box) -> None:
+    manifest = write(box, RESUMABLE.format(pipe=box.pipe("gate")))
+    watch = box.start("submit", manifest, "--watch")
+    assert watch.stdout is not None
+    for line in watch.stdout:
+        if "Started" in line:
+            break
+    stream = Stream(box, "try/1")
+    agent = int(stream.text("agent"))
+    stream.text("ready")
+    os.kill(agent, signal.SIGKILL)
+    watch.communicate()
+    assert watch.returncode == 0
+    stream.end()
+    assert (box.folder / "outputs/try/try/how.txt").read_text() == "resumed\n"
+
+
+def test_kill_everything_at_once_as_a_reboot_does(box: Box) -> None:
+    pipe = box.pipe("gate")
+    first = write(box, RESUMABLE.format(pipe=pipe), "first")
+    second = write(box, "echo second > /output/s.txt", "second")
+    box.swatch("submit", first)
+    box.swatch("submit", second)
+    stream = Stream(box, "first/1")
+    agent = int(stream.text("agent"))
+    command = int(stream.text("ready"))
+    runner = int(Path(f"/proc/{agent}/stat").read_text().rpartition(")")[2].split()[1])
+    for pid in (runner, agent, command):
+        os.kill(pid, signal.SIGKILL)
+    assert stream.end() == 1
+    (job,) = box.json("status", "first")["jobs"]
+    assert job["lost"]
+    assert state(box, "second/1") == "queued"
+    box.swatch("watch", "second")  # wakes the queue
+    assert (box.folder / "outputs/second/second/s.txt").read_text() == "second\n"
+    box.swatch("submit", first, "--watch")
+    assert (box.folder / "outputs/first/first/how.txt").read_text() == "resumed\n"
+
+
+def test_kill_the_watching_terminal_and_another_takes_up(box: Box) -> None:
+    pipe = box.pipe("gate")
+    manifest = write(box, f"echo ready; cat {pipe} > /output/told.txt")
+    watch = box.start("submit", manifest, "--watch", start_new_session=True)
+    assert watch.stdout is not None
+    for line in watch.stdout:
+        if "running" in line:
+            break
+    os.killpg(watch.pid, signal.SIGKILL)
+    watch.communicate()
+    assert state(box, "try/1") == "running"
+    assert box.json("plan", manifest)["counts"] == {"running": 1}
+    assert "Nothing to start" in box.swatch("submit", manifest), "what runs is adopted"
+    other = box.start("watch")
+    pipe.write_text("on and on")
+    out, err = other.communicate()
+    assert other.returncode == 0, err
+    assert (box.folder / "outputs/try/try/told.txt").read_text() == "on and on"
+
+
+def test_kill_the_runner_and_agent_and_queue_go_on(box: Box) -> None:
+    pipe = box.pipe("gate")
+    first = write(box, f"echo agent $PPID; cat {pipe}", "first")
+    second = write(box, "echo second > /output/s.txt", "second")
+    box.swatch("submit", first)
+    box.swatch("submit", second)
+    stream = Stream(box, "first/1")
+    agent = int(stream.text("agent"))
+    os.kill(int(Path(f"/proc/{agent}/stat").read_text().rpartition(")")[2].split()[1]), signal.SIGKILL)
+    assert state(box, "first/1") == "running"
+    watch = box.start("watch", "second")
+    assert state(box, "second/1") == "queued", "the agent still has the slot"
+    pipe.write_text("")
+    assert stream.end() == 0
+    box.swatch("watch", "second")
+    watch.communicate()
+    assert state(box, "second/1") == "success"
+
+
+def test_one_slot_runs_one_job_two_slots_two(box: Box) -> None:
+    gates = [box.pipe("gate1"), box.pipe("gate2")]
+    for number, gate in enumerate(gates, 1):
+        write(box, f"echo ready; cat {gate}", f"job{number}")
+    box.swatch("submit", "job1.yaml")
+    box.swatch("submit", "job2.yaml")
+    one = Stream(box, "job1/1")
+    one.text("ready")
+    assert state(box, "job2/1") == "queued"
+    box.swatch("submit", "job2.yaml", "--slots", "2")  # adopts, and wakes a second runner
+    two = Stream(box, "job2/1")
+    two.text("ready")
+    assert state(box, "job1/1") == "running"
+    for gate in gates:
+        gate.write_text("")
+    assert (one.end(), two.end()) == (0, 0)
+
+
+def test_a_stopped_job_in_the_queue_never_runs(box: Box) -> None:
+    pipe = box.pipe("gate")
+    first = write(box, f"echo ready; cat {pipe}", "first")
+    second = write(box, "touch /output/ran", "second")
+    box.swatch("submit", first)
+    box.swatch("submit", second)
+    stream = Stream(box, "first/1")
+    stream.text("ready")
+    assert "stopped" in box.swatch("stop", "second")
+    assert state(box, "second/1") == "shutdown"
+    third = write(box, "true", "third")
+    box.swatch("submit", third)
+    pipe.write_text("")
+    stream.end()
+    box.swatch("watch", "third")
+    assert box.json("output", "second/1")["files"] == []
+    assert state(box, "second/1") == "shutdown"
+
+
+def test_two_submits_at_once_make_one_job(box: Box) -> None:
+    manifest = write(box, "true")
+    both = [box.start("submit", manifest, "--watch") for _ in range(4)]
+    for process in both:
+        out, err = process.communicate()
+        assert process.returncode == 0, out + err
+    assert [job["number"] for job in box.json("status", "try")["jobs"]] == [1]
+
+
+def test_twenty_at_once_have_twenty_numbers(box: Box) -> None:
+    for number in range(20):
+        (box.folder / f"m{number}.yaml").write_text(f"name: try\ncommand: echo {number}\n")
+    all_of_them = [box.start("submit", f"m{number}.yaml") for number in range(20)]
+    for process in all_of_them:
+        out, err = process.communicate()
+        assert process.returncode == 0, out + err
+    box.swatch("watch", "try")
+    jobs = box.json("status", "try")["jobs"]
+    assert sorted(job["number"] for job in jobs) == list(range(1, 21))
+    assert len({box.json("info", f"try/{job['number']}")["job"]["command"] for job in jobs}) == 20
+
+
+def test_only_what_changed_runs(box: Box) -> None:
+    text = "name: try\ncommand: echo {lr} > /output/lr.txt\nmatrix:\n  lr: [%s]\n"
+    box.swatch("submit", box.manifest(text % "1, 2"), "--watch")
+    again = box.json("submit", box.manifest(text % "1, 2"))
+    assert (again["counts"], again["started"]) == ({"cached": 2}, [])
+    changed = box.json("submit", box.manifest(text % "1, 3"))
+    assert (changed["counts"], len(changed["started"])) == ({"cached": 1, "new": 1}, 1)
+    box.swatch("watch", "try.yaml")
+    assert {path.read_text() for path in box.folder.glob("outputs/try/*/lr.txt")} == {"1\n", "2\n", "3\n"}
+    (box.folder / "new.py").write_text("print()")
+    assert box.json("plan", "try.yaml")["counts"] == {"new": 2}, "other code, other outcome"
+
+
+def test_what_another_project_has_finished_is_not_made_again(box: Box) -> None:
+    box.swatch("submit", box.manifest("name: one\ncommand: echo hi > /output/hi.txt\n"), "--watch")
+    assert box.json("submit", box.manifest("name: two\ncommand: echo hi > /output/hi.txt\n"))["started"] == []
+    assert (box.folder / "outputs/two/two/hi.txt").read_text() == "hi\n"
+
+
+def test_data_is_mounted_read_only(box: Box) -> None:
+    (box.folder / "weights").mkdir()
+    (box.folder / "weights" / "w.txt").write_text("42")
+    (box.folder / "code").mkdir()
+    more = 'code: code\ndata: ["./weights:vgg_weights"]'
+    command = """
+cat /vgg_weights/w.txt > /output/one.txt; cat /floyd/input/vgg_weights/w.txt > /output/two.txt
+ls -ld /vgg_weights /vgg_weights/w.txt | cut -c1-10 > /output/modes.txt
+"""
+    box.swatch("submit", write(box, command, more=more), "--watch")
+    home = box.folder / "outputs/try/try"
+    assert (home / "one.txt").read_text() == (home / "two.txt").read_text() == "42"
+    assert (home / "modes.txt").read_text().split() == ["dr-xr-xr-x", "-r--r--r--"]
+    assert not list(box.home.glob("work/*/*/*")), "the job's folders are gone, read-only ones too"
+
+
+def test_a_submission_cut_short_is_completed_by_the_next(box: Box) -> None:
+    """The record is there, nothing else: as if the first submit had been killed right after."""
+    manifest = write(box, "echo hi > /output/hi.txt")
+    first = box.json("submit", manifest)
+    assert first["started"] == ["alice/projects/try/1"]
+    box.swatch("watch", "try")
+    record = box.store.read("projects/try/jobs/1/job.json")
+    for path in sorted(box.store.root.rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    box.store.create("projects/try/jobs/1/job.json", record)
+    assert "cut short" in box.swatch("status", "try")
+    assert box.json("submit", manifest)["resumed"] == ["alice/projects/try/1"]
+    box.swatch("watch", "try")
+    assert state(box, "try/1") == "success"
+
+
+def test_a_full_disk_is_said_and_nothing_is_lost(box: Box) -> None:
+    place = box.home.parent / "small"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", place], capture_output=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip("needs the right to mount a small file system (root)")
+    box.environment["SWATCH_STORE"] = str(place)
+    try:
+        manifest = write(box, "echo small > /output/a.txt; head -c 400000 /dev/zero > /output/big.bin")
+        said = box.swatch("submit", manifest, "--watch", code=1)
+        assert "The disk is full" in said
+        assert (box.folder / "outputs/try/try/a.txt").read_text() == "small\n"
+        assert not (box.folder / "outputs/try/try/big.bin").exists()
+    finally:
+        subprocess.run(["umount", place], check=True)
