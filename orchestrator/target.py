@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from orchestrator import facts
 from orchestrator.errors import NotFound, UsageError
+from orchestrator.project import NAME
 from orchestrator.store.base import Store
 
 
@@ -30,11 +31,10 @@ def parse(name: str) -> tuple[str | None, int | None]:
     if len(parts) >= 3 and parts[1] == "projects":
         parts = [parts[0], *parts[2:]]
     number = int(parts.pop()) if re.fullmatch(r"[0-9]{1,9}", parts[-1]) else None
-    if len(parts) == 2:
-        parts.pop(0)  # whose it is: a store has one person's projects
-    if len(parts) > 1 or (parts and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", parts[0])) or number == 0:
+    # Two parts are whose it is, and the project: a store has one person's projects.
+    if len(parts) > 2 or number == 0 or not all(re.fullmatch(NAME, part) for part in parts):
         raise UsageError(f"Not the name of a job or project: {name!r}", hint="Write for example: forest/3, or forest")
-    return (parts[0] if parts else None), number
+    return (parts[-1] if parts else None), number
 
 
 def resolve(store: Store, name: str) -> Target:

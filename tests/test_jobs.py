@@ -130,7 +130,9 @@ exec 3>&-
 def test_links_and_unusable_names_are_not_output(box: Box) -> None:
     secret = box.home.parent / "secret"
     secret.write_text("secret")
-    manifest = write(box, f"ln -s {secret} /output/link; printf x > \"$(printf '/output/a\\nb')\"; printf y > /output/c.part")
+    manifest = write(
+        box, f"ln -s {secret} /output/link; printf x > \"$(printf '/output/a\\nb')\"; printf y > /output/c.part"
+    )
     box.swatch("submit", manifest, "--watch")
     assert box.json("output", "try/1")["files"] == []
     assert "not kept" in box.swatch("logs", "try/1")
@@ -413,7 +415,9 @@ def test_a_submission_cut_short_is_completed_by_the_next(box: Box) -> None:
 def test_a_full_disk_is_said_and_nothing_is_lost(box: Box) -> None:
     place = box.home.parent / "small"
     place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", place], capture_output=True, check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", place], capture_output=True, check=False
+    )
     if mounted.returncode != 0:
         pytest.skip("needs the right to mount a small file system (root)")
     box.environment["SWATCH_STORE"] = str(place)

@@ -85,12 +85,6 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted; jobs that were started go on.", err=True)
         sys.exit(130)
-    except BrokenPipeError:
-        # The reader (`| head`) has gone: nothing is left to say, to it or at exit.
-        import os
-
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except OSError as error:
         from orchestrator.store.local import explain
 

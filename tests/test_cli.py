@@ -1,0 +1,226 @@
+"""The command line: help, exit codes, JSON, names, and errors that are sentences."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from orchestrator import settings
+from orchestrator.cli import VERBS
+from orchestrator.errors import NotFound, UsageError
+from orchestrator.store.local import LocalStore
+from orchestrator.target import parse, resolve
+from tests.conftest import Box
+
+READERS = ("plan", "status", "info", "logs", "output", "sync", "watch")
+
+
+@pytest.fixture
+def done(box: Box) -> Box:
+    """A box where one small job has ended well."""
+    box.swatch("submit", box.manifest("name: try\ncommand: echo hello; echo made > /output/made.txt\n"), "--watch")
+    return box
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_the_help_that_the_list_promises(verb: str) -> None:
+    command = importlib.import_module(f"orchestrator.cli.{verb}").command
+    assert command.name == verb
+    assert command.short_help == VERBS[verb]
+    assert command.help
+
+
+def test_help_names_every_verb(box: Box) -> None:
+    said = box.swatch("--help")
+    assert all(verb in said for verb in VERBS)
+    assert "--store" in box.swatch("submit", "--help")
+
+
+@pytest.mark.parametrize("verb", READERS)
+def test_what_reads_speaks_json(done: Box, verb: str) -> None:
+    name = "try.yaml" if verb == "plan" else "try/1"
+    out = done.swatch(verb, name, "--json")
+    if verb == "logs":
+        events = [json.loads(line) for line in out.splitlines()]
+        assert "hello" in [event.get("text") for event in events]
+        return
+    record = json.loads(out)
+    assert (record["schema"], record["command"]) == (1, verb)
+
+
+def test_json_says_what_a_program_needs(done: Box) -> None:
+    (job,) = done.json("status")["jobs"]
+    assert (job["name"], job["state"], job["tasks"]) == ("alice/projects/try/1", "success", 1)
+    assert done.json("info")["task_states"] == {"try": "success"}
+    (file,) = done.json("output", "try")["files"]
+    assert (file["path"], file["size"]) == ("made.txt", 5)
+    assert done.json("plan", "try.yaml")["counts"] == {"cached": 1}
+    (task,) = done.json("watch", "try")["tasks"]
+    assert (task["state"], task["files"]) == ("success", ["try/made.txt"])
+
+
+def test_every_verb_works_from_the_store_alone(done: Box) -> None:
+    """No manifest, no outputs, another folder: as from another terminal, another day."""
+    (done.folder / "try.yaml").unlink()
+    done.folder = done.home.parent / "elsewhere"
+    done.folder.mkdir()
+    for verb in ("status", "info", "logs", "output", "sync", "watch"):
+        done.swatch(verb)
+    home = done.home.parent / "work" / "outputs" / "try" / "try" / "made.txt"
+    assert home.read_text() == "made\n", "outputs come home to where the job was submitted"
+    home.unlink()
+    assert "1 file brought" in done.swatch("sync")
+    assert home.read_text() == "made\n"
+    done.swatch("sync", "try", "--into", "here")
+    assert (done.folder / "here" / "try" / "made.txt").read_text() == "made\n"
+
+
+def test_a_bad_manifest_is_lines_exit_code_2_and_nothing_submitted(box: Box) -> None:
+    manifest = box.manifest(
+        "name: ../forest\nmachin: cpu\ntextures:\n  - source: nowhere.png\n    width: -4\n  - source: nowhere.png\n"
+    )
+    for verb in ("plan", "submit"):
+        said = box.swatch(verb, manifest, code=2).splitlines()
+        places = [line.split(": ")[0] for line in said]
+        assert places == ["try.yaml:1:1", "try.yaml:2:1", "try.yaml:4:5", "try.yaml:5:5", "try.yaml:6:5"], said
+        assert "textures[0].width: expected an integer of at least 32, got -4" in said[3]
+    assert not (box.home / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["submit", "none.yaml"], 3, "no such manifest"),
+        (["submit", "."], 2, "is a folder"),
+        (["status", "forest"], 3, "No project forest"),
+        (["status", "tri"], 3, "Did you mean try?"),
+        (["info", "try/9"], 3, "No job try/9"),
+        (["info", "../x"], 2, "Not the name"),
+        (["stop", "try/1"], 2, "ended already"),
+        (["submitt"], 2, "Did you mean `swatch submit`?"),
+        (["submit", "try.yaml", "--slots", "0x"], 2, "slots"),
+        (["submit", "try.yaml", "--backend", "moon"], 2, "'moon'"),
+        (["status", "--store", "ftp://x"], 2, "No store speaks ftp://"),
+    ],
+)
+def test_errors_are_sentences_with_stable_exit_codes(done: Box, words: list[str], code: int, says: str) -> None:
+    assert says in done.swatch(*words, code=code)
+
+
+def test_an_empty_store_says_how_to_begin(box: Box) -> None:
+    assert "swatch submit" in box.swatch("status")
+    assert "swatch submit" in box.swatch("logs", code=3)
+    assert not (box.home / "store").exists(), "looking makes nothing"
+
+
+def test_a_damaged_record_is_a_sentence(done: Box) -> None:
+    done.store.write("projects/try/jobs/1/final.json", b'{"schema": 1, "state": 7}')
+    assert "damaged" in done.swatch("status", code=1)
+    done.store.write("projects/try/jobs/1/final.json", b'{"schema": 99}')
+    assert "later version" in done.swatch("status", code=1)
+
+
+def test_a_plan_and_a_dry_run_change_nothing(box: Box) -> None:
+    manifest = box.manifest("name: try\ncommand: echo {n}\nmatrix:\n  n: [1, 2]\n")
+    assert "2 new (2 jobs)" in box.swatch("plan", manifest)
+    assert "2 new (2 jobs)" in box.swatch("submit", manifest, "--dry-run")
+    assert not (box.home / "store").exists()
+    assert box.json("submit", manifest, "--dry-run")["counts"] == {"new": 2}
+
+
+def test_ctrl_c_detaches_and_says_how_to_go_on(box: Box) -> None:
+    pipe = box.pipe("gate")
+    manifest = box.manifest(f"name: try\ncommand: echo ready; cat {pipe}\n")
+    watch = box.start("submit", manifest, "--watch")
+    assert watch.stdout is not None
+    for line in watch.stdout:
+        if "running" in line:
+            break
+    watch.send_signal(signal.SIGINT)
+    _, err = watch.communicate()
+    assert watch.returncode == 130
+    assert "swatch watch try" in err
+    pipe.write_text("")
+    box.swatch("watch", "try")
+
+
+def test_logs_follow_to_the_end_and_exit_with_the_result(box: Box) -> None:
+    box.swatch("submit", box.manifest("name: bad\ncommand: echo '[success] Finished execution'; exit 1\n"))
+    assert "[failed]" in box.swatch("logs", "bad", "-f", code=1)
+
+
+def test_what_a_job_prints_cannot_steer_the_terminal(box: Box) -> None:
+    box.swatch("submit", box.manifest("name: try\ncommand: printf '\\033]0;evil\\007\\033[2Jx\\n'\n"), "--watch")
+    assert "\x1b" not in box.swatch("logs", "try")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(done: Box) -> None:
+    command = f"{sys.executable} -m orchestrator info | head -n 1"
+    ended = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        cwd=done.folder,
+        env=done.environment,
+        capture_output=True,
+        check=False,
+    )
+    assert ended.stderr == b""
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(box: Box, shell: str) -> None:
+    assert "_SWATCH_COMPLETE" in box.swatch("completion", shell)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("3", (None, 3)),
+        ("forest", ("forest", None)),
+        ("forest/3", ("forest", 3)),
+        ("alice/forest/3", ("forest", 3)),
+        ("alice/projects/forest/3", ("forest", 3)),
+        ("alice/projects/forest", ("forest", None)),
+        ("alice/forest", ("forest", None)),
+        ("forest/3/", ("forest", 3)),
+    ],
+)
+def test_names_in_every_short_form(name: str, meant: tuple[str | None, int | None]) -> None:
+    assert parse(name) == meant
+
+
+@pytest.mark.parametrize("name", ["", "/", "../3", "a/b/c/d", "forest/0", "a b", "-x", "forest/../3"])
+def test_what_is_no_name(name: str) -> None:
+    with pytest.raises(UsageError):
+        parse(name)
+
+
+def test_a_bare_number_needs_a_single_project(box: Box) -> None:
+    store = LocalStore(str(box.home))
+    with pytest.raises(UsageError, match="none yet"):
+        resolve(store, "1")
+    store.write("projects/one/jobs/1/job.json", b"{}")
+    assert resolve(store, "1") == ("one", 1)
+    store.write("projects/two/jobs/1/job.json", b"{}")
+    with pytest.raises(UsageError, match="one, two"):
+        resolve(store, "1")
+    with pytest.raises(NotFound):
+        resolve(store, "three/1")
+
+
+def test_settings_flags_over_environment_over_file(box: Box) -> None:
+    box.home.mkdir()
+    (box.home / "config.yaml").write_text("store: /from/file\nslots: 3\n")
+    base = {"SWATCH_HOME": str(box.home), "SWATCH_USER": "Al Ice"}
+    assert settings.load(environment=base).store == "/from/file"
+    assert settings.load(environment=base).slots == 3
+    assert settings.load(environment=base).user == "Al-Ice"
+    assert settings.load(environment={**base, "SWATCH_STORE": "/env", "SWATCH_SLOTS": "2"}).slots == 2
+    assert settings.load("/flag", 4, environment={**base, "SWATCH_STORE": "/env"}).store == "/flag"
+    (box.home / "config.yaml").write_text("stroe: x\n")
+    with pytest.raises(UsageError, match="stroe"):
+        settings.load(environment=base)

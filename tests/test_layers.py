@@ -1,0 +1,127 @@
+"""The arrows of the house point down: each part imports only what stands below it."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+# Part -> the parts it may import, beside itself. A part is a package or module of `orchestrator`, or of `job_image`.
+WORDS = {"contract", "errors"}
+VALUES = {
+    "job",
+    "project",
+    "duration",
+    "command",
+    "shape",
+    "document",
+    "entries",
+    "manifest",
+    "plan",
+    "settings",
+    "wording",
+}
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "contract": set(),
+    **{value: VALUES | WORDS for value in VALUES},
+    "store": WORDS,
+    "journal": {"store"} | WORDS,
+    "cargo": {"store"} | VALUES | WORDS,
+    "backends": {"store", "journal"} | VALUES | WORDS,
+    "facts": {"backends", "store", "journal"} | VALUES | WORDS,
+    "engine": {"facts", "backends", "cargo", "store", "journal"} | VALUES | WORDS,
+    "sync": {"store"} | WORDS,
+    "watch": {"engine", "facts", "sync", "backends", "store", "journal"} | VALUES | WORDS,
+    "request": {"engine", "cargo", "store"} | VALUES | WORDS,
+    "target": {"facts", "store"} | VALUES | WORDS,
+    "sheet": set(),
+    "report": {"watch", "sheet"},
+    "agent": {"contract", "errors", "journal", "store"},
+    "synthesize": {"texture"},
+    "texture": set(),
+}
+AGENT = {"agent", "lines", "places", "process", "shipper", "unpack"}
+TOP = {"cli", "__main__", "__init__"}
+
+
+def part_of(module: str) -> str:
+    """`orchestrator.store.local` is of the part `store`; the agent's modules are of one part."""
+    name = module.split(".")[1] if "." in module else "__init__"
+    return "agent" if module.startswith("job_image.") and name in AGENT else name
+
+
+def files() -> list[Path]:
+    return sorted([*(REPOSITORY / "orchestrator").rglob("*.py"), *(REPOSITORY / "job_image").rglob("*.py")])
+
+
+def module_of(file: Path) -> str:
+    parts = list(file.relative_to(REPOSITORY).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(file: Path) -> set[str]:
+    """Ours that a file imports, lazily or not."""
+    package = module_of(file).split(".") if file.name == "__init__.py" else module_of(file).split(".")[:-1]
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            found |= {module} if "." in module else {f"{module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.split(".")[0] in ("orchestrator", "job_image")}
+
+
+@pytest.mark.parametrize("file", files(), ids=module_of)
+def test_arrows_point_down(file: Path) -> None:
+    part = part_of(module_of(file))
+    if part in TOP:
+        return
+    assert part in MAY_IMPORT, f"{part} has no place in the house yet: give it one here"
+    wrong = {name for name in imports(file) if part_of(name) not in MAY_IMPORT[part] | {part, "__init__"}}
+    assert not wrong, f"{module_of(file)} must not import {sorted(wrong)}"
+
+
+def test_backends_and_verbs_never_import_a_sibling_backend() -> None:
+    for file in (REPOSITORY / "orchestrator" / "backends").glob("*.py"):
+        others = {"docker", "sagemaker"} - {file.stem}
+        assert not {name for name in imports(file) if name.split(".")[-1] in others}
+
+
+HEAVY = ("tensorflow", "keras", "numpy", "PIL", "boto3", "sagemaker", "rich", "yaml", "jinja2")
+
+
+@pytest.mark.parametrize(
+    ("module", "allowed"),
+    [
+        ("orchestrator.cli", ()),
+        ("orchestrator.cli.logs", ()),
+        ("orchestrator.cli.submit", ("yaml",)),
+        ("job_image.agent", ()),
+    ],
+)
+def test_what_is_heavy_is_imported_when_it_is_used(module: str, allowed: tuple[str, ...]) -> None:
+    program = (
+        f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules and name not in {allowed}])"
+    )
+    out = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_what_travels_with_the_agent_needs_the_standard_library_alone() -> None:
+    """Images that are not ours have no click, no msgspec."""
+    program = (
+        "import sys, job_image.agent; ours = {'orchestrator', 'job_image'};"
+        "print(sorted({m.split('.')[0] for m in sys.modules} - set(sys.stdlib_module_names) - ours - {'__main__'}))"
+    )
+    out = subprocess.run(
+        [sys.executable, "-S", "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert out.stdout.strip() == "[]"
