@@ -40,7 +40,9 @@ def test_each_texture_is_full_of_detail_and_well_exposed(name: str) -> None:
     assert np.abs(np.diff(pixels.mean(2), axis=1)).mean() > 1.0
 
 
-def test_same_seed_same_bytes_whichever_textures_are_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_same_seed_same_bytes_whichever_textures_are_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     painting.main(["--into", str(tmp_path / "all"), "--size", "64"])
     assert len(capsys.readouterr().out.splitlines()) == 5
     painting.main(["--into", str(tmp_path / "one"), "--size", "64", "wood"])

@@ -76,7 +76,7 @@ class _Judge:
         # Correlations that vary from place to place in the source itself say little, so each counts in units of its
         # own deviation. A few hardly vary at all; the median keeps those from counting for everything.
         deviation = np.stack([crop["structure"] for crop in features]).std(0)
-        units: dict[str, Array | float] = {name: 1.0 for name in STATISTICS}
+        units: dict[str, Array | float] = dict.fromkeys(STATISTICS, 1.0)
         units["structure"] = 1 / (deviation + 0.25 * np.median(deviation) + 1e-4)
         among = {}
         for name in STATISTICS:
@@ -129,7 +129,7 @@ def _disjoint(source: Array, side: int, rng: Generator) -> tuple[list[tuple[int,
     for _ in range(PAIRS):
         axis = int(rng.integers(2))
         room = source.shape[axis] - 2 * side
-        first, second = np.sort(rng.integers(0, room + 1, 2)) + (0, side)
+        first, second = np.sort(rng.integers(0, room + 1, 2)) + np.array((0, side))
         free = rng.integers(0, source.shape[1 - axis] - side + 1, 2)
         pair = [(int(first), int(free[0])), (int(second), int(free[1]))]
         corners += pair if axis == 0 else [(x, y) for y, x in pair]
