@@ -72,9 +72,9 @@ def test_white_noise_is_one_in_structure_and_spectrum(source: Image) -> None:
 
 def test_a_copy_is_caught_by_what_it_copied(source: Image) -> None:
     report = measure(source, np.roll(source, (40, 70), (0, 1)), tileable=False)
-    assert report["figures"]["copied"] > 0.9 > 0.4 > report["figures"]["copied_floor"]
+    assert report["figures"]["copied"] > 0.8 > 0.1 > report["figures"]["copied_floor"]
     assert report["verdict"] == "poor"
-    assert any(reason.startswith("copied: 9") for reason in report["reasons"])
+    assert any(reason.startswith("copied: ") for reason in report["reasons"])
 
 
 def test_shuffled_blocks_raise_structure(source: Image, elsewhere: dict[str, Any]) -> None:
@@ -197,7 +197,7 @@ def test_coherence_tells_one_piece_from_many() -> None:
     source = rng.random((80, 80, 3), np.float32)
     _, piece, pixels = coherence(source, [source[20:60, 10:50], rng.random((40, 40, 3), np.float32)], 20, rng)
     assert piece > 0.95
-    assert pixels < 0.1
+    assert pixels < 0.05
 
 
 def test_the_periodic_part_of_a_ramp_is_nothing_and_of_a_wave_itself() -> None:
