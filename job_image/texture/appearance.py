@@ -28,7 +28,7 @@ def periodic(channel: Array) -> Array:
     """`channel` less the smooth part that makes its opposite edges differ, and less its mean.
 
     A Fourier transform sees a cross of false frequencies where edges do not meet; this removes the cross and leaves the
-    texture (Moisan, "Periodic plus smooth image decomposition", 2011). Nothing changes in an image that tiles.
+    texture (Moisan, "Periodic plus smooth image decomposition", 2011). An image that tiles hardly changes.
     """
     height, width = channel.shape
     jumps = np.zeros_like(channel)

@@ -1,0 +1,207 @@
+"""The quality figures put damage of known kinds in the right order, on painted cloth and on plain arrays."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from job_image.texture.appearance import Palette, periodic
+from job_image.texture.copying import coherence
+from job_image.texture.quality import LIMITS, measure, seam
+
+Image = NDArray[np.float32]
+SIZE = 192
+
+
+def cloth(seed: int) -> Image:
+    path = Path(__file__).parent.parent / "manifests" / "make_textures.py"
+    spec = importlib.util.spec_from_file_location("make_textures", path)
+    assert spec and spec.loader
+    painting = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(painting)
+    return (np.asarray(painting.paint("cloth", SIZE, seed)) / 255).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def source() -> Image:
+    return cloth(0)
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> dict[str, Any]:
+    """A second piece of the same cloth against the first: what a faultless synthesis would get."""
+    return measure(cloth(0), cloth(3), tileable=False)
+
+
+def blurred(image: Image) -> Image:
+    for axis in (0, 1):
+        image = (0.25 * np.roll(image, 1, axis) + 0.5 * image + 0.25 * np.roll(image, -1, axis)).astype(np.float32)
+    return image
+
+
+def shuffled(image: Image, side: int = 32) -> Image:
+    count = len(image) // side
+    blocks = image.reshape(count, side, count, side, 3).swapaxes(1, 2).reshape(-1, side, side, 3)
+    blocks = blocks[np.random.default_rng(1).permutation(len(blocks))]
+    return blocks.reshape(count, count, side, side, 3).swapaxes(1, 2).reshape(image.shape)
+
+
+def test_more_of_the_same_material_is_near_zero_and_good(elsewhere: dict[str, Any]) -> None:
+    for name in LIMITS:
+        assert abs(elsewhere["figures"][name]) < 0.12, name
+        assert elsewhere["share"][name] > 0.02, name
+    assert elsewhere["figures"]["copied"] < elsewhere["figures"]["copied_floor"] + 0.08
+    assert (elsewhere["verdict"], elsewhere["reasons"]) == ("good", [])
+
+
+def test_white_noise_is_one_in_structure_and_spectrum(source: Image) -> None:
+    noise = Palette.of(source).noise(np.random.default_rng(9), SIZE)
+    report = measure(source, noise)
+    for name in ("structure", "spectrum"):
+        assert report["figures"][name] == pytest.approx(1, abs=0.1)
+        assert report["baselines"]["white_noise"][name] == pytest.approx(1, abs=0.1)
+        assert report["share"][name] == 0
+    assert report["verdict"] == "poor"
+
+
+def test_a_copy_is_caught_by_what_it_copied(source: Image) -> None:
+    report = measure(source, np.roll(source, (40, 70), (0, 1)), tileable=False)
+    assert report["figures"]["copied"] > 0.8 > 0.1 > report["figures"]["copied_floor"]
+    assert report["verdict"] == "poor"
+    assert any(reason.startswith("copied: ") for reason in report["reasons"])
+
+
+def test_shuffled_blocks_raise_structure(source: Image, elsewhere: dict[str, Any]) -> None:
+    report = measure(source, shuffled(source), tileable=False)
+    assert report["figures"]["structure"] > elsewhere["figures"]["structure"] + 0.1
+    assert report["share"]["structure"] == 0
+
+
+def test_scrambled_phases_raise_structure_and_leave_the_spectrum(source: Image) -> None:
+    turn = np.exp(1j * np.angle(np.fft.fft2(np.random.default_rng(2).standard_normal((SIZE, SIZE)))))
+    mean = source.mean((0, 1))
+    scrambled = np.fft.ifft2(np.fft.fft2(source - mean, axes=(0, 1)) * turn[..., None], axes=(0, 1)).real + mean
+    figures = measure(source, scrambled.astype(np.float32))["figures"]
+    assert figures["structure"] > 0.4
+    assert figures["spectrum"] < 0.1
+
+
+def test_blur_raises_the_spectrum_the_more_the_stronger(source: Image, elsewhere: dict[str, Any]) -> None:
+    once, twice = (
+        measure(source, image)["figures"]["spectrum"] for image in (blurred(source), blurred(blurred(source)))
+    )
+    assert elsewhere["figures"]["spectrum"] + 0.1 < once < twice
+
+
+def test_brighter_levels_raise_colour_and_nothing_else(source: Image) -> None:
+    slightly, much = (measure(source, source * gain) for gain in (1.05, 1.2))
+    assert slightly["figures"]["colour"] + 0.2 < much["figures"]["colour"]
+    assert much["share"]["colour"] < 0.05
+    assert much["figures"]["structure"] < 0.1
+
+
+def test_a_mirror_tile_is_caught_by_its_edges_and_its_quarter_copy(source: Image) -> None:
+    quarter = source[: SIZE // 2, : SIZE // 2]
+    half = np.concatenate([quarter, quarter[::-1]], 0)
+    report = measure(source, np.concatenate([half, half[:, ::-1]], 1))
+    assert report["figures"]["seam"] < 0.1
+    assert report["figures"]["copied"] > report["figures"]["copied_floor"] + 0.1
+    assert report["baselines"]["mirror_tile"]["seam"] < 0.1
+    assert report["verdict"] == "poor"
+    assert "seam: the edges mirror each other" in report["reasons"]
+
+
+def test_an_open_seam_counts_only_where_the_result_should_tile(source: Image) -> None:
+    rolled = np.roll(source, SIZE // 2, 0)
+    assert seam(rolled[: SIZE - 20])[0] > 1.6
+    assert any(reason.startswith("seam") for reason in measure(source, rolled[: SIZE - 20])["reasons"])
+    assert not any(reason.startswith("seam") for reason in measure(source, source, tileable=False)["reasons"])
+
+
+def test_seam_of_an_image_that_tiles_is_within_its_usual_steps() -> None:
+    waves = np.sin(2 * np.pi * np.arange(64) / 16)
+    image = (np.repeat((waves[:, None] * waves[None])[..., None], 3, 2) / 2 + 0.5).astype(np.float32)
+    ratio, mirrored = seam(image)
+    assert 0.3 <= ratio <= 1.25
+    assert not mirrored
+
+
+def test_the_same_arguments_give_the_same_report(source: Image) -> None:
+    result = blurred(source)
+    assert measure(source, result, seed=4) == measure(source, result, seed=4)
+    assert measure(source, result, seed=4) != measure(source, result, seed=5)
+
+
+@pytest.mark.parametrize(
+    ("source_shape", "result_shape"), [((32, 32), (32, 32)), ((33, 71), (50, 32)), ((100, 45), (64, 200))]
+)
+def test_any_sizes_give_finite_figures(source_shape: tuple[int, int], result_shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(6)
+    assert_finite(measure(rng.random((*source_shape, 3), np.float32), rng.random((*result_shape, 3), np.float32)))
+
+
+def test_images_of_one_colour_give_finite_figures() -> None:
+    flat = np.full((48, 48, 3), 0.4, np.float32)
+    noisy = np.random.default_rng(7).random((48, 48, 3), np.float32)
+    assert_finite(measure(flat, flat))
+    assert_finite(measure(flat, noisy))
+    assert_finite(measure(noisy, flat))
+    assert measure(flat, noisy)["verdict"] != "good"
+    assert measure(noisy, flat)["verdict"] == "poor"
+
+
+def assert_finite(report: dict[str, Any]) -> None:
+    def numbers(value: Any) -> list[float]:
+        if isinstance(value, dict):
+            return [number for part in value.values() for number in numbers(part)]
+        if isinstance(value, list):
+            return [number for part in value for number in numbers(part)]
+        return [] if isinstance(value, str) else [float(value)]
+
+    assert np.isfinite(numbers(report)).all()
+    assert json.loads(json.dumps(report)) == report
+    assert report["verdict"] in ("good", "fair", "poor", "unmeasured")
+
+
+def test_a_source_in_two_halves_is_not_judged_by_colour() -> None:
+    rng = np.random.default_rng(8)
+    halves = rng.random((128, 128, 3), np.float32) * 0.3
+    halves[:, 64:] += 0.6
+    report = measure(halves, np.roll(halves, 64, 1), tileable=False)
+    assert not report["stationary"]["colour"]
+    assert report["share"]["colour"] > 0.1
+    assert "colour: the source is too uneven, or too plain, to tell" in report["reasons"]
+
+
+@pytest.mark.parametrize("shape", [(31, 64, 3), (64, 64), (64, 64, 4)])
+def test_a_wrong_shape_is_refused(shape: tuple[int, ...]) -> None:
+    good = np.zeros((64, 64, 3), np.float32)
+    with pytest.raises(ValueError, match="the result has shape"):
+        measure(good, np.zeros(shape, np.float32))
+
+
+def test_numbers_that_are_not_finite_are_refused() -> None:
+    good = np.zeros((64, 64, 3), np.float32)
+    with pytest.raises(ValueError, match="the source holds values that are not finite"):
+        measure(good * np.nan, good)
+
+
+def test_coherence_tells_one_piece_from_many() -> None:
+    rng = np.random.default_rng(10)
+    source = rng.random((80, 80, 3), np.float32)
+    _, piece, pixels = coherence(source, [source[20:60, 10:50], rng.random((40, 40, 3), np.float32)], 20, rng)
+    assert piece > 0.95
+    assert pixels < 0.05
+
+
+def test_the_periodic_part_of_a_ramp_is_nothing_and_of_a_wave_itself() -> None:
+    y, x = np.mgrid[0:64, 0:64].astype(np.float32)
+    wave = np.sin(2 * np.pi * (3 * x + 5 * y) / 64).astype(np.float32)
+    assert (periodic(wave) - wave).std() < 0.1 * wave.std()
+    assert periodic(x / 64).std() < 0.1 * (x / 64).std()
