@@ -135,24 +135,26 @@ class _Reader:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-            raise _Unreadable(place, self._syntax(error, place)) from None
+            raise self._syntax(place, " ".join(part for part in (error.context, error.problem) if part)) from None
         except yaml.YAMLError as error:
             raise _Unreadable((1, 1), f"this is not YAML: {shown(str(error))[1:-1]}") from None
 
-    def _syntax(self, error: yaml.MarkedYAMLError, place: Place) -> str:
+    def _syntax(self, place: Place, said: str) -> _Unreadable:
         """The parser's words, and where they hide the usual cause, that cause."""
         lines = self.text.splitlines()
         line = lines[place[0] - 1] if place[0] <= len(lines) else ""
-        said = " ".join(part for part in (error.context, error.problem) if part)
-        if "alias" in said:
-            return 'text that begins with * must be quoted: "*.png"'
-        if "cannot start any token" in said and line[place[1] - 1 : place[1]] == "\t":
-            return "a tab cannot indent YAML: use spaces"
+        for word, sign, example in (("alias", "*", ': "*.png"'), ("anchor", "&", "")):
+            if word in said:  # the parser stands behind the sign
+                before = (place[0], line.rfind(sign, 0, place[1]) + 1)
+                return _Unreadable(before, f"text that begins with {sign} must be quoted{example}")
+        letter = line[place[1] - 1 : place[1]]
         if "cannot start any token" in said:
-            return f"text that begins with {line[place[1] - 1 : place[1]]} must be quoted"
+            cause = "a tab cannot indent YAML: use spaces"
+            return _Unreadable(place, cause if letter == "\t" else f"text that begins with {letter} must be quoted")
         if "mapping values are not allowed" in said:
-            return 'a ": " stands where no key can: quote the text around it, or check the indentation'
-        return f"this is not YAML: {said}"
+            cause = 'a ": " stands where no key can: quote the text around it, or check the indentation'
+            return _Unreadable(place, cause)
+        return _Unreadable(place, f"this is not YAML: {said}")
 
     def _problem(self, event: yaml.Event, path: Path, message: str) -> None:
         self.problems.append(Problem(*_place(event), where(path), message))

@@ -15,7 +15,7 @@ from orchestrator import command as commands
 from orchestrator import contract, project
 from orchestrator.job import Source, Task
 from orchestrator.manifest import MAX_TASKS, Draft, Manifest, Texture, complete, sides
-from orchestrator.wording import shown
+from orchestrator.wording import quoted, shown
 
 ENGINE = "texture/1"
 """The synthesis engine's version; a new one makes new images, and so new fingerprints."""
@@ -180,7 +180,7 @@ def _parameters(manifest: Manifest, one: _Wanted) -> dict[str, Any]:
 
 def _clash(draft: Draft, before: _Wanted, one: _Wanted) -> str:
     if before.texture.index == one.texture.index:
-        files = " and ".join(shown(wanted.sources[0].path) for wanted in (before, one))
+        files = " and ".join(quoted(wanted.sources[0].path) for wanted in (before, one))
         return f"{files} both make the texture {shown(one.name)}: rename a file, or give each an entry with a name"
     line = draft.at("textures", before.texture.index)[0]
     other = f"textures[{before.texture.index}] on line {line}"

@@ -25,14 +25,14 @@ def shown(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "a list" if value else "an empty list"
     if isinstance(value, str):
-        short = value if len(value) <= 40 else value[:37] + "..."
-        return '"' + "".join(escaped(letter) for letter in short) + '"'
+        return quoted(value if len(value) <= 40 else value[:37] + "...")
     number = str(value)
     return number if len(number) <= 40 else number[:37] + "..."
 
 
-def _key(key: str) -> str:
-    return key if key.isidentifier() else shown(key)
+def quoted(text: str) -> str:
+    """The whole of a text, where its end matters as much as its beginning: a path."""
+    return '"' + "".join(escaped(letter) for letter in text) + '"'
 
 
 def escaped(letter: str) -> str:
@@ -40,3 +40,7 @@ def escaped(letter: str) -> str:
     if letter in '"\\':
         return "\\" + letter
     return letter if letter.isprintable() else repr(letter)[1:-1] if letter < "\U00010000" else f"\\U{ord(letter):08x}"
+
+
+def _key(key: str) -> str:
+    return key if key.isidentifier() else shown(key)

@@ -16,7 +16,7 @@ from typing import BinaryIO
 from orchestrator import plan
 from orchestrator.job import Source
 from orchestrator.manifest import MAX_TASKS, Draft, Manifest, Texture, read
-from orchestrator.wording import shown
+from orchestrator.wording import quoted
 
 MIN_SIDE = 32
 MAX_SIDE = 30_000
@@ -78,9 +78,9 @@ class _Files:
         everything = glob.iglob(os.path.normpath(os.path.join(glob.escape(str(self.folder)), expanded)))
         found = [match for match in itertools.islice(everything, MAX_TASKS + 1) if not os.path.isdir(match)]
         if len(found) > MAX_TASKS:
-            raise _Unusable(f"{shown(pattern)} matches more than {MAX_TASKS:,} files")
+            raise _Unusable(f"{quoted(pattern)} matches more than {MAX_TASKS:,} files")
         if not found:
-            raise _Unusable(f"no file matches {shown(pattern)} (looked in {_folder(path)})")
+            raise _Unusable(f"no file matches {quoted(pattern)} (looked in {_folder(path)})")
         return sorted(found)
 
     def source(self, path: str) -> Source:
@@ -90,12 +90,15 @@ class _Files:
                 self.known[path] = _source(path)
             except FileNotFoundError:
                 self.known[path] = _Unusable(
-                    f"no such file: {shown(path)} (looked in {_folder(path)}){self._near(path)}"
+                    f"no such file: {quoted(path)} (looked in {_folder(path)}){self._near(path)}"
                 )
+            except IsADirectoryError:
+                example = quoted(f"{path}/*.png")
+                self.known[path] = _Unusable(f"{quoted(path)} is a folder: name its files, as in {example}")
             except PermissionError:
-                self.known[path] = _Unusable(f"{shown(path)} may not be read: chmod u+r it")
+                self.known[path] = _Unusable(f"{quoted(path)} may not be read: chmod u+r it")
             except OSError as error:
-                self.known[path] = _Unusable(f"{shown(path)} cannot be read: {error.strerror or error}")
+                self.known[path] = _Unusable(f"{quoted(path)} cannot be read: {error.strerror or error}")
             except _Unusable as unusable:
                 self.known[path] = unusable
         outcome = self.known[path]
@@ -109,7 +112,7 @@ class _Files:
         if self.suggestions > _SUGGESTIONS or not os.path.isdir(folder or "."):
             return ""
         near = difflib.get_close_matches(name, os.listdir(folder or "."), 1)
-        return f"; did you mean {shown(near[0])}?" if near else ""
+        return f"; did you mean {quoted(near[0])}?" if near else ""
 
 
 def _groups(draft: Draft, files: _Files, texture: Texture) -> list[tuple[Source, ...]]:
@@ -144,26 +147,24 @@ def _check_folders(draft: Draft, manifest: Manifest) -> None:
     for index, data in enumerate(manifest.data):
         if data.source not in (".", "..") and not data.source.startswith(("./", "../", "/", "~")):
             message = (
-                f"{shown(data.source)}: datasets by name are not yet available here: mount a folder, as in ./weights"
+                f"{quoted(data.source)}: datasets by name are not yet available here: mount a folder, as in ./weights"
             )
             draft.problem(("data", index), message)
         elif not os.path.isdir(folder := os.path.join(draft.folder, os.path.expanduser(data.source))):
-            draft.problem(("data", index), f"no such folder: {shown(os.path.normpath(folder))}")
+            draft.problem(("data", index), f"no such folder: {quoted(os.path.normpath(folder))}")
     if manifest.command is not None:
         folder = os.path.join(draft.folder, os.path.expanduser(manifest.code))
         if not os.path.isdir(folder):
-            draft.problem(("code",), f"no such folder: {shown(os.path.normpath(folder))}")
+            draft.problem(("code",), f"no such folder: {quoted(os.path.normpath(folder))}")
 
 
 def _source(path: str) -> Source:
     with open(path, "rb", opener=_without_waiting) as file:
         status = os.fstat(file.fileno())
-        if stat.S_ISDIR(status.st_mode):
-            raise _Unusable(f"{shown(path)} is a folder: name its files, as in {shown(path + '/*.png')}")
         if not stat.S_ISREG(status.st_mode):
-            raise _Unusable(f"{shown(path)} is no regular file")
+            raise _Unusable(f"{quoted(path)} is no regular file")
         if status.st_size > MAX_BYTES:
-            raise _Unusable(f"{shown(path)} is larger than {MAX_BYTES >> 20} MiB")
+            raise _Unusable(f"{quoted(path)} is larger than {MAX_BYTES >> 20} MiB")
         width, height = _measured(path, file)
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -180,7 +181,7 @@ def _measured(path: str, file: BinaryIO) -> tuple[int, int]:
 
     Image.preinit()
     assert TiffImagePlugin and WebPImagePlugin  # imported to be registered: Pillow's own search would load forty more
-    too_large = f"{shown(path)} is too large: at most {MAX_PIXELS // 1_000_000} megapixels, no side over {MAX_SIDE:,}"
+    too_large = f"{quoted(path)} is too large: at most {MAX_PIXELS // 1_000_000} megapixels, no side over {MAX_SIDE:,}"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of what is refused here, or of marks that do not matter
@@ -192,15 +193,15 @@ def _measured(path: str, file: BinaryIO) -> tuple[int, int]:
     except Image.DecompressionBombError:
         raise _Unusable(too_large) from None
     except UnidentifiedImageError:
-        raise _Unusable(f"{shown(path)} is no image that can be read: PNG, JPEG, WebP, TIFF, BMP or GIF") from None
+        raise _Unusable(f"{quoted(path)} is no image that can be read: PNG, JPEG, WebP, TIFF, BMP or GIF") from None
     except Exception as error:  # noqa: BLE001 - Pillow's parsers raise whatever a damaged file makes them stumble over
-        raise _Unusable(f"{shown(path)} is damaged: {shown(str(error))[1:-1]}") from None
+        raise _Unusable(f"{quoted(path)} is damaged: {quoted(str(error))[1:-1]}") from None
     if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
         raise _Unusable(f"{too_large}, got {width}x{height}")
     if min(width, height) < MIN_SIDE:
-        raise _Unusable(f"{shown(path)} is too small: each side at least {MIN_SIDE} pixels, got {width}x{height}")
+        raise _Unusable(f"{quoted(path)} is too small: each side at least {MIN_SIDE} pixels, got {width}x{height}")
     if cut_off:
-        raise _Unusable(f"{shown(path)} is cut off: fetch or save it again")
+        raise _Unusable(f"{quoted(path)} is cut off: fetch or save it again")
     return width, height
 
 
