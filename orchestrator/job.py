@@ -13,7 +13,7 @@ from orchestrator import contract
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """One source image of a task. `path` is where it was found; `sha256` and `size` (bytes) are of the file as it is."""
+    """One source image of a task. `path` is where it was found; `sha256` and `size` (bytes) are of the file."""
 
     path: str
     sha256: str

@@ -20,7 +20,7 @@ def task(name: str = "bark", fingerprint: str | None = None) -> Task:
     return Task(name=name, fingerprint=fingerprint or f"fp-{name}")
 
 
-def job(number: int, *tasks: Task) -> Job:
+def job(number: int, tasks: tuple[Task, ...]) -> Job:
     return Job(project="p", number=number, user="alice", created=1.0, command="x", tasks=tasks)
 
 
@@ -30,11 +30,11 @@ def wish(*tasks: Task, retries: int = 0, retry_failed: bool = False) -> Wish:
 
 def ended(number: int, state: str, *tasks: Task) -> Seen:
     final = Final(state=state, ended=2.0, reason="why", tasks={one.name: state for one in tasks})
-    return Seen(job(number, *tasks), final, Presence.GONE, Fold())
+    return Seen(job(number, tasks), final, Presence.GONE, Fold())
 
 
 def live(number: int, presence: Presence, state: str, *tasks: Task, attempt: int = 1) -> Seen:
-    return Seen(job(number, *tasks), None, presence, Fold(state=state, attempt=attempt))
+    return Seen(job(number, tasks), None, presence, Fold(state=state, attempt=attempt))
 
 
 def verdict(seen: Sequence[Seen], results: set[str] | None = None, **policy: object) -> Choice:
@@ -138,7 +138,7 @@ def test_of_two_names_for_one_thing_one_is_made() -> None:
 
 def test_the_task_list_names_sources_by_content_alone() -> None:
     hostile = Source(path="../../etc/passwd;rm -rf.PnG", sha256="ab" * 32, size=1, width=64, height=64)
-    listed = task_list(job(1, Task(name="bark", fingerprint="f", sources=(hostile,), parameters={"seed": 1})))
+    listed = task_list(job(1, (Task(name="bark", fingerprint="f", sources=(hostile,), parameters={"seed": 1}),)))
     assert listed["tasks"] == [
         {"name": "bark", "sources": [f"sources/{'ab' * 16}.png"], "parameters": {"seed": 1}},
     ]

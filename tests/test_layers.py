@@ -29,7 +29,7 @@ VALUES = {
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "contract": set(),
-    **{value: VALUES | WORDS for value in VALUES},
+    **dict.fromkeys(VALUES, VALUES | WORDS),
     "store": WORDS,
     "journal": {"store"} | WORDS,
     "cargo": {"store"} | VALUES | WORDS,

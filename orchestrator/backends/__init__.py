@@ -11,7 +11,7 @@ __all__ = ["Backend", "Presence", "open_backend"]
 
 
 def open_backend(name: str, store_url: str, home: Path, slots: int) -> Backend:
-    """The backend of that name for jobs of the store at `store_url`. Raises UsageError for one that is not there yet."""
+    """The backend of that name, for jobs of the store at `store_url`. Raises UsageError for an unknown one."""
     if name == "local":
         from orchestrator.backends.local import LocalBackend
 

@@ -32,7 +32,7 @@ class Backend(ABC):
 
     @abstractmethod
     def launch(self, job: Job) -> None:
-        """Have the job run: at once or when a slot is free. Twice is the same as once. The caller may end at any time."""
+        """Have the job run, at once or when a slot is free. Twice is as good as once; the caller may end any time."""
 
     @abstractmethod
     def presence(self, job: Job) -> Presence:

@@ -58,7 +58,7 @@ def next_entry(layout: Layout) -> tuple[Path, IO[bytes]] | None:
 
 
 def run_agent(layout: Layout, entry: Entry, keep: list[int]) -> None:
-    """Run the agent to its end; the job's folders go when the job has ended, and stay for another try when it was lost."""
+    """Run the agent to its end. The job's folders go when the job has ended, and stay for a retry if it was lost."""
     work = layout.work(entry)
     work.mkdir(parents=True, exist_ok=True)
     with open(work / "agent.log", "ab") as log:

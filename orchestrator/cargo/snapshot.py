@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import importlib.util
-import io
 import os
 import tarfile
 import tempfile
@@ -64,7 +63,8 @@ def of_engine() -> Snapshot:
 
 def of_folder(folder: Path, ignore: bool = True, without: Path | None = None) -> Snapshot:
     """What a job of this folder needs: all of it but what `.gitignore`, `.swatchignore` and ALWAYS_IGNORED name
-    (`ignore=False` for data: all of it), and the one file `without`. Raises UsageError when there is too much, naming the largest files."""
+    (`ignore=False` for data: all of it), and the one file `without`. Raises UsageError when there is too much, naming
+    the largest files."""
     if not folder.is_dir():
         raise UsageError(f"No such folder: {folder}")
     left_out = without.resolve() if without else None
@@ -74,7 +74,7 @@ def of_folder(folder: Path, ignore: bool = True, without: Path | None = None) ->
         largest = sorted(members, key=lambda member: -member.path.lstat().st_size)[:10]
         lines = "".join(f"\n  {m.path.lstat().st_size / 1e6:9.1f} MB  {m.name}" for m in largest)
         raise UsageError(
-            f"{folder} holds {total / 1e6:.0f} MB, more than the {MAX_BYTES / 1e6:.0f} MB that travel as code; largest:{lines}",
+            f"{folder} holds {total / 1e6:.0f} MB, and {MAX_BYTES / 1e6:.0f} MB travel as code; largest:{lines}",
             hint="Name what is not code in .swatchignore, or mount it with `data`",
         )
     return _snapshot(members)
@@ -130,14 +130,18 @@ def _content(path: Path) -> tuple[str, str]:
 
 def _write(archive: Path, members: Iterable[Member]) -> None:
     """A gzipped tar with nothing in it but names, modes and bytes: the same files give the same archive."""
-    with open(archive, "wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed:
-        with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            for member in members:
-                info = tarfile.TarInfo(member.name)
-                if member.path.is_symlink():
-                    info.type, info.linkname = tarfile.SYMTYPE, os.readlink(member.path)
-                    tar.addfile(info)
-                    continue
-                data = member.path.read_bytes()
-                info.size, info.mode = len(data), 0o755 if member.path.stat().st_mode & 0o100 else 0o644
-                tar.addfile(info, io.BytesIO(data))
+    with (
+        open(archive, "wb") as raw,
+        gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for member in members:
+            info = tarfile.TarInfo(member.name)
+            if member.path.is_symlink():
+                info.type, info.linkname = tarfile.SYMTYPE, os.readlink(member.path)
+                tar.addfile(info)
+                continue
+            with open(member.path, "rb") as file:
+                status = os.fstat(file.fileno())
+                info.size, info.mode = status.st_size, 0o755 if status.st_mode & 0o100 else 0o644
+                tar.addfile(info, file)

@@ -9,7 +9,7 @@ __all__ = ["Entry", "Store", "open_store"]
 
 
 def open_store(url: str) -> Store:
-    """The store at `url`: a folder, or a URL whose scheme names another kind. Raises UsageError for an unknown scheme."""
+    """The store at `url`: a folder, or a URL whose scheme names another kind. Raises UsageError for an unknown one."""
     scheme, separator, _ = url.partition("://")
     if not separator:
         from orchestrator.store.local import LocalStore

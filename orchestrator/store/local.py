@@ -154,7 +154,7 @@ def _walk(folder: str, prefix: str, after: str) -> Iterator[Entry]:
             continue
         key = prefix + entry.name
         if entry.is_dir():
-            # Keys below a folder all begin with its name: either `after` lies among them, or all sort on one side of it.
+            # Keys below a folder all begin with its name: `after` lies among them, or all sort on one side of it.
             if key + "/" > after or after.startswith(key + "/"):
                 yield from _walk(entry.path, key + "/", after)
         elif key > after:
