@@ -1,0 +1,1 @@
+"""What runs inside a job: the agent that carries the contract and the program that makes textures."""
