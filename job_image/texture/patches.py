@@ -9,6 +9,7 @@ close to some patch of the picture already costs more than one that is used by n
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ import tensorflow as tf
 from .images import Pixels
 from .levels import Level
 from .randomness import Stage, generator
+from .rhythm import Rhythm
 
 Array = npt.NDArray[np.float32]
 
@@ -27,6 +29,8 @@ BALANCE_CHUNK = 1024
 STRIP_PATCHES = 16384
 """Picture patches held at once; with 147 numbers each this is about 10 MB."""
 BASIS_PATCHES = 16384
+PHASE_SHARE = 0.1
+"""Squared distance between patches a sixth of a period apart, as a share of the patches' variance."""
 VOTE_FLOOR = 1e-3
 VOTE_POWER = -0.6
 
@@ -77,19 +81,28 @@ class Candidates:
     def __len__(self) -> int:
         return int(self._ends[-1])
 
-    def draw(self, count: int, draws: np.random.Generator) -> Array:
-        """Up to `count` different patches, flattened: (patches, side * side * 3)."""
+    def draw(self, count: int, draws: np.random.Generator) -> "Drawn":
+        """Up to `count` different patches."""
         if count >= len(self):
             numbers = np.arange(len(self))
         else:
             numbers = np.sort(draws.choice(len(self), count, replace=False, shuffle=False))
-        parts = []
+        patches, x, y = [], [], []
         for view, end in zip(self._windows, self._ends, strict=True):
             first = end - view.shape[0] * view.shape[1]
             here = numbers[(numbers >= first) & (numbers < end)] - first
-            patches = view[here // view.shape[1], here % view.shape[1]]  # (patches, 3, side, side)
-            parts.append(patches.transpose(0, 2, 3, 1).reshape(len(here), -1))
-        return np.concatenate(parts)
+            y.append(here // view.shape[1])
+            x.append(here % view.shape[1])
+            patches.append(view[y[-1], x[-1]].transpose(0, 2, 3, 1).reshape(len(here), -1))
+        return Drawn(np.concatenate(patches), np.concatenate(x), np.concatenate(y))
+
+
+class Drawn(NamedTuple):
+    """Patches, flattened, (n, side * side * 3), and the columns and rows at which they begin, (n,)."""
+
+    patches: Array
+    x: npt.NDArray[np.int64]
+    y: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -207,14 +220,19 @@ def votes(patches: tf.Tensor, matches: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]
 
 
 class Matcher:
-    """The patch matching of one level. Sources and picture are in [-1, 1]."""
+    """The patch matching of one level. Sources and picture are in [-1, 1].
 
-    def __init__(self, sources: Sequence[Pixels], level: Level, seed: int) -> None:
-        self.level, self.seed = level, seed
+    rhythm: of a single regular source. A patch then also tells where in the period it lies, and one that lies elsewhere
+    is farther away: that keeps rows straight over the whole picture, which no single patch can see.
+    """
+
+    def __init__(self, sources: Sequence[Pixels], level: Level, seed: int, rhythm: Rhythm) -> None:
+        self.level, self.seed, self.rhythm = level, seed, rhythm
         self.how = Matching.for_level(level)
         self.candidates = Candidates(sources, self.how.side)
-        sample = self.candidates.draw(BASIS_PATCHES, generator(seed, Stage.BASIS, level.index))
+        sample = self.candidates.draw(BASIS_PATCHES, generator(seed, Stage.BASIS, level.index)).patches
         self.basis = principal_components(sample, self.how.dimensions)
+        self.phase_weight = math.sqrt(PHASE_SHARE * self.basis.variance)
 
     def iterate(self, picture: Array, iteration: int, alive: Callable[[], None]) -> tuple[Array, float]:
         """One iteration: the new picture and the root-mean-square distance of its patches from their matches.
@@ -222,37 +240,44 @@ class Matcher:
         `alive` is called between strips, often enough to stop within a second by raising.
         """
         draws = generator(self.seed, Stage.MATCH, self.level.index, iteration)
-        rows, columns = picture.shape[:2]
+        columns, rows = self.level.size
         step, side = stride(self.level), self.how.side
-        offset = (int(draws.integers(step)), int(draws.integers(step)))
-        continued = unwrap(picture, offset, step, side)
+        left, top = int(draws.integers(step)), int(draws.integers(step))
+        continued = unwrap(picture, (top, left), step, side)
         drawn = self.candidates.draw(self.how.candidates, draws)
         weighted = self._weigh(picture, drawn, draws)
         total = np.zeros((*continued.shape[:2], 4), dtype=np.float32)
         error = 0.0
-        across = grid(columns, step)
-        for first, count in strips(grid(rows, step), max(1, STRIP_PATCHES // across)):
+        across, down = grid(columns, step), grid(rows, step)
+        for first, count in strips(down, max(1, STRIP_PATCHES // across)):
             alive()
-            top, bottom = first * step, (first + count - 1) * step + side
-            patches = extract(tf.constant(continued[top:bottom]), side, step)
-            matches = tf.gather(drawn, match(self._project(patches), weighted))
+            strip = slice(first * step, (first + count - 1) * step + side)
+            patches = extract(tf.constant(continued[strip]), side, step)
+            y, x = np.divmod(np.arange(count * across), across)
+            phases = self.rhythm.torus_phases(left + x * step, top + (first + y) * step, self.level.size)
+            matches = tf.gather(drawn.patches, match(self._describe(patches, phases), weighted))
             ballots, strip_error = votes(patches, matches)
-            total[top:bottom] += fold(ballots, tf.constant(count), tf.constant(across), side, step).numpy()
+            total[strip] += fold(ballots, tf.constant(count), tf.constant(across), side, step).numpy()
             error += float(strip_error)
-        summed = wrap(total, offset, rows, columns)
-        return summed[..., :3] / summed[..., 3:], math.sqrt(error / (grid(rows, step) * across))
+        summed = wrap(total, (top, left), rows, columns)
+        return summed[..., :3] / summed[..., 3:], math.sqrt(error / (down * across))
 
-    def _weigh(self, picture: Array, drawn: Array, draws: np.random.Generator) -> tf.Tensor:
+    def _weigh(self, picture: Array, drawn: Drawn, draws: np.random.Generator) -> tf.Tensor:
         """The candidates with their balance weights, as the right factor of the distance product."""
-        projected = self._project(tf.constant(drawn))
-        rows, columns = picture.shape[:2]
-        around = np.pad(picture, ((0, self.how.side - 1), (0, self.how.side - 1), (0, 0)), mode="wrap")
-        asked = Candidates([around], self.how.side).draw(min(BALANCE_QUERIES, rows * columns), draws)
+        beyond = self.how.side - 1
+        around = np.pad(picture, ((0, beyond), (0, beyond), (0, 0)), mode="wrap")
+        asked = Candidates([around], self.how.side).draw(BALANCE_QUERIES, draws)
+        queries = self._describe(asked.patches, self.rhythm.torus_phases(asked.x, asked.y, self.level.size))
+        described = self._describe(
+            drawn.patches, self.rhythm.source_phases(drawn.x, drawn.y, self.level.sources[0])
+        )
         floor = tf.constant(self.how.balance * self.basis.variance, tf.float32)
-        return with_weights(projected, balance_weights(self._project(tf.constant(asked)), projected, floor))
+        return with_weights(described, balance_weights(queries, described, floor))
 
-    def _project(self, patches: tf.Tensor) -> tf.Tensor:
-        return tf.matmul(patches - self.basis.mean, self.basis.axes)
+    def _describe(self, patches: tf.Tensor, phases: npt.NDArray[np.float64]) -> tf.Tensor:
+        """What patches are compared by, (n, kept + phases): principal components and the place in the period."""
+        kept = tf.matmul(patches - self.basis.mean, self.basis.axes)
+        return tf.concat([kept, tf.constant(self.phase_weight * phases, tf.float32)], 1)
 
 
 def strips(rows: int, most: int) -> Iterator[tuple[int, int]]:

@@ -134,7 +134,7 @@ class Finish:
         draws = generator(self.seed, Stage.FINISH, iteration=number)
         kernels = filters(draws, self.colours.deviations)
         flat = kernels.reshape(-1, FILTERS)
-        want = quantiles(self.source_patches.draw(SAMPLES, draws) @ flat)
+        want = quantiles(self.source_patches.draw(SAMPLES, draws).patches @ flat)
         have = quantiles(self._own_patches(draws) @ flat)
         roll = tf.constant(draws.integers(0, STRIDE, 2), tf.int32)
         gradient, loss = tf.zeros_like(self.state[0]), 0.0
@@ -149,7 +149,7 @@ class Finish:
 
     def _own_patches(self, draws: np.random.Generator) -> Array:
         values = np.pad(self.state[0].numpy(), ((0, SIDE - 1), (0, SIDE - 1), (0, 0)), mode="wrap")
-        return Candidates([values], SIDE).draw(SAMPLES, draws)
+        return Candidates([values], SIDE).draw(SAMPLES, draws).patches
 
     def picture(self) -> Array:
         """The picture as it stands, in [-1, 1] but for a little overshoot."""

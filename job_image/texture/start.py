@@ -6,17 +6,28 @@ import numpy as np
 import numpy.typing as npt
 
 from .images import Pixels
+from .levels import Size
 from .randomness import Stage, generator
+from .rhythm import Rhythm, repeating
 
 
-def noise(sources: Sequence[Pixels], width: int, height: int, seed: int) -> Pixels:
-    """Gaussian noise on a `width` x `height` torus with the mean colour and the covariances of the sources.
+def picture(sources: Sequence[Pixels], size: Size, seed: int, rhythm: Rhythm) -> Pixels:
+    """The first picture, on a torus of `size`: noise, and in phase beneath it what repeats in a single regular source."""
+    if not rhythm:
+        return noise(sources, size, seed)
+    on_torus, on_source = repeating(sources[0], size, rhythm)
+    return (on_torus + noise([(sources[0] - on_source).astype(np.float32)], size, seed)).astype(np.float32)
+
+
+def noise(sources: Sequence[Pixels], size: Size, seed: int) -> Pixels:
+    """Gaussian noise on a torus of `size` with the mean colour and the covariances of the sources.
 
     This is the texton of Galerne, Gousseau and Morel (Random Phase Textures, 2011): the source under a window, scaled to
     unit energy, convolved with white noise. All channels share one noise field, which keeps their correlation. With
     several sources each has a field of its own, and the covariances average.
     """
     draws = generator(seed, Stage.START)
+    width, height = size
     total = np.zeros((height, width, 3))
     for source in sources:
         field = np.fft.fft2(draws.standard_normal((height, width)))
