@@ -1,0 +1,140 @@
+"""Reading, writing and resizing images. Everywhere in the engine an image is float32, (height, width, 3), sRGB in [0, 1]."""
+
+import io
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from .parameters import SMALLEST_SIDE
+
+Pixels = npt.NDArray[np.float32]
+
+MOST_PIXELS = 100_000_000
+"""Larger images are refused before they are decoded: a few kilobytes can unfold to gigabytes."""
+
+
+def read(path: Path) -> Pixels:
+    """The image in a file, upright, as sRGB.
+
+    Raises ValueError, with a sentence that names the file, when it is missing, is not an image, is damaged, has more
+    than 100 megapixels or has a side under 32 pixels.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns at 89 megapixels; the limit here is our own and is checked on the next line.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(path)
+        with image:
+            check_size(path, image.width, image.height)
+            return to_srgb(image)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"{path}: more than {MOST_PIXELS // 1_000_000} megapixels; shrink it first") from None
+    except UnidentifiedImageError:
+        raise ValueError(f"{path}: not an image in a known format (PNG, JPEG, WebP and TIFF are)") from None
+    except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for some broken PNG chunks
+        raise ValueError(f"{path}: cannot be read as an image: {error}") from error
+
+
+def check_size(path: Path, width: int, height: int) -> None:
+    """Raise ValueError when an image of this size cannot be a source."""
+    if width * height > MOST_PIXELS:
+        raise ValueError(
+            f"{path}: {width}x{height} is more than {MOST_PIXELS // 1_000_000} megapixels; shrink it first"
+        )
+    if min(width, height) < SMALLEST_SIDE:
+        raise ValueError(f"{path}: {width}x{height} is too small; each side needs at least {SMALLEST_SIDE} pixels")
+
+
+def to_srgb(image: Image.Image) -> Pixels:
+    """Decode any Pillow image: rotation applied, transparency laid on white, colours in sRGB.
+
+    Transparent pixels become white because that is what a viewer shows: the colour stored beneath full transparency is
+    arbitrary, often black, and would surface in the texture.
+    """
+    profile = image.info.get("icc_profile")
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I"):  # 16 bits a pixel, or the same numbers held in 32
+        grey = np.asarray(upright, dtype=np.float32) / 65535
+        return np.repeat(np.clip(grey, 0, 1)[..., None], 3, axis=2)
+    if upright.mode == "F":
+        return np.repeat(np.clip(np.asarray(upright, dtype=np.float32), 0, 1)[..., None], 3, axis=2)
+    if upright.has_transparency_data:
+        seen = upright.convert("RGBA")
+        paper = Image.new("RGBA", seen.size, "white")
+        upright = Image.alpha_composite(paper, seen).convert("RGB")
+    elif upright.mode not in ("RGB", "CMYK", "L", "LAB"):
+        upright = upright.convert("RGB")
+    return from_bytes(np.asarray(through_profile(upright, profile).convert("RGB")))
+
+
+def through_profile(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """The image in sRGB when it carries a colour profile that fits it, otherwise unchanged."""
+    if not profile:
+        return image
+    try:
+        seen = ImageCms.profileToProfile(
+            image, ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+    except (ImageCms.PyCMSError, OSError):  # a damaged profile, or one for other channels: the plain pixels are close
+        return image
+    return seen if seen is not None else image
+
+
+def from_bytes(values: npt.NDArray[np.uint8]) -> Pixels:
+    """8-bit samples to [0, 1]."""
+    return values.astype(np.float32) / 255
+
+
+def to_bytes(pixels: Pixels) -> npt.NDArray[np.uint8]:
+    """[0, 1] to 8-bit samples, rounded; values outside are clipped."""
+    return np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+
+
+def write_png(path: Path, pixels: Pixels) -> None:
+    """Write an 8-bit PNG atomically: a reader sees the old file, or none, or the whole new one."""
+    buffer = io.BytesIO()
+    Image.fromarray(to_bytes(pixels)).save(buffer, format="PNG", compress_level=4)
+    write_atomically(path, buffer.getvalue())
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file under a hidden name in the same folder, then rename it: no reader ever sees a part of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    hidden = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        hidden.write_bytes(data)
+        os.replace(hidden, path)
+    finally:
+        hidden.unlink(missing_ok=True)
+
+
+def resize(pixels: Pixels, width: int, height: int) -> Pixels:
+    """Bicubic, antialiased when shrinking; may overshoot [0, 1] slightly, as bicubic does."""
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    return resize_box(pixels, width, height, (0, 0, pixels.shape[1], pixels.shape[0]))
+
+
+def resize_torus(pixels: Pixels, width: int, height: int, margin: int = 8) -> Pixels:
+    """Resize an image that wraps around so that the result wraps around too.
+
+    The image is wrapped outwards by `margin` pixels first: the filter then sees across the border.
+    """
+    rows, columns = pixels.shape[:2]
+    wrapped = np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)), mode="wrap")
+    return resize_box(wrapped, width, height, (margin, margin, margin + columns, margin + rows))
+
+
+def resize_box(pixels: Pixels, width: int, height: int, box: tuple[int, int, int, int]) -> Pixels:
+    """Resize the part of an image inside `box` (left, top, right, bottom); the filter sees what lies around it."""
+    channels = [
+        np.asarray(Image.fromarray(pixels[..., c]).resize((width, height), Image.Resampling.BICUBIC, box=box))
+        for c in range(pixels.shape[2])
+    ]
+    return np.stack(channels, axis=2).astype(np.float32)

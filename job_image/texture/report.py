@@ -1,0 +1,69 @@
+"""The record that lies beside a finished texture: what was asked, what was made, how long it took and how good it is."""
+
+import json
+import platform
+import resource
+import sys
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from .images import write_atomically
+from .parameters import Parameters
+
+FILE = "report.json"
+PACKAGES = {
+    "tensorflow": ("tensorflow", "tensorflow-cpu"),  # the build without GPU support has a name of its own
+    "keras": ("keras",),
+    "numpy": ("numpy",),
+    "pillow": ("pillow",),
+}
+SCHEMA = 1
+
+
+def versions() -> dict[str, str | None]:
+    """Version of Python and of each package that shapes the result; None when it is not installed under a known name."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package, names in PACKAGES.items():
+        installed = (version_of(name) for name in names)
+        found[package] = next((version for version in installed if version), None)
+    return found
+
+
+def version_of(name: str) -> str | None:
+    """Version of one installed distribution, or None."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def peak_memory() -> int:
+    """Most bytes of memory this process ever held."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def write(folder: Path, identity: str, parameters: Parameters, made: dict[str, Any]) -> None:
+    """Write `report.json` into a texture's folder. It is the last file written: where it is, the texture is whole."""
+    record = {
+        "schema": SCHEMA,
+        "fingerprint": identity,
+        "parameters": asdict(parameters),
+        **made,
+        "peak_memory_bytes": peak_memory(),
+        "versions": versions(),
+    }
+    write_atomically(folder / FILE, (json.dumps(record, indent=2) + "\n").encode())
+
+
+def is_done(folder: Path, identity: str) -> bool:
+    """Whether the folder already holds the finished texture with this fingerprint."""
+    if not (folder / "texture.png").is_file():
+        return False
+    try:
+        record = json.loads((folder / FILE).read_text())
+    except (OSError, ValueError):  # no report, or a torn one: the texture is made again
+        return False
+    return isinstance(record, dict) and record.get("fingerprint") == identity
