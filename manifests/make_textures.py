@@ -223,10 +223,10 @@ def wood(rng: Generator, side: int) -> Image.Image:
     heart = per_board(-0.4, 1.4) * board + 8 * strands(rng, side, 150, 60)
     depth = per_board(12, 70) + per_board(-0.16, 0.16) * (along - 280) + 6 * strands(rng, side, 120, 40)
     radius = np.hypot(across - heart, depth) + 0.7 * strands(rng, side, 60, 3) + 1.2 * strands(rng, side, 90, 14)
-    bump = np.zeros((side, side))
+    bump, wavy = np.zeros((side, side)), 1 + 0.06 * clouds(rng, side, 24, 1.6)
     for _ in range(max(1, round(4 * (side / 560) ** 2))):
         cy, cx, size = rng.uniform(0, side), (rng.integers(count) + rng.uniform(0.25, 0.75)) * board, rng.uniform(6, 11)
-        away = np.hypot((x - cx) / size, (y - cy) / (1.5 * size)) * (1 + 0.06 * clouds(rng, side, 24, 1.6))
+        away = np.hypot((x - cx) / size, (y - cy) / (1.5 * size)) * wavy
         bump = np.maximum(bump, np.where(plank == int(cx / board), 1 / (1 + (away / 1.5) ** 2), 0))
     fibre, fine = strands(rng, side, 34, 0.8), strands(rng, side, 12, 0.55)
     ring = radius * per_board(0.09, 0.15) + 5.5 * bump
@@ -342,7 +342,9 @@ def lichen(rng: Generator, side: int) -> Image.Image:
     colour = scaled(minerals[mineral], 1 + 0.10 * fine + 0.07 * rough, 0.9 + 0.1 * step(0, 1.6, wall))
     height = 1.8 * clouds(rng, side, 110, 2.0) + 0.16 * fine + 0.12 * blur((mineral < 2) * 1.0, 0.8)
 
-    crust = cells(rng, side, 5.5, bend=0.8)
+    middle, wall, plate_number = cells(rng, side, 5.5, bend=0.8)
+    plates = step(0.2, 1.7, wall)
+    cups = step(0.62, 0.5, middle / 2.6) * (rng.random(plate_number.max() + 1) > 0.62)[plate_number]
     lobes = clouds(rng, side, 14, 2.4)
     broad = clouds(rng, side, 46, 1.7)
     species = [  # rim and heart colour, thickness in pixels, share of colonies
@@ -357,23 +359,21 @@ def lichen(rng: Generator, side: int) -> Image.Image:
     for radius in np.sort(np.concatenate(radii))[::-1]:
         rim, heart, thick, _ = species[rng.choice(len(species), p=[share for *_, share in species])]
         cy, cx = rng.uniform(0, side, 2)
-        away = np.hypot(y - cy, x - cx)
-        angle = np.arctan2(y - cy, x - cx)
+        top, left, reach = int(cy), int(cx), int(2 * radius) + 24
+        box = np.s_[max(0, top - reach) : top + reach, max(0, left - reach) : left + reach]
+        away, angle = np.hypot(y[box] - cy, x[box] - cx), np.arctan2(y[box] - cy, x[box] - cx)
         fringe = sum(rng.normal(0, 0.05) * np.cos(k * angle + rng.uniform(0, 7)) for k in range(2, 7))
-        inside = radius * (1 + fringe) - away + (1.4 + 0.07 * radius) * lobes + 0.05 * radius * broad
+        inside = radius * (1 + fringe) - away + (1.4 + 0.07 * radius) * lobes[box] + 0.05 * radius * broad[box]
         if radius > 34:  # old colonies die from the middle
-            inside = np.minimum(inside, away - 0.34 * radius + 7 * broad + 3 * lobes)
-        face = step(-0.8, 1.4, inside)
-        plates = step(0.2, 1.7, crust[1])
-        tone = linear(rim, heart)
+            inside = np.minimum(inside, away - 0.34 * radius + 7 * broad[box] + 3 * lobes[box])
+        face, plate, tone = step(-0.8, 1.4, inside), plates[box], linear(rim, heart)
         skin = mix(tone[1], tone[0], step(0.42 * radius, 0.02 * radius, inside))
-        skin = scaled(skin, 1 + 0.07 * fine + 0.10 * lobes + 0.05 * rng.normal(), 0.68 + 0.32 * plates)
+        skin = scaled(skin, 1 + 0.07 * fine[box] + 0.10 * lobes[box] + 0.05 * rng.normal(), 0.68 + 0.32 * plate)
         if thick > 1.4:
-            cup = step(0.62, 0.5, crust[0] / 2.6) * step(3, 9, inside) * (np.sin(crust[2] * 12.9898) > 0.35)
-            skin = mix(skin, "a4571d" if rim == "cf8b2c" else "6f6a45", 0.65 * cup)
-        colour = mix(colour, skin, face)
-        body = thick * (0.55 + 0.45 * plates) * step(0, 3.5, inside) + 0.5 * lobes * step(0, 2, inside)
-        height = height + face * body * 0.8
+            skin = mix(skin, "a4571d" if rim == "cf8b2c" else "6f6a45", 0.65 * cups[box] * step(3, 9, inside))
+        colour[box] = mix(colour[box], skin, face)
+        body = thick * (0.55 + 0.45 * plate) * step(0, 3.5, inside) + 0.5 * lobes[box] * step(0, 2, inside)
+        height[box] += 0.8 * face * body
     return photograph(rng, lit(np.clip(colour, 0, 1), height, slope=0.9))
 
 

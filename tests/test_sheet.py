@@ -141,7 +141,7 @@ def test_no_rows_is_still_a_page() -> None:
     assert compose([], "forest").width == WIDTH
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(title=st.text(), name=st.text(), caption=st.text())
 def test_no_text_leaves_its_place(title: str, name: str, caption: str) -> None:
     check_margins(title, name, caption)
