@@ -174,8 +174,9 @@ def _manifest(draft: Draft, data: dict[str, Any]) -> Manifest:
         command=command,
         matrix=matrix,
     )
-    if command is not None:
-        _placeholders(draft, manifest, command, data.get("matrix", {}))
+    wanted = data.get("matrix", {})
+    if command is not None and isinstance(wanted, dict):
+        _placeholders(draft, manifest, command, wanted)
     count = manifest.combinations * max(1, len(manifest.textures))
     if count > MAX_TASKS:
         draft.problem(("matrix" if matrix else "textures",), f"{count:,} tasks: a manifest holds {MAX_TASKS:,} at most")
@@ -262,9 +263,8 @@ def _word(draft: Draft, key: str, index: int, value: Any) -> Any:
 
 def _placeholders(draft: Draft, manifest: Manifest, command: str, wanted: Mapping[str, Any]) -> None:
     found = commands.placeholders(command)
-    keys = wanted if isinstance(wanted, dict) else {}
     for name in found:
-        if name not in keys:
+        if name not in wanted:
             hint = f"add it there, or write {{{{{name}}}}} for the literal text"
             draft.problem(("command",), f"{{{name}}} is no key of the matrix: {hint}")
     for key in manifest.matrix:
