@@ -33,7 +33,7 @@ MAX_TASKS = 10_000
 class Texture(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of `textures`. `patterns` are paths and globs as written; `together` says that they are the sources of
     one texture, else the one pattern makes a texture for each file. `parameters` are those given here, `size` undone.
-    In a draft, a `name` that was refused is empty."""
+    In a draft, a `name` or pattern that was refused is empty."""
 
     index: int
     patterns: tuple[str, ...]
@@ -200,7 +200,7 @@ def _one_of(draft: Draft, data: dict[str, Any]) -> None:
 def _texture(draft: Draft, index: int, entry: dict[str, Any], named: bool) -> Texture:
     source = entry.pop("source", [])
     together = isinstance(source, list)
-    patterns = tuple(pattern for pattern in source if pattern is not REFUSED) if together else (source,)
+    patterns = tuple("" if pattern is REFUSED else pattern for pattern in source) if together else (source,)
     name = entry.pop("name", "" if named else None)
     parameters = _level(draft, ("textures", index), entry)
     return Texture(index=index, patterns=patterns, together=together, name=name, parameters=parameters)
