@@ -11,7 +11,8 @@ import shlex
 from collections.abc import Callable, Mapping
 
 IDENTIFIER = "[a-z_][a-z0-9_]*"
-_BRACED = re.compile(r"(\$?)(\{+)(" + IDENTIFIER + r")(\}+)")
+# Each run of braces is tried once, from its start and whole: a megabyte of braces takes no longer than one of text.
+_BRACED = re.compile(r"(\$?)(?<!\{)(\{++)(" + IDENTIFIER + r"+)(\}++)")
 
 
 def placeholders(command: str) -> dict[str, int]:

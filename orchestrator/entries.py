@@ -125,9 +125,7 @@ class TextureParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     ] = 0
     source_width: Annotated[
         Side | None,
-        Meta(
-            description="Scale the source to this width first, in pixels: smaller makes coarser. Null leaves it as it is."
-        ),
+        Meta(description="Scale the source to this width first, in pixels. Null leaves it as it is."),
     ] = None
     method: Annotated[
         Literal["auto", "patch"], Meta(description="How to make it: auto lets the engine choose, patch quilts pieces.")
@@ -222,7 +220,7 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 7, which every editor knows) of a manifest, for editors; `manifests/schema.json` is this, written down.
+    """The JSON Schema of a manifest (draft 7, which every editor knows); `manifests/schema.json` is this, written down.
 
     It accepts whatever `manifest.read` accepts. What a schema cannot say (names that clash, placeholders without a
     value, names that Windows reserves, files) only the reader refuses.

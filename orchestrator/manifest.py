@@ -33,7 +33,7 @@ MAX_TASKS = 10_000
 class Texture(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of `textures`. `patterns` are paths and globs as written; `together` says that they are the sources of
     one texture, else the one pattern makes a texture for each file. `parameters` are those given here, `size` undone.
-    In a draft, a `name` that was refused is empty."""
+    In a draft, a `name` or pattern that was refused is empty."""
 
     index: int
     patterns: tuple[str, ...]
@@ -174,8 +174,9 @@ def _manifest(draft: Draft, data: dict[str, Any]) -> Manifest:
         command=command,
         matrix=matrix,
     )
-    if command is not None:
-        _placeholders(draft, manifest, command, data.get("matrix", {}))
+    wanted = data.get("matrix", {})
+    if command is not None and isinstance(wanted, dict):
+        _placeholders(draft, manifest, command, wanted)
     count = manifest.combinations * max(1, len(manifest.textures))
     if count > MAX_TASKS:
         draft.problem(("matrix" if matrix else "textures",), f"{count:,} tasks: a manifest holds {MAX_TASKS:,} at most")
@@ -199,7 +200,7 @@ def _one_of(draft: Draft, data: dict[str, Any]) -> None:
 def _texture(draft: Draft, index: int, entry: dict[str, Any], named: bool) -> Texture:
     source = entry.pop("source", [])
     together = isinstance(source, list)
-    patterns = tuple(pattern for pattern in source if pattern is not REFUSED) if together else (source,)
+    patterns = tuple("" if pattern is REFUSED else pattern for pattern in source) if together else (source,)
     name = entry.pop("name", "" if named else None)
     parameters = _level(draft, ("textures", index), entry)
     return Texture(index=index, patterns=patterns, together=together, name=name, parameters=parameters)
@@ -262,9 +263,8 @@ def _word(draft: Draft, key: str, index: int, value: Any) -> Any:
 
 def _placeholders(draft: Draft, manifest: Manifest, command: str, wanted: Mapping[str, Any]) -> None:
     found = commands.placeholders(command)
-    keys = wanted if isinstance(wanted, dict) else {}
     for name in found:
-        if name not in keys:
+        if name not in wanted:
             hint = f"add it there, or write {{{{{name}}}}} for the literal text"
             draft.problem(("command",), f"{{{name}}} is no key of the matrix: {hint}")
     for key in manifest.matrix:

@@ -58,7 +58,7 @@ def expand(
 
 
 def check_names(draft: Draft, sources: Sources) -> None:
-    """Adds a problem for every two tasks of one name, case set aside as macOS and Windows do, and for too many tasks."""
+    """Adds a problem for every two tasks of one name (case set aside, as on macOS and Windows), and for too many."""
     manifest = draft.manifest
     if manifest is None or manifest.combinations * max(1, len(manifest.textures)) > MAX_TASKS:
         return  # the reader has said so

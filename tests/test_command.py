@@ -47,6 +47,12 @@ def test_placeholders_are_named_in_their_order() -> None:
     assert list(command.placeholders("{b} {a} {b} ${c} {{d}} {{{e}}}")) == ["b", "a", "e"]
 
 
+@pytest.mark.parametrize("text", ["{" * 900_000, "x{" * 400_000, "{a" * 400_000, "{a}" * 3 + "}" * 900_000])
+def test_a_megabyte_of_braces_is_read_once(text: str) -> None:
+    """A pattern that tried each start anew would not end within a day."""
+    assert set(command.placeholders(text)) <= {"a"}
+
+
 def test_a_missing_value_is_a_key_error() -> None:
     with pytest.raises(KeyError):
         command.fill("{lr}", {})
@@ -94,6 +100,7 @@ def test_values_reach_a_real_shell_as_they_are(values: list[str]) -> None:
     assert run.stdout.decode().split("\0")[:-1] == values
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from("{}$ab1'\\ "), max_size=30))
 def test_filling_each_placeholder_with_itself_changes_no_plain_text(text: str) -> None:
     found = command.placeholders(text)

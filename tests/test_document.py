@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator import document
@@ -113,12 +113,14 @@ def test_an_empty_text_is_none(text: bytes) -> None:
     assert read.problems == []
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_are_read(text: bytes) -> None:
     read = document.read(text)
     assert all(problem.line >= 1 and problem.column >= 1 for problem in read.problems)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.sampled_from("ab1:-?*&!|>'\"[]{},#%@ \n\t\\x0"), max_size=60))
 def test_any_punctuation_is_read(text: str) -> None:
     for problem in document.read(text.encode()).problems:
@@ -132,6 +134,7 @@ plain = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(plain)
 def test_what_is_dumped_is_read_back(value: Any) -> None:
     read = document.read(yaml.safe_dump(value, allow_unicode=False).encode())

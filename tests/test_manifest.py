@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator import document, duration, entries, manifest
@@ -148,6 +148,15 @@ def test_a_bomb_is_refused_without_expanding(tmp_path: Path) -> None:
     assert sum("an alias" in problem.message for problem in found.problems) == 29 * 9
 
 
+def test_one_mistake_is_one_problem(tmp_path: Path) -> None:
+    assert len(sentences(tmp_path, "name: a\ncommand: train {lr}\nmatrix: [lr]\n")) == 1
+    assert len(sentences(tmp_path, "name: a\ncommand: train {lr}\nmatrix:\n  lr: []\n")) == 1
+    assert len(sentences(tmp_path, "name: a\ntextures: &t\n  - source: a.png\n")) == 1
+    assert len(sentences(tmp_path, "name: a\ntextures: !t\n  - sauce: a.png\n")) == 1
+    assert len(sentences(tmp_path, TEXTURES + "    size: 1\n    size: 2\n")) == 2
+    assert len(sentences(tmp_path, TEXTURES.replace("\n", "\r\n") + "retries: x\r\n")) == 1
+
+
 def test_the_valid_parts_are_there_beside_the_problems(tmp_path: Path) -> None:
     found = draft(tmp_path, "name: CON\ntextures:\n  - nonsense\n  - source: a.png\n    width: 1\n    seed: 3\n")
     assert found.manifest is not None
@@ -258,6 +267,7 @@ def test_names(name: str, right: bool) -> None:
     assert (check_name(name) is None) is right
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**9))
 def test_durations_round_trip(seconds: int) -> None:
     assert duration.parse(duration.written(seconds)) == seconds
@@ -355,6 +365,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("structures")
 
 
+@settings(deadline=None)
 @given(structures)
 def test_whatever_the_reader_accepts_the_schema_accepts(folder: Path, value: dict[str, Any]) -> None:
     text = json.dumps(value)
@@ -364,6 +375,7 @@ def test_whatever_the_reader_accepts_the_schema_accepts(folder: Path, value: dic
         assert found.manifest is not None
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300) | st.text(max_size=100).map(lambda text: text.encode(errors="replace")))
 def test_reading_never_raises_on_any_bytes(folder: Path, content: bytes) -> None:
     assert draft(folder, content).problems
@@ -376,6 +388,7 @@ anything = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([*entries.ManifestEntry.__struct_fields__, "x"]), anything, max_size=6))
 def test_reading_never_raises_on_any_structure(folder: Path, value: dict[str, Any]) -> None:
     found = draft(folder, yaml.safe_dump(value))

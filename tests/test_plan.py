@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator import plan
@@ -116,6 +116,7 @@ def test_a_commands_values_are_filled_and_named() -> None:
 values = st.lists(st.text(max_size=70), min_size=1, max_size=5, unique=True).map(tuple)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.from_regex("[a-z_][a-z0-9_]{0,5}", fullmatch=True), values, max_size=3))
 def test_a_sweeps_names_are_unique_valid_and_the_same_again(matrix: dict[str, tuple[str, ...]]) -> None:
     wish = Manifest(name="s" * 30, command=" ".join(f"{{{key}}}" for key in matrix) or "true", matrix=matrix)
@@ -139,6 +140,7 @@ parameters = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(parameters, parameters, st.randoms())
 def test_a_fingerprint_is_of_what_is_made(first: dict[str, Any], second: dict[str, Any], random: Any) -> None:
     keys = list(first)
@@ -188,6 +190,7 @@ def test_a_commands_fingerprint_is_of_command_code_and_data() -> None:
     )
 
 
+@settings(deadline=None)
 @given(st.integers(0, 200), st.none() | st.integers(1, 50))
 def test_packing_is_a_partition_that_keeps_the_order(count: int, per_job: int | None) -> None:
     tasks = [task(f"t{number}") for number in range(count)]

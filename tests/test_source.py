@@ -176,6 +176,22 @@ def test_a_problem_in_a_list_stands_at_its_item(tmp_path: Path) -> None:
     assert found.startswith('forest.yaml:3:21: textures[0].source[1]: no such file: "HERE/b.png"')
 
 
+def test_a_problem_after_a_refused_item_stands_at_its_own(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    found = problems(tmp_path, textures("[12, b.png]", "[12, a.png]"))
+    assert [one.split(": ")[1] for one in found] == [
+        "textures[0].source[0]",
+        "textures[0].source[1]",
+        "textures[1].source[0]",
+    ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text elsewhere")
+def test_a_file_name_that_is_no_text(tmp_path: Path) -> None:
+    picture(tmp_path / "good.png").rename(tmp_path / os.fsdecode(b"\xff.jpg"))
+    assert problem(tmp_path, '"*.jpg"') == '"HERE/\\udcff.jpg" has a name that is not UTF-8: rename it'
+
+
 def test_one_name_for_a_glob(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     assert problems(tmp_path, textures('"*.png"') + "    name: x\n") == []

@@ -121,6 +121,8 @@ def _groups(draft: Draft, files: _Files, texture: Texture) -> list[tuple[Source,
     before = len(draft.problems)
     found: dict[str, Source] = {}
     for index, pattern in enumerate(texture.patterns):
+        if not pattern:
+            continue  # refused by the reader
         at = (*key, index) if texture.together else key
         try:
             paths = files.matches(pattern)
@@ -132,7 +134,7 @@ def _groups(draft: Draft, files: _Files, texture: Texture) -> list[tuple[Source,
                 found[path] = files.source(path)
             except _Unusable as unusable:
                 draft.problem(at, str(unusable))
-    if len(draft.problems) > before or not found:
+    if len(draft.problems) > before or "" in texture.patterns or not found:
         return []
     if texture.together:
         return [tuple(found.values())]
@@ -159,6 +161,8 @@ def _check_folders(draft: Draft, manifest: Manifest) -> None:
 
 
 def _source(path: str) -> Source:
+    if not _encodable(path):
+        raise _Unusable(f"{quoted(path)} has a name that is not UTF-8: rename it")
     with open(path, "rb", opener=_without_waiting) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
@@ -169,6 +173,11 @@ def _source(path: str) -> Source:
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return Source(path=Path(path).as_posix(), sha256=digest, size=status.st_size, width=width, height=height)
+
+
+def _encodable(path: str) -> bool:
+    """False for a file name of other bytes than UTF-8, which no record could hold."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in path)
 
 
 def _without_waiting(path: str, flags: int) -> int:
