@@ -55,7 +55,7 @@ class Seen(NamedTuple):
         if self.final is not None:
             return self.final.reason
         if self.lost:
-            return LOST_REASON
+            return self.fold.reason if self.fold.state == contract.FAILED else LOST_REASON
         return self.fold.reason if self.launched else UNLAUNCHED_REASON
 
     def seconds(self, now: float) -> float:

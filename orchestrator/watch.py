@@ -9,7 +9,7 @@ from pathlib import Path
 from orchestrator import contract, engine, facts, journal
 from orchestrator.backends.base import Presence
 from orchestrator.engine import Choice, Verdict
-from orchestrator.facts import Look
+from orchestrator.facts import Look, Seen
 from orchestrator.job import Final, Job, Task
 from orchestrator.store.base import Store
 from orchestrator.sync import Homecoming, Output
@@ -168,7 +168,7 @@ def _refresh(task: TaskView, view: JobView, held: Task) -> None:
         task.state, task.reason = view.final.tasks.get(held.name, view.final.state), view.final.reason
     elif view.presence is Presence.GONE:
         task.state = contract.FAILED
-        task.reason = facts.LOST_REASON if view.fold.attempt else facts.UNLAUNCHED_REASON
+        task.reason = Seen(view.job, None, view.presence, view.fold).reason
     elif view.fold.state in (contract.QUEUED, contract.STARTING):
         task.state = view.fold.state
     else:

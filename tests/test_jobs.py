@@ -429,3 +429,14 @@ def test_a_full_disk_is_said_and_nothing_is_lost(box: Box) -> None:
         assert not (box.folder / "outputs/try/try/big.bin").exists()
     finally:
         subprocess.run(["umount", place], check=True)
+
+
+def test_an_agent_that_cannot_even_start_is_said_and_not_tried_for_ever(box: Box) -> None:
+    broken = box.home.parent / "broken" / "job_image"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise SystemExit('the agent is broken')")
+    box.environment["PYTHONPATH"] = f"{broken.parent}:{box.environment['PYTHONPATH']}"
+    said = box.swatch("submit", write(box, "true"), "--watch", code=1)
+    assert "the agent is broken" in said
+    (job,) = box.json("status", "try")["jobs"]
+    assert (job["lost"], job["attempts"]) == (True, 3)

@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,9 +23,9 @@ from typing import IO
 
 import msgspec
 
-from orchestrator import contract
+from orchestrator import contract, journal
 from orchestrator.backends.local import Entry, Layout
-from orchestrator.store import open_store
+from orchestrator.store import Store, open_store
 
 
 @contextmanager
@@ -59,7 +60,8 @@ def next_entry(layout: Layout) -> tuple[Path, IO[bytes]] | None:
 
 def run_agent(layout: Layout, entry: Entry, keep: list[int]) -> None:
     """Run the agent to its end. The job's folders go when the job has ended, and stay for a retry if it was lost."""
-    work = layout.work(entry)
+    store, work = open_store(entry.store), layout.work(entry)
+    attempts = fold_of(store, entry).attempt
     work.mkdir(parents=True, exist_ok=True)
     with open(work / "agent.log", "ab") as log:
         agent = subprocess.Popen(
@@ -79,9 +81,32 @@ def run_agent(layout: Layout, entry: Entry, keep: list[int]) -> None:
             start_new_session=True,
             pass_fds=keep,
         )
-    agent.wait()
-    if open_store(entry.store).exists(contract.final_key(entry.project, entry.number)):
+    code = agent.wait()
+    if store.exists(contract.final_key(entry.project, entry.number)):
         shutil.rmtree(work, ignore_errors=True)
+    else:
+        note_loss(store, entry, attempts, code, work / "agent.log")
+
+
+def fold_of(store: Store, entry: Entry) -> journal.Fold:
+    """What the job's journal says so far."""
+    fold = journal.Fold()
+    for chunk in journal.read(store, entry.project, entry.number):
+        for event in chunk.events:
+            fold.add(event)
+    return fold
+
+
+def note_loss(store: Store, entry: Entry, attempts_before: int, code: int, log: Path) -> None:
+    """Say in the journal that the agent ended without a final record, and why: so the try counts even if the agent
+    never came to write a word."""
+    why = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    said = log.read_text(errors="replace").strip().rpartition("\n")[2]
+    attempt = max(fold_of(store, entry).attempt, attempts_before + 1)
+    reason = f"lost: its agent ended early ({why}){f': {said[:300]}' if said else ''}"
+    writer = journal.Writer(store, entry.project, entry.number)
+    writer.append(journal.State(time.time(), contract.FAILED, attempt, reason))
+    writer.flush()
 
 
 def drain(layout: Layout, slots: int) -> None:
