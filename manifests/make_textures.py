@@ -155,7 +155,7 @@ def photograph(rng: Generator, light: Field, softness: float = 0.55, grain: floa
     return Image.fromarray((np.clip(cut, 0, 1) * 255 + 0.5).astype(np.uint8))
 
 
-def _each(rng: Generator, shape: tuple[int, int], index: tuple[Cells, Cells], low: float, high: float) -> Field:
+def _each(rng: Generator, shape: tuple[int, ...], index: tuple[Cells, ...], low: float, high: float) -> Field:
     """One number from `low` to `high` for each brick (or board), spread over its pixels."""
     spread: Field = rng.uniform(low, high, shape)[index]
     return spread
@@ -207,25 +207,23 @@ def bricks(rng: Generator, side: int) -> Image.Image:
 
 
 def wood(rng: Generator, side: int) -> Image.Image:
-    """Oiled oak boards: growth rings cut flat, open pores, ray flecks, a knot here and there."""
-    board = 128.0
+    """A floor of oiled oak strips: growth rings cut flat, open pores, ray flecks, a knot here and there."""
+    board, length = 64.0, 2.0 * side  # longer than the picture: no strip ends in it
     y, x = np.mgrid[0:side, 0:side].astype(float)
     x = x + 37 + 0.5 * strands(rng, side, 60, 12)
     count = int(side / board) + 3
     plank = np.clip(np.floor(x / board).astype(np.intp), 0, count - 1)
-    ends = rng.uniform(0, 560, count)[plank]
-    piece = np.floor((y + ends) / 560).astype(np.intp) + 1
-    along = y + ends - (piece - 1) * 560
+    along = y + rng.uniform(0, side, count)[plank]
     across = x - plank * board
-    per_board = partial(_each, rng, (count, int(side / 560) + 4), (plank, piece))
+    per_board = partial(_each, rng, (count,), (plank,))
 
     # A flat-sawn board cuts the rings of a leaning, wavering trunk: arches where it comes near the pith.
     heart = per_board(-0.4, 1.4) * board + 8 * strands(rng, side, 150, 60)
-    depth = per_board(12, 70) + per_board(-0.16, 0.16) * (along - 280) + 6 * strands(rng, side, 120, 40)
+    depth = per_board(12, 70) + per_board(-0.16, 0.16) * (along - length / 2) + 6 * strands(rng, side, 120, 40)
     radius = np.hypot(across - heart, depth) + 0.7 * strands(rng, side, 60, 3) + 1.2 * strands(rng, side, 90, 14)
     bump, wavy = np.zeros((side, side)), 1 + 0.06 * clouds(rng, side, 24, 1.6)
-    for _ in range(max(1, round(4 * (side / 560) ** 2))):
-        cy, cx, size = rng.uniform(0, side), (rng.integers(count) + rng.uniform(0.25, 0.75)) * board, rng.uniform(6, 11)
+    for _ in range(max(1, round(5 * (side / 512) ** 2))):
+        cy, cx, size = rng.uniform(0, side), (rng.integers(count) + rng.uniform(0.25, 0.75)) * board, rng.uniform(5, 9)
         away = np.hypot((x - cx) / size, (y - cy) / (1.5 * size)) * wavy
         bump = np.maximum(bump, np.where(plank == int(cx / board), 1 / (1 + (away / 1.5) ** 2), 0))
     fibre, fine = strands(rng, side, 34, 0.8), strands(rng, side, 12, 0.55)
@@ -243,7 +241,7 @@ def wood(rng: Generator, side: int) -> Image.Image:
     colour = mix(colour, "d9b98c", 0.22 * fleck)
     dark_spots = 0.62 * open_pores + 0.8 * knot + 0.35 * step(0.3, 0.62, bump)
     colour = mix(colour, "4a2c19", np.clip(dark_spots, 0, 0.92))
-    gap = np.minimum(np.minimum(across, board - across), np.minimum(along, 560 - along))
+    gap = np.minimum(across, board - across)
     height = 0.10 * fibre + 0.06 * fine - 0.55 * open_pores + 0.25 * late + per_board(-0.3, 0.3)
     height -= 2.6 * step(1.9, 0.1, gap + 0.3 * fibre)
     colour = scaled(colour, 1 - 0.72 * step(1.3, 0.2, gap + 0.3 * fibre))

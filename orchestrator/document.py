@@ -74,7 +74,7 @@ def read(text: bytes) -> Document:
         return Document(None, {}, {}, [*unreadable.before, unreadable.problem])
 
 
-def scalar(text: str) -> None | bool | int | float | str:
+def scalar(text: str) -> bool | int | float | str | None:
     """What a plain scalar means, by YAML 1.2's core rules less octal, hexadecimal, infinities and leading zeros."""
     if text in _CONSTANTS:
         return _CONSTANTS[text]

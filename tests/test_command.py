@@ -104,7 +104,7 @@ def test_values_reach_a_real_shell_as_they_are(values: list[str]) -> None:
 @given(st.text(st.sampled_from("{}$ab1'\\ "), max_size=30))
 def test_filling_each_placeholder_with_itself_changes_no_plain_text(text: str) -> None:
     found = command.placeholders(text)
-    filled = command.fill(text, {name: "v" for name in found})
+    filled = command.fill(text, dict.fromkeys(found, "v"))
     assert len(filled) <= len(text)
     if "{" not in text:
         assert filled == text

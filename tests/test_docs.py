@@ -25,7 +25,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_commands_exist(document: Path) -> None:
     text = document.read_text()
-    verbs = {verb for verb in re.findall(r"(?:^|`|\n +)swatch ([a-z]+)", text)}
+    verbs = set(re.findall(r"(?:^|`|\n +)swatch ([a-z]+)", text))
     assert verbs <= set(VERBS)
     targets = set(re.findall(r"(?:^|`|\n +)make ([a-z]+)", text))
     made = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))

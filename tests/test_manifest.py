@@ -349,10 +349,7 @@ structures = st.fixed_dictionaries(
         ),
         "defaults": st.fixed_dictionaries({}, optional=parameters) | words,
         "matrix": st.dictionaries(st.sampled_from(["lr", "size", "seed", "A"]), st.lists(words, max_size=3) | words),
-        **{
-            key: words
-            for key in ("command", "code", "machine", "backend", "spot", "max_runtime", "max_cost", "retries")
-        },
+        **dict.fromkeys(("command", "code", "machine", "backend", "spot", "max_runtime", "max_cost", "retries"), words),
         "tasks_per_job": words,
         "data": st.lists(words, max_size=2) | words,
         "other": words,

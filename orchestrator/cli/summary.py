@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +14,16 @@ from orchestrator.cli import screen
 from orchestrator.cli.bars import shown_path
 from orchestrator.watch import TaskView, Watch
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 MOST_ROWS = 60
+WIDE = 110
+"""Columns of a terminal that the quality figures need."""
+
+LEGEND = (
+    "Structure, spectrum, colour: 0 is another crop of the source, 1 is noise. Copied: a share. Seam: 1 is as inside."
+)
 FIGURES = ("structure", "spectrum", "colour", "copied", "seam")
 
 
@@ -41,41 +52,42 @@ def show(watch: Watch, name: str) -> None:
     console = screen.console()
     folder = watch.home.folder
     textures = any(view.task.command is None for view in watch.tasks)
-    figures = FIGURES if textures else ()
+    console.print()
+    console.print(_table(watch, FIGURES if textures and console.width >= WIDE else (), textures))
+    if len(watch.tasks) > MOST_ROWS:
+        console.print(f"and {len(watch.tasks) - MOST_ROWS} more: swatch watch {name} --json")
+    click.echo(f"\nOutputs are in {shown_path(folder)}{os.sep}")
+    sheet = report.write_sheet(folder, name, watch.tasks)
+    if sheet:
+        click.echo(f"Contact sheet: {shown_path(sheet)}")
+    if textures:
+        console.print(LEGEND, style="dim")
+    for path, problem in watch.home.problems.items():
+        click.echo(f"Not brought home: {screen.plain(path)}: {screen.plain(problem)}", err=True)
+    _next(watch, name)
+
+
+def _table(watch: Watch, figures: Sequence[str], textures: bool) -> Table:
     headings = [name.upper() for name in figures]
     rows = screen.table(
         *("TASK", "STATUS", "TIME", *headings), *(["QUALITY"] if textures else []), "OUTPUT", right=("TIME", *headings)
     )
     for view in watch.tasks[:MOST_ROWS]:
-        found = report.read(folder / view.task.name)
+        found = report.read(watch.home.folder / view.task.name)
         rows.add_row(
             screen.cell(view.task.name),
             screen.state("cached" if view.reason == "cached" else view.state),
             screen.duration(view.seconds or (found.seconds if found else None)),
             *(f"{found.figures[key]:.2f}" if found and key in found.figures else "" for key in figures),
             *([screen.cell(found.verdict if found else "")] if textures else []),
-            screen.cell(shown_path(_output(folder, view))),
+            screen.cell(_output(watch.home.folder, view)),
         )
-    console.print()
-    console.print(rows)
-    if len(watch.tasks) > MOST_ROWS:
-        console.print(f"and {len(watch.tasks) - MOST_ROWS} more: swatch watch {name} --json")
-    if textures:
-        console.print(
-            "\nStructure, spectrum, colour: 0 is another crop of the source, 1 is noise. Seam: 1 is as inside.",
-            style="dim",
-        )
-    sheet = report.write_sheet(folder, name, watch.tasks)
-    if sheet:
-        click.echo(f"\nContact sheet: {shown_path(sheet)}")
-    for path, problem in watch.home.problems.items():
-        click.echo(f"Not brought home: {path}: {problem}", err=True)
-    _next(watch, name)
+    return rows
 
 
-def _output(folder: Path, view: TaskView) -> Path:
-    image = folder / view.task.name / "texture.png"
-    return image if image.is_file() else folder / view.task.name
+def _output(folder: Path, view: TaskView) -> str:
+    image = f"{view.task.name}/texture.png"
+    return image if (folder / image).is_file() else f"{view.task.name}/" if view.files else ""
 
 
 def _next(watch: Watch, name: str) -> None:

@@ -1,0 +1,145 @@
+"""The whole path with the real engine: a manifest of textures becomes images."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from PIL import Image
+
+from job_image.texture.parameters import Parameters
+from orchestrator.manifest import TextureParameters
+from tests.conftest import REPOSITORY, Box
+from tests.test_jobs import Stream
+
+SIDES = [{"width": 32}, {"width": 31}, {"width": 8192}, {"width": 8193}, {"height": 31}, {"seed": -1}, {"seed": 2**31}]
+OTHERS: list[dict[str, Any]] = [
+    {"seed": True},
+    {"source_width": 31},
+    {"source_width": None},
+    {"method": "vgg"},
+    {"method": "patch"},
+]
+
+
+def test_the_manifest_and_the_engine_know_the_same_parameters() -> None:
+    ours = {field.name: field.default for field in msgspec.structs.fields(TextureParameters)}
+    theirs = {name: parameter.default for name, parameter in inspect.signature(Parameters).parameters.items()}
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("given", SIDES + OTHERS, ids=str)
+def test_the_manifest_and_the_engine_accept_the_same_values(box: Box, given: dict[str, Any]) -> None:
+    try:
+        Parameters(**given)
+        accepted = True
+    except ValueError:
+        accepted = False
+    Image.new("RGB", (64, 64)).save(box.folder / "a.png")
+    text = json.dumps({"name": "try", "textures": [{"source": "a.png", **given}]})
+    said = box.swatch("plan", box.manifest(text), code=0 if accepted else 2)
+    assert accepted or next(iter(given)) in said
+
+
+@pytest.fixture
+def painted(box: Box) -> Box:
+    """A box with two small source textures."""
+    from manifests import make_textures
+
+    (box.folder / "textures").mkdir()
+    for name in ("bricks", "terrazzo"):
+        make_textures.paint(name, size=128).save(box.folder / "textures" / f"{name}.png")
+    return box
+
+
+MANIFEST = """
+name: small
+defaults: {size: 64, seed: 3}
+textures:
+  - source: textures/*.png
+  - source: [textures/bricks.png, textures/terrazzo.png]
+    name: both
+    size: 96x64
+"""
+
+
+@pytest.mark.slow
+def test_a_manifest_of_textures_becomes_images(painted: Box) -> None:
+    manifest = painted.manifest(MANIFEST)
+    said = painted.swatch("submit", manifest, "--watch")
+    outputs = painted.folder / "outputs" / "small"
+    for name, size in {"bricks": (64, 64), "terrazzo": (64, 64), "both": (96, 64)}.items():
+        made = outputs / name
+        assert name in said
+        with Image.open(made / "texture.png") as texture, Image.open(made / "tiled.png") as tiled:
+            assert texture.size == size
+            assert tiled.size == (2 * size[0], 2 * size[1])
+            assert tiled.crop((*size, 2 * size[0], 2 * size[1])).tobytes() == texture.tobytes()
+        assert list((made / "previews").glob("*.png"))
+        report = json.loads((made / "report.json").read_text())
+        assert report["parameters"]["seed"] == 3
+        assert {"structure", "spectrum", "colour", "seam"} <= set(report["quality"]["figures"])
+    with Image.open(outputs / "contact-sheet.png") as sheet:
+        assert sheet.width > 500
+    assert not [path for path in outputs.rglob("*") if path.name.endswith(".part")]
+
+    events = [json.loads(line) for line in painted.swatch("logs", "small", "--json").splitlines()]
+    order = [event["path"] for event in events if event["kind"] == "file" and event["path"].startswith("bricks/")]
+    assert order.index("bricks/texture.png") > max(i for i, path in enumerate(order) if "/previews/" in path)
+    assert {event["task"] for event in events if event["kind"] == "progress"} == {"bricks", "terrazzo", "both"}
+
+    before = (outputs / "bricks" / "texture.png").read_bytes()
+    assert painted.json("submit", manifest)["started"] == []
+    changed = painted.manifest(MANIFEST.replace("96x64", "64x96"))
+    assert painted.json("plan", changed)["counts"] == {"cached": 2, "new": 1}
+    painted.environment["SWATCH_HOME"] = str(painted.home.parent / "another")
+    painted.swatch("submit", manifest, "--watch", "--into", "again")
+    assert (painted.folder / "again/bricks/texture.png").read_bytes() == before, "same seed, same machine, same bytes"
+
+
+@pytest.mark.slow
+def test_a_killed_synthesis_goes_on_from_its_checkpoint_to_the_same_image(painted: Box) -> None:
+    text = "name: {}\ndefaults: {{size: 160, seed: 1}}\ntextures:\n  - source: textures/bricks.png\n  - source: textures/terrazzo.png\n"
+    painted.swatch("submit", painted.manifest(text.format("cut")))
+    stream = Stream(painted, "cut/1")
+    while not stream.until(kind="file")["path"].startswith("terrazzo/previews/"):
+        continue
+    (agent,) = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if is_agent_of(pid, painted.home)]
+    os.kill(agent, signal.SIGKILL)
+    assert stream.end() == 1
+    assert painted.json("status", "cut")["jobs"][0]["lost"]
+    painted.swatch("submit", painted.manifest(text.format("cut")), "--watch")
+    events = [json.loads(line) for line in painted.swatch("logs", "cut", "--json").splitlines()]
+    assert [event["task"] for event in events if event["kind"] == "task"].count("terrazzo") == 1
+    shipped = [event["path"] for event in events if event["kind"] == "file"]
+    assert len(shipped) == len(set(shipped)), "what was made before was not made again"
+    painted.environment["SWATCH_HOME"] = str(painted.home.parent / "another")
+    painted.swatch("submit", painted.manifest(text.format("whole")), "--watch")
+    for name in ("bricks", "terrazzo"):
+        cut, whole = (painted.folder / "outputs" / project / name / "texture.png" for project in ("cut", "whole"))
+        assert cut.read_bytes() == whole.read_bytes()
+
+
+def is_agent_of(pid: int, home: Path) -> bool:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return "job_image.agent" in words and any(word.startswith(str(home)) for word in words)
+
+
+@pytest.mark.slow
+def test_the_quickstart_names_sources_that_the_repository_paints(box: Box) -> None:
+    from manifests import make_textures
+
+    manifests = box.folder / "manifests"
+    (manifests / "textures").mkdir(parents=True)
+    (manifests / "quickstart.yaml").write_text((REPOSITORY / "manifests" / "quickstart.yaml").read_text())
+    assert make_textures.main(["--into", str(manifests / "textures")]) == 0
+    assert box.json("plan", "manifests/quickstart.yaml")["counts"] == {"new": 5}
