@@ -23,12 +23,17 @@ except ImportError as missing:  # Windows
     raise SwatchError("Jobs run on Linux and macOS; on Windows, use WSL") from missing
 
 
-def lock(file: Path, wait: bool = False) -> IO[bytes] | None:
+LAST_SECONDS = 5.0
+"""How long the last lines are read, should something go on writing."""
+ORPHAN_SECONDS = 10.0
+
+
+def lock(file: Path) -> IO[bytes] | None:
     """An exclusive lock on the file, held until it is closed or the process ends; None if another holds it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     handle = open(str(file), "ab")
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         handle.close()
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
@@ -97,11 +102,13 @@ class Process:
         self._kill_at = time.monotonic() + self._grace
 
     def close(self) -> list[str]:
-        """End what the command left running; its last lines."""
+        """End what the command left running; its last lines. A daemon that left the group keeps its life, and may keep
+        the pipe: it is not waited for."""
         signal_group(self.group, signal.SIGKILL)
         rest = []
-        while self._selector.get_map():
-            rest += self.read(1.0)
+        deadline = time.monotonic() + LAST_SECONDS
+        while self._selector.get_map() and self._selector.select(0.2) and time.monotonic() < deadline:
+            rest += self.read(0)
         self._selector.close()
         self._pipe.close()
         return rest + self._splitter.close()
@@ -121,11 +128,17 @@ def signal_group(group: int, number: int) -> None:
 
 
 def end_orphan(work: Path) -> None:
-    """End a command that outlived its agent: it would write into the same folders as the next attempt's."""
+    """End a command that outlived its agent: it would write into the same folders as the next attempt's. Raises
+    SwatchError when something of it cannot be ended."""
     held = lock(work / "command.lock")
     if held is None:
         # The lock proves that something of that command lives, so the number is still its group's.
-        signal_group(int((work / "command.pid").read_text()), signal.SIGKILL)
-        held = lock(work / "command.lock", wait=True)
-    if held is not None:
-        held.close()
+        group = int((work / "command.pid").read_text())
+        signal_group(group, signal.SIGKILL)
+        deadline = time.monotonic() + ORPHAN_SECONDS
+        while held is None:
+            if time.monotonic() > deadline:
+                raise SwatchError(f"something of the last attempt's command (process group {group}) still runs")
+            time.sleep(0.05)
+            held = lock(work / "command.lock")
+    held.close()

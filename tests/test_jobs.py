@@ -440,3 +440,20 @@ def test_an_agent_that_cannot_even_start_is_said_and_not_tried_for_ever(box: Box
     assert "the agent is broken" in said
     (job,) = box.json("status", "try")["jobs"]
     assert (job["lost"], job["attempts"]) == (True, 3)
+
+
+def test_a_daemon_that_left_the_group_does_not_hold_the_job_up(box: Box) -> None:
+    pipe = box.pipe("gate")
+    daemon = f"setsid sh -c 'echo up > up.txt; cat {pipe}' &\nuntil test -s up.txt; do :; done"
+    manifest = write(box, f"{daemon}\necho made > /output/made.txt")
+    box.swatch("submit", manifest, "--watch")
+    assert (box.folder / "outputs/try/try/made.txt").read_text() == "made\n"
+    pipe.write_text("")  # lets the daemon end
+
+
+def test_a_damaged_queue_entry_does_not_hold_the_others_up(box: Box) -> None:
+    backend = box.backend()
+    backend.layout.make()
+    (backend.layout.queue / "00000000000000000000-x-try-1").write_text("no entry")
+    box.swatch("submit", write(box, "true"), "--watch")
+    assert state(box, "try/1") == "success"

@@ -25,6 +25,7 @@ import msgspec
 
 from orchestrator import contract, journal
 from orchestrator.backends.local import Entry, Layout
+from orchestrator.errors import SwatchError
 from orchestrator.store import Store, open_store
 
 
@@ -118,9 +119,14 @@ def drain(layout: Layout, slots: int) -> None:
             while taken := next_entry(layout):
                 file, handle = taken
                 with handle:
-                    entry = msgspec.json.decode(handle.read(), type=Entry)
-                    run_agent(layout, entry, [slot.fileno(), handle.fileno()])
-                    file.unlink(missing_ok=True)
+                    try:
+                        entry = msgspec.json.decode(handle.read(), type=Entry)
+                        run_agent(layout, entry, [slot.fileno(), handle.fileno()])
+                    except (SwatchError, OSError, msgspec.DecodeError) as error:
+                        # The job then counts as lost; those behind it go on.
+                        print(f"{file.name}: {error}", file=sys.stderr, flush=True)
+                    finally:
+                        file.unlink(missing_ok=True)
         # Whoever queued a job while this slot was held may have found none free: look again now that it is.
         if not any(not name.startswith(".") for name in os.listdir(layout.queue)):
             return

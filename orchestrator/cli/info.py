@@ -82,6 +82,7 @@ def _show(one: Seen, fold: journal.Fold) -> None:
             rows.add_row(screen.cell(label, "bold"), screen.state(value) if label == "Status" else screen.cell(value))
     console = screen.console()
     console.print(rows)
+    console.print()
     tasks = screen.table("TASK", "STATUS", "TIME", "", right=("TIME",))
     for task in job.tasks:
         end = fold.tasks.get(task.name)

@@ -35,4 +35,4 @@ def command(name: str | None, store: str | None, as_json: bool) -> None:
         made = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(file.time))
         rows.add_row(screen.cell(file.path), screen.size(file.size), made)
     screen.console().print(rows)
-    click.echo(f"In the store: {where.url}/{prefix}\nBring them home:  swatch sync {project}/{number}")
+    click.echo(f"\nIn the store: {where.url}/{prefix}\nBring them home:  swatch sync {project}/{number}")

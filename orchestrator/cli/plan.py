@@ -100,9 +100,9 @@ def _show(choices: Sequence[Choice], jobs: list[list[str]], wish: Wish, manifest
             screen.cell(choice.reason[:80]),
         )
     console = screen.console()
-    console.print(rows, end="\n\n")
+    console.print(rows)
     if len(choices) > MOST_ROWS:
         console.print(f"and {len(choices) - MOST_ROWS} more; all of them: swatch plan {manifest} --json\n")
-    click.echo(sentence(choices, jobs))
+    click.echo(f"\n{sentence(choices, jobs)}")
     starts = any(choice.verdict in (Verdict.NEW, Verdict.LOST) for choice in choices)
     click.echo(f"Start it:  swatch submit {manifest} --watch" if starts else "Nothing to start.")
