@@ -15,7 +15,7 @@ from .images import Pixels, write_atomically
 from .parameters import Parameters
 
 METHOD = "patch/1"
-"""Name and edition of the method. A change that alters pictures raises the edition, so that no old state is taken up."""
+"""Name and edition of the method. A change that alters pictures raises the edition: no old state is then taken up."""
 
 
 class State(NamedTuple):

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from .graphs import compiled
 from .images import Pixels
 from .levels import Level
 from .randomness import Stage, generator
@@ -31,6 +32,8 @@ STRIP_PATCHES = 16384
 BASIS_PATCHES = 16384
 PHASE_SHARE = 0.1
 """Squared distance between patches a sixth of a period apart, as a share of the patches' variance."""
+LEAST_FLOOR = 1e-8
+"""Keeps the weights finite when a source is one flat colour."""
 VOTE_FLOOR = 1e-3
 VOTE_POWER = -0.6
 
@@ -149,14 +152,14 @@ def wrap(continued: Array, offset: tuple[int, int], rows: int, columns: int) -> 
     return np.roll(torus, offset, axis=(0, 1))
 
 
-@tf.function(reduce_retracing=True)
+@compiled
 def extract(strip: tf.Tensor, side: int, step: int) -> tf.Tensor:
     """Patches of a (rows, columns, 3) image every `step` pixels, flattened: (grid rows * grid columns, side*side*3)."""
     patches = tf.image.extract_patches(strip[None], [1, side, side, 1], [1, step, step, 1], [1, 1, 1, 1], "VALID")
     return tf.reshape(patches, [-1, side * side * 3])
 
 
-@tf.function(reduce_retracing=True)
+@compiled
 def fold(patches: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, side: int, step: int) -> tf.Tensor:
     """The transpose of `extract`: overlapping patches added up. patches: (rows * columns, side * side * channels)."""
     depth = patches.shape[1]
@@ -182,7 +185,7 @@ def with_weights(candidates: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     return tf.concat([-2 * w * candidates, w, w * tf.reduce_sum(candidates**2, 1, keepdims=True)], 1)
 
 
-@tf.function(reduce_retracing=True)
+@compiled
 def balance_weights(queries: tf.Tensor, candidates: tf.Tensor, floor: tf.Tensor) -> tf.Tensor:
     """1 / (distance to the nearest query + floor) for each candidate: (m,). The more a patch is wanted, the dearer."""
     left = with_norms(queries)
@@ -194,7 +197,7 @@ def balance_weights(queries: tf.Tensor, candidates: tf.Tensor, floor: tf.Tensor)
     return 1 / (tf.maximum(nearest, 0) + floor)
 
 
-@tf.function(reduce_retracing=True)
+@compiled
 def match(queries: tf.Tensor, weighted: tf.Tensor) -> tf.Tensor:
     """The number of the best candidate for each query: (n,). `weighted` comes from `with_weights`."""
     left = with_norms(queries)
@@ -206,7 +209,7 @@ def match(queries: tf.Tensor, weighted: tf.Tensor) -> tf.Tensor:
     return found.concat()
 
 
-@tf.function(reduce_retracing=True)
+@compiled
 def votes(patches: tf.Tensor, matches: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The matches' votes: patches with a fourth channel, all four times the patch's weight; and the squared error.
 
@@ -268,10 +271,8 @@ class Matcher:
         around = np.pad(picture, ((0, beyond), (0, beyond), (0, 0)), mode="wrap")
         asked = Candidates([around], self.how.side).draw(BALANCE_QUERIES, draws)
         queries = self._describe(asked.patches, self.rhythm.torus_phases(asked.x, asked.y, self.level.size))
-        described = self._describe(
-            drawn.patches, self.rhythm.source_phases(drawn.x, drawn.y, self.level.sources[0])
-        )
-        floor = tf.constant(self.how.balance * self.basis.variance, tf.float32)
+        described = self._describe(drawn.patches, self.rhythm.source_phases(drawn.x, drawn.y, self.level.sources[0]))
+        floor = tf.constant(max(self.how.balance * self.basis.variance, LEAST_FLOOR), tf.float32)
         return with_weights(described, balance_weights(queries, described, floor))
 
     def _describe(self, patches: tf.Tensor, phases: npt.NDArray[np.float64]) -> tf.Tensor:
