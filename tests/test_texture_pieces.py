@@ -132,7 +132,7 @@ def test_balanced_matches_equal_the_definition() -> None:
 def test_close_matches_have_more_votes() -> None:
     taken, matched = np.zeros((2, 147), np.float32), np.zeros((2, 147), np.float32)
     matched[1] = 0.5
-    ballots, error = patches.votes(tf.constant(taken), tf.constant(matched))
+    ballots, error = patches.votes(tf.constant(taken), tf.constant(matched), 7)
     weights = ballots.numpy().reshape(2, 49, 4)[:, :, 3]
     np.testing.assert_allclose(weights[:, 0], [0.001**-0.6, 0.251**-0.6], rtol=1e-5)
     assert float(error) == pytest.approx(0.25)
@@ -161,6 +161,34 @@ def test_quantiles_run_from_the_smallest_to_the_largest() -> None:
     assert np.all(np.diff(knots[0]) >= 0)
 
 
+def test_groups_of_filters_take_the_same_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, picture = random_image(40, 40), random_image(36, 44, seed=1)
+    whole = sliced.Finish([source], picture, seed=3)
+    loss = whole.step(0, lambda: None)
+    monkeypatch.setattr(sliced, "MOST_RESPONSES", 6 * 36 * 44)
+    parts = sliced.Finish([source], picture, seed=3)
+    assert parts.group == 6
+    assert parts.step(0, lambda: None) == pytest.approx(loss, rel=1e-5)
+    np.testing.assert_allclose(parts.picture(), whole.picture(), atol=1e-4)
+
+
+def test_the_finish_lowers_its_loss() -> None:
+    finish = sliced.Finish([random_image(40, 40)], 0.5 + 0.2 * random_image(36, 44, seed=1), seed=3)
+    losses = [finish.step(number, lambda: None) for number in range(sliced.STEPS)]
+    assert losses[-1] < 0.75 * losses[0]
+
+
+def test_strips_of_a_picture_give_the_same_iteration(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, picture = random_image(48, 48), random_image(48, 48, seed=1)
+    level = schedule(48, 48, [(48, 48)])[-1]
+    matcher = patches.Matcher([source], level, 0, rhythm.Rhythm())
+    whole, error = matcher.iterate(picture, 0, lambda: None)
+    monkeypatch.setattr(patches, "STRIP_PATCHES", 48 * 10)
+    parts, same_error = matcher.iterate(picture, 0, lambda: None)
+    np.testing.assert_allclose(parts, whole, atol=1e-4)
+    assert same_error == pytest.approx(error, rel=1e-4)
+
+
 def test_whitening_has_unit_variance_and_an_inverse() -> None:
     picture = random_image(30, 40) * np.array([1, 0.5, 0.1], np.float32)
     colours = sliced.Colours([picture])
@@ -187,7 +215,8 @@ def test_resizing_a_torus_moves_with_it() -> None:
 def stripes(rows: int, columns: int, period: float) -> Array:
     """Noisy horizontal stripes."""
     wave = np.sin(2 * np.pi * np.arange(rows) / period)[:, None, None]
-    return (0.5 + 0.3 * wave + 0.1 * (random_image(rows, columns) - 0.5)).astype(np.float32)
+    made: Array = (0.5 + 0.3 * wave + 0.1 * (random_image(rows, columns) - 0.5)).astype(np.float32)
+    return made
 
 
 def test_the_period_of_stripes_is_found_and_fitted() -> None:

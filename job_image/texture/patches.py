@@ -161,17 +161,14 @@ def extract(strip: tf.Tensor, side: int, step: int) -> tf.Tensor:
 
 @compiled
 def fold(patches: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, side: int, step: int) -> tf.Tensor:
-    """The transpose of `extract`: overlapping patches added up. patches: (rows * columns, side * side * channels)."""
-    depth = patches.shape[1]
-    channels = depth // (side * side)
-    kernel = tf.reshape(tf.eye(depth), [side, side, channels, depth])
-    shape = tf.stack([1, (rows - 1) * step + side, (columns - 1) * step + side, channels])
+    """The transpose of `extract`, for four channels: overlapping patches added up.
+
+    patches: (rows * columns, side * side * 4), on a grid of `rows` x `columns`.
+    """
+    depth = side * side * 4
+    kernel = tf.reshape(tf.eye(depth), [side, side, 4, depth])
+    shape = tf.stack([1, (rows - 1) * step + side, (columns - 1) * step + side, 4])
     return tf.nn.conv2d_transpose(tf.reshape(patches, [1, rows, columns, depth]), kernel, shape, step, "VALID")[0]
-
-
-def squared_distances(queries: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
-    """All squared distances between (n, d) and (m, d), (n, m), as one matrix product."""
-    return tf.matmul(with_norms(queries), with_weights(candidates, tf.ones_like(candidates[:, 0])), transpose_b=True)
 
 
 def with_norms(queries: tf.Tensor) -> tf.Tensor:
@@ -210,16 +207,16 @@ def match(queries: tf.Tensor, weighted: tf.Tensor) -> tf.Tensor:
 
 
 @compiled
-def votes(patches: tf.Tensor, matches: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def votes(patches: tf.Tensor, matches: tf.Tensor, side: int) -> tuple[tf.Tensor, tf.Tensor]:
     """The matches' votes: patches with a fourth channel, all four times the patch's weight; and the squared error.
 
     patches, matches: (n, side * side * 3). A close match has more to say: weight (error + 0.001) ** -0.6.
     """
     error = tf.reduce_mean((patches - matches) ** 2, 1)
     weight = (error + VOTE_FLOOR) ** VOTE_POWER
-    pixels = tf.reshape(matches, [tf.shape(matches)[0], -1, 3])
+    pixels = tf.reshape(matches, [-1, side * side, 3])
     four = tf.concat([pixels, tf.ones_like(pixels[:, :, :1])], 2) * weight[:, None, None]
-    return tf.reshape(four, [-1, matches.shape[1] // 3 * 4]), tf.reduce_sum(error)
+    return tf.reshape(four, [-1, side * side * 4]), tf.reduce_sum(error)
 
 
 class Matcher:
@@ -259,7 +256,7 @@ class Matcher:
             y, x = np.divmod(np.arange(count * across), across)
             phases = self.rhythm.torus_phases(left + x * step, top + (first + y) * step, self.level.size)
             matches = tf.gather(drawn.patches, match(self._describe(patches, phases), weighted))
-            ballots, strip_error = votes(patches, matches)
+            ballots, strip_error = votes(patches, matches, side)
             total[strip] += fold(ballots, tf.constant(count), tf.constant(across), side, step).numpy()
             error += float(strip_error)
         summed = wrap(total, (top, left), rows, columns)

@@ -39,7 +39,7 @@ def finish_work(level: Level) -> float:
 
 
 class Progress:
-    """Counts work and tells about it, at most four times a second but for the first and the last time.
+    """Counts work and tells about it, at most four times a second, but always at a new size and at the end.
 
     tell: receives a JSON-able dict: progress (the texture's name), step, steps, size, loss, seconds_left. The loss is
     what the stage at hand lowers: while patches are matched, the root-mean-square distance of a patch from its match;
@@ -56,7 +56,7 @@ class Progress:
         self.total = spared + matching + finish_work(levels[-1]) * sliced.STEPS
         self.done = spared
         self.timed: tuple[float, float] | None = None  # when the clock was started, and the work done by then
-        self.told: float | None = None
+        self.told, self.size = 0.0, ""
 
     def advance(self, work: float, level: Level, loss: float) -> None:
         """Count `work` as done and tell, if it is time."""
@@ -65,9 +65,9 @@ class Progress:
         if self.timed is None:  # the first iteration compiles and would make every estimate gloomy
             self.timed = now, self.done
         step, steps = round(self.done / UNIT), max(1, round(self.total / UNIT))
-        if self.told is not None and now - self.told < PAUSE and step < steps:
+        if now - self.told < PAUSE and level.name == self.size and step < steps:
             return
-        self.told = now
+        self.told, self.size = now, level.name
         self.tell(
             {
                 "progress": self.name,
