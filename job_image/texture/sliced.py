@@ -23,8 +23,9 @@ SIDE = 5
 the loss a little faster but leaves a grid of dots, or a weave, on smooth stones."""
 SAMPLES = 4096
 KNOTS = 1024
-MOST_RESPONSES = FILTERS * 1024 * 1024
-"""Filter responses held at once (84 MB): larger pictures take their filters in groups."""
+MOST_RESPONSES = FILTERS * 512 * 512
+"""Filter responses held at once (21 MB, and some ten times that on the way to the gradient): larger pictures take their
+filters in groups."""
 
 
 class Colours:

@@ -44,13 +44,8 @@ class Synthesis:
         tell: Tell,
         alive: Callable[[], None],
     ) -> None:
-        self.folder, self.parameters, self.checkpoint, self.tell, self.alive = (
-            folder,
-            parameters,
-            checkpoint,
-            tell,
-            alive,
-        )
+        self.folder, self.parameters, self.checkpoint = folder, parameters, checkpoint
+        self.tell, self.alive = tell, alive
         sizes = levels.source_sizes([(source.shape[1], source.shape[0]) for source in sources], parameters)
         self.rhythm, coarsest = Rhythm(), levels.COARSEST_SIDE
         if len(sources) == 1:  # several sources would need one rhythm in common
