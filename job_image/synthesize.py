@@ -124,7 +124,7 @@ def make(task: tasks.Task, output: Path, checkpoints: Path | None, stop: Stop) -
         resumed = make_files(task, output / task.name, checkpoints, stop)
     except Exception as error:  # the boundary between tasks: nothing one of them does may stop the next
         sentence = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        tell({"task": task.name, "state": "failed", "error": " ".join(sentence.split())})
+        tell({"task": task.name, "state": "failed", "error": sentence.splitlines()[0]})
         return False
     end = {"task": task.name, "state": "success", "seconds": round(time.monotonic() - began, 1)}
     tell({**end, "resumed": True} if resumed else end)
@@ -169,7 +169,7 @@ def quiet() -> Iterator[None]:
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             held.seek(0)
             os.write(screen, held.read())
             raise

@@ -15,7 +15,7 @@ from .images import Pixels, write_atomically
 from .parameters import Parameters
 
 METHOD = "patch/1"
-"""Name and edition of the method. A change that alters pictures raises the edition, so that no old state is taken up."""
+"""Name and edition of the method. A change that alters pictures raises the edition: no old state is then taken up."""
 
 
 class State(NamedTuple):
@@ -52,7 +52,8 @@ class Checkpoint:
         if self.path is None or not self.path.is_file():
             return None
         try:
-            with np.load(self.path, allow_pickle=False) as saved:
+            # From memory: of a damaged file that it opened itself, NumPy would leave the handle to the collector.
+            with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as saved:
                 if str(saved["identity"]) != self.identity:
                     return None
                 return State(int(saved["levels"]), saved["picture"])

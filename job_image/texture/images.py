@@ -1,4 +1,4 @@
-"""Reading, writing and resizing images. Everywhere in the engine an image is float32, (height, width, 3), sRGB in [0, 1]."""
+"""Reading, writing and resizing images. In the engine each is float32, (height, width, 3), sRGB in [0, 1]."""
 
 import io
 import os
@@ -60,7 +60,7 @@ def to_srgb(image: Image.Image) -> Pixels:
     profile = image.info.get("icc_profile")
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith("I"):  # 16 bits a pixel, or the same numbers held in 32
-        grey = np.asarray(upright, dtype=np.float32) / 65535
+        grey = np.asarray(upright).astype(np.float32) / np.float32(65535)
         return np.repeat(np.clip(grey, 0, 1)[..., None], 3, axis=2)
     if upright.mode == "F":
         return np.repeat(np.clip(np.asarray(upright, dtype=np.float32), 0, 1)[..., None], 3, axis=2)
@@ -88,7 +88,7 @@ def through_profile(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 def from_bytes(values: npt.NDArray[np.uint8]) -> Pixels:
     """8-bit samples to [0, 1]."""
-    return values.astype(np.float32) / 255
+    return (values / np.float32(255)).astype(np.float32)
 
 
 def to_bytes(pixels: Pixels) -> npt.NDArray[np.uint8]:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from .graphs import compiled
 from .images import Pixels
 from .levels import Level
 from .randomness import Stage, generator
@@ -30,7 +31,10 @@ STRIP_PATCHES = 16384
 """Picture patches held at once; with 147 numbers each this is about 10 MB."""
 BASIS_PATCHES = 16384
 PHASE_SHARE = 0.1
-"""Squared distance between patches a sixth of a period apart, as a share of the patches' variance."""
+"""Squared distance between patches a sixth of a period apart, as a share of the patches' variance. Without it rows
+of bricks undulate and planks break off; at 0.3 it overrules what patches show, and slivers of brick are squeezed in."""
+LEAST_FLOOR = 1e-8
+"""Keeps the weights finite when a source is one flat colour."""
 VOTE_FLOOR = 1e-3
 VOTE_POWER = -0.6
 
@@ -149,26 +153,23 @@ def wrap(continued: Array, offset: tuple[int, int], rows: int, columns: int) -> 
     return np.roll(torus, offset, axis=(0, 1))
 
 
-@tf.function(reduce_retracing=True)
+@compiled
 def extract(strip: tf.Tensor, side: int, step: int) -> tf.Tensor:
     """Patches of a (rows, columns, 3) image every `step` pixels, flattened: (grid rows * grid columns, side*side*3)."""
     patches = tf.image.extract_patches(strip[None], [1, side, side, 1], [1, step, step, 1], [1, 1, 1, 1], "VALID")
     return tf.reshape(patches, [-1, side * side * 3])
 
 
-@tf.function(reduce_retracing=True)
+@compiled
 def fold(patches: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, side: int, step: int) -> tf.Tensor:
-    """The transpose of `extract`: overlapping patches added up. patches: (rows * columns, side * side * channels)."""
-    depth = patches.shape[1]
-    channels = depth // (side * side)
-    kernel = tf.reshape(tf.eye(depth), [side, side, channels, depth])
-    shape = tf.stack([1, (rows - 1) * step + side, (columns - 1) * step + side, channels])
+    """The transpose of `extract`, for four channels: overlapping patches added up.
+
+    patches: (rows * columns, side * side * 4), on a grid of `rows` x `columns`.
+    """
+    depth = side * side * 4
+    kernel = tf.reshape(tf.eye(depth), [side, side, 4, depth])
+    shape = tf.stack([1, (rows - 1) * step + side, (columns - 1) * step + side, 4])
     return tf.nn.conv2d_transpose(tf.reshape(patches, [1, rows, columns, depth]), kernel, shape, step, "VALID")[0]
-
-
-def squared_distances(queries: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
-    """All squared distances between (n, d) and (m, d), (n, m), as one matrix product."""
-    return tf.matmul(with_norms(queries), with_weights(candidates, tf.ones_like(candidates[:, 0])), transpose_b=True)
 
 
 def with_norms(queries: tf.Tensor) -> tf.Tensor:
@@ -182,7 +183,7 @@ def with_weights(candidates: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     return tf.concat([-2 * w * candidates, w, w * tf.reduce_sum(candidates**2, 1, keepdims=True)], 1)
 
 
-@tf.function(reduce_retracing=True)
+@compiled
 def balance_weights(queries: tf.Tensor, candidates: tf.Tensor, floor: tf.Tensor) -> tf.Tensor:
     """1 / (distance to the nearest query + floor) for each candidate: (m,). The more a patch is wanted, the dearer."""
     left = with_norms(queries)
@@ -194,7 +195,7 @@ def balance_weights(queries: tf.Tensor, candidates: tf.Tensor, floor: tf.Tensor)
     return 1 / (tf.maximum(nearest, 0) + floor)
 
 
-@tf.function(reduce_retracing=True)
+@compiled
 def match(queries: tf.Tensor, weighted: tf.Tensor) -> tf.Tensor:
     """The number of the best candidate for each query: (n,). `weighted` comes from `with_weights`."""
     left = with_norms(queries)
@@ -206,17 +207,17 @@ def match(queries: tf.Tensor, weighted: tf.Tensor) -> tf.Tensor:
     return found.concat()
 
 
-@tf.function(reduce_retracing=True)
-def votes(patches: tf.Tensor, matches: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+@compiled
+def votes(patches: tf.Tensor, matches: tf.Tensor, side: int) -> tuple[tf.Tensor, tf.Tensor]:
     """The matches' votes: patches with a fourth channel, all four times the patch's weight; and the squared error.
 
     patches, matches: (n, side * side * 3). A close match has more to say: weight (error + 0.001) ** -0.6.
     """
     error = tf.reduce_mean((patches - matches) ** 2, 1)
     weight = (error + VOTE_FLOOR) ** VOTE_POWER
-    pixels = tf.reshape(matches, [tf.shape(matches)[0], -1, 3])
+    pixels = tf.reshape(matches, [-1, side * side, 3])
     four = tf.concat([pixels, tf.ones_like(pixels[:, :, :1])], 2) * weight[:, None, None]
-    return tf.reshape(four, [-1, matches.shape[1] // 3 * 4]), tf.reduce_sum(error)
+    return tf.reshape(four, [-1, side * side * 4]), tf.reduce_sum(error)
 
 
 class Matcher:
@@ -256,7 +257,7 @@ class Matcher:
             y, x = np.divmod(np.arange(count * across), across)
             phases = self.rhythm.torus_phases(left + x * step, top + (first + y) * step, self.level.size)
             matches = tf.gather(drawn.patches, match(self._describe(patches, phases), weighted))
-            ballots, strip_error = votes(patches, matches)
+            ballots, strip_error = votes(patches, matches, side)
             total[strip] += fold(ballots, tf.constant(count), tf.constant(across), side, step).numpy()
             error += float(strip_error)
         summed = wrap(total, (top, left), rows, columns)
@@ -268,10 +269,8 @@ class Matcher:
         around = np.pad(picture, ((0, beyond), (0, beyond), (0, 0)), mode="wrap")
         asked = Candidates([around], self.how.side).draw(BALANCE_QUERIES, draws)
         queries = self._describe(asked.patches, self.rhythm.torus_phases(asked.x, asked.y, self.level.size))
-        described = self._describe(
-            drawn.patches, self.rhythm.source_phases(drawn.x, drawn.y, self.level.sources[0])
-        )
-        floor = tf.constant(self.how.balance * self.basis.variance, tf.float32)
+        described = self._describe(drawn.patches, self.rhythm.source_phases(drawn.x, drawn.y, self.level.sources[0]))
+        floor = tf.constant(max(self.how.balance * self.basis.variance, LEAST_FLOOR), tf.float32)
         return with_weights(described, balance_weights(queries, described, floor))
 
     def _describe(self, patches: tf.Tensor, phases: npt.NDArray[np.float64]) -> tf.Tensor:

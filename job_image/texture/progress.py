@@ -8,14 +8,16 @@ from . import sliced
 from .levels import Level
 from .patches import BALANCE_QUERIES, Matching, grid, stride
 
-MATCH_OVERHEAD = 25e6
-PATCH_COST = 4000
-FINISH_OVERHEAD = 8e6
-FINISH_COST = 500
+MATCH_OVERHEAD = 200e6
+PATCH_COST = 8000
+FINISH_OVERHEAD = 400e6
+FINISH_COST = 35_000
 """Work besides comparing patches, in multiply-adds: of an iteration, a picture patch, a finishing step, and a pixel of
-it. Fitted to timings on a two-core laptop-class CPU from 64 to 1024 pixels; elsewhere only the estimate suffers."""
-UNIT = 25e6
-"""Multiply-adds that count as one step towards the end; a small iteration counts as two."""
+it. Fitted to timings on two CPU cores at 256 and 512 pixels; elsewhere only the estimate of the time left suffers."""
+UNIT = 100e6
+"""Multiply-adds that count as one step towards the end."""
+USUAL_RATE = 25e9
+"""Multiply-adds a second on those two cores: believed with the weight of one second until the run is timed."""
 PAUSE = 0.25
 """Least seconds between two reports."""
 
@@ -33,11 +35,11 @@ def iteration_work(level: Level) -> float:
 
 def finish_work(level: Level) -> float:
     """Work of one step of the finish, in multiply-adds."""
-    return FINISH_OVERHEAD + FINISH_COST * sliced.FILTERS / 64 * level.size[0] * level.size[1]
+    return FINISH_OVERHEAD + FINISH_COST * level.size[0] * level.size[1]
 
 
 class Progress:
-    """Counts work and tells about it, at most four times a second but for the first and the last time.
+    """Counts work and tells about it, at most four times a second, but always at a new size and at the end.
 
     tell: receives a JSON-able dict: progress (the texture's name), step, steps, size, loss, seconds_left. The loss is
     what the stage at hand lowers: while patches are matched, the root-mean-square distance of a patch from its match;
@@ -52,19 +54,20 @@ class Progress:
         spared = sum(iteration_work(level) * level.iterations for level in levels[:done_levels])
         matching = sum(iteration_work(level) * level.iterations for level in levels[done_levels:])
         self.total = spared + matching + finish_work(levels[-1]) * sliced.STEPS
-        self.done = self.spared = spared
-        self.began = time.monotonic()
-        self.told: float | None = None
+        self.done = spared
+        self.timed: tuple[float, float] | None = None  # when the clock was started, and the work done by then
+        self.told, self.size = 0.0, ""
 
     def advance(self, work: float, level: Level, loss: float) -> None:
         """Count `work` as done and tell, if it is time."""
         self.done += work
         now = time.monotonic()
+        if self.timed is None:  # the first iteration compiles and would make every estimate gloomy
+            self.timed = now, self.done
         step, steps = round(self.done / UNIT), max(1, round(self.total / UNIT))
-        if self.told is not None and now - self.told < PAUSE and step < steps:
+        if now - self.told < PAUSE and level.name == self.size and step < steps:
             return
-        self.told = now
-        rate = (self.done - self.spared) / max(now - self.began, 1e-6)
+        self.told, self.size = now, level.name
         self.tell(
             {
                 "progress": self.name,
@@ -72,6 +75,11 @@ class Progress:
                 "steps": steps,
                 "size": level.name,
                 "loss": round(loss, 5),
-                "seconds_left": round(max(0.0, self.total - self.done) / rate, 1),
+                "seconds_left": round(self._seconds_left(now), 1),
             }
         )
+
+    def _seconds_left(self, now: float) -> float:
+        began, before = self.timed or (now, self.done)
+        rate = (self.done - before + USUAL_RATE) / (now - began + 1)
+        return max(0.0, self.total - self.done) / rate

@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Stage(IntEnum):
-    """What a draw is for; keeps the streams of one texture apart. The numbers are part of the results: never reuse one."""
+    """What a draw is for; keeps the streams of one texture apart. The numbers shape the results: never reuse one."""
 
     START = 0
     BASIS = 1

@@ -1,4 +1,4 @@
-"""The record that lies beside a finished texture: what was asked, what was made, how long it took and how good it is."""
+"""The record beside a finished texture: what was asked, what was made, how long it took and how good it is."""
 
 import json
 import platform
@@ -23,7 +23,7 @@ SCHEMA = 1
 
 
 def versions() -> dict[str, str | None]:
-    """Version of Python and of each package that shapes the result; None when it is not installed under a known name."""
+    """Version of Python and of each package that shapes the result; None when its name is not found."""
     found: dict[str, str | None] = {"python": platform.python_version()}
     for package, names in PACKAGES.items():
         installed = (version_of(name) for name in names)

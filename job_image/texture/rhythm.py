@@ -15,6 +15,7 @@ from .images import Pixels, resize
 from .levels import Size
 
 Field = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
 
 ANALYSIS_SIDE = 256
 """Shorter side, in pixels, at which periods are measured: enough for them, and quick."""
@@ -27,6 +28,7 @@ PROFILE_CORRELATION = 0.5
 CELL_CORRELATION = 0.3
 """Correlation of a source with itself moved by one period. Irregular sources stay under 0.12, weaves pass 0.6."""
 MOST_STRETCH = 0.12
+"""A stretched brick looks better than a cut one, up to about an eighth."""
 PERIOD_PIXELS = 6
 MOST_HARMONICS = 16
 
@@ -48,19 +50,20 @@ class Rhythm:
         """The least shorter side, in pixels, of a level that can show the layout: a period needs six pixels there."""
         return max(math.ceil(PERIOD_PIXELS * c * min(torus) / side) for c, side in zip(self.torus, torus, strict=True))
 
-    def source_phases(self, x: Field, y: Field, size: Size) -> Field:
+    def source_phases(self, x: Places, y: Places, size: Size) -> Field:
         """`phases` of pixels of the source at a level where it has this size."""
         return phases(x, y, size, self.source)
 
-    def torus_phases(self, x: Field, y: Field, size: Size) -> Field:
+    def torus_phases(self, x: Places, y: Places, size: Size) -> Field:
         """`phases` of pixels of the picture at a level where it has this size."""
         return phases(x, y, size, self.torus)
 
 
-def phases(x: Field, y: Field, size: Size, cycles: tuple[float, float]) -> Field:
-    """Where in its period a pixel lies, as points on circles: cosine and sine for each direction that repeats; (n, 0..4).
+def phases(x: Places, y: Places, size: Size, cycles: tuple[float, float]) -> Field:
+    """Where in its period a pixel lies, on circles: (n, 0, 2 or 4).
 
-    x, y: columns and rows, (n,). size: of the picture they belong to. cycles: periods across it and down it.
+    Each direction that repeats gives a cosine and a sine. x, y: columns and rows, (n,). size: of the picture they are
+    in. cycles: periods across it and down it.
     """
     turns = [2 * math.pi * c * (p + 0.5) / side for p, side, c in zip((x, y), size, cycles, strict=True) if c]
     return np.stack([f(turn) for turn in turns for f in (np.cos, np.sin)], axis=1) if turns else np.zeros((len(x), 0))
@@ -90,7 +93,8 @@ def without_slow_parts(grey: Field) -> Field:
     y, x = np.meshgrid(np.linspace(-1, 1, rows), np.linspace(-1, 1, columns), indexing="ij")
     terms = np.stack([np.ones_like(x), x, y, x * y, x * x, y * y], axis=-1).reshape(-1, 6)
     fitted = terms @ np.linalg.lstsq(terms, grey.ravel(), rcond=None)[0]
-    return grey - fitted.reshape(grey.shape)
+    flat: Field = grey - fitted.reshape(grey.shape)
+    return flat
 
 
 def autocorrelation(grey: Field) -> Field:
@@ -115,7 +119,9 @@ def first_period(line: Field, least: float) -> float | None:
     peaks = [
         lag
         for lag in range(SHORTEST, len(line) - 1)
-        if line[lag] >= line[lag - 1] and line[lag] > line[lag + 1] and line[lag] >= least
+        if line[lag] >= line[lag - 1]
+        and line[lag] > line[lag + 1]
+        and line[lag] >= least
         and line[lag] - line[:lag].min() > least
     ]
     if not peaks:
@@ -167,7 +173,9 @@ def repeating(source: Pixels, size: Size, rhythm: Rhythm) -> tuple[Field, Field]
         optimize=True,
     )
     coefficients[len(orders_y) // 2, len(orders_x) // 2] = 0  # the constant part
-    there, here = (np.einsum("kjc,ky,jx->yxc", coefficients, y, x, optimize=True).real for x, y in (on_torus, on_source))
+    there, here = (
+        np.einsum("kjc,ky,jx->yxc", coefficients, y, x, optimize=True).real for x, y in (on_torus, on_source)
+    )
     return there, here
 
 
@@ -179,4 +187,6 @@ def harmonics(side: int, count: int) -> Field:
 
 def waves(side: int, cycles: Field) -> npt.NDArray[np.complex128]:
     """Complex waves at the centres of `side` pixels, one row for each number of cycles: (cycles, side)."""
-    return np.exp(2j * math.pi * np.outer(cycles, (np.arange(side) + 0.5) / side))
+    turns: Field = np.outer(cycles, (np.arange(side) + 0.5) / side)
+    wave: npt.NDArray[np.complex128] = np.exp(2j * math.pi * turns)
+    return wave

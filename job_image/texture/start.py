@@ -12,7 +12,7 @@ from .rhythm import Rhythm, repeating
 
 
 def picture(sources: Sequence[Pixels], size: Size, seed: int, rhythm: Rhythm) -> Pixels:
-    """The first picture, on a torus of `size`: noise, and in phase beneath it what repeats in a single regular source."""
+    """The first picture, on a torus of `size`: noise, and in phase what repeats in a single regular source."""
     if not rhythm:
         return noise(sources, size, seed)
     on_torus, on_source = repeating(sources[0], size, rhythm)
@@ -22,9 +22,9 @@ def picture(sources: Sequence[Pixels], size: Size, seed: int, rhythm: Rhythm) ->
 def noise(sources: Sequence[Pixels], size: Size, seed: int) -> Pixels:
     """Gaussian noise on a torus of `size` with the mean colour and the covariances of the sources.
 
-    This is the texton of Galerne, Gousseau and Morel (Random Phase Textures, 2011): the source under a window, scaled to
-    unit energy, convolved with white noise. All channels share one noise field, which keeps their correlation. With
-    several sources each has a field of its own, and the covariances average.
+    This is the texton of Galerne, Gousseau and Morel (Random Phase Textures, 2011): the source under a window of unit
+    energy, convolved with white noise. All channels share one noise field, which keeps their correlation. With several
+    sources each has a field of its own, and the covariances average.
     """
     draws = generator(seed, Stage.START)
     width, height = size
@@ -34,7 +34,8 @@ def noise(sources: Sequence[Pixels], size: Size, seed: int) -> Pixels:
         spectrum = np.fft.fft2(texton(source, width, height), axes=(0, 1))
         total += np.fft.ifft2(spectrum * field[..., None], axes=(0, 1)).real
     mean = np.mean([source.mean(axis=(0, 1)) for source in sources], axis=0)
-    return (mean + total / np.sqrt(len(sources))).astype(np.float32)
+    field_of_colour: Pixels = (mean + total / np.sqrt(len(sources))).astype(np.float32)
+    return field_of_colour
 
 
 def texton(source: Pixels, width: int, height: int) -> npt.NDArray[np.float64]:
@@ -45,5 +46,7 @@ def texton(source: Pixels, width: int, height: int) -> npt.NDArray[np.float64]:
     # The window's own mean is taken out, so that the noise has no constant part and its mean is the source's.
     centred = source - (source * window[..., None]).sum(axis=(0, 1)) / window.sum()
     folded = np.zeros((height, width, 3))
-    np.add.at(folded, (np.arange(rows)[:, None] % height, np.arange(columns)[None] % width), centred * window[..., None])
+    np.add.at(
+        folded, (np.arange(rows)[:, None] % height, np.arange(columns)[None] % width), centred * window[..., None]
+    )
     return folded

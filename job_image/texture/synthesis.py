@@ -44,13 +44,8 @@ class Synthesis:
         tell: Tell,
         alive: Callable[[], None],
     ) -> None:
-        self.folder, self.parameters, self.checkpoint, self.tell, self.alive = (
-            folder,
-            parameters,
-            checkpoint,
-            tell,
-            alive,
-        )
+        self.folder, self.parameters, self.checkpoint = folder, parameters, checkpoint
+        self.tell, self.alive = tell, alive
         sizes = levels.source_sizes([(source.shape[1], source.shape[0]) for source in sources], parameters)
         self.rhythm, coarsest = Rhythm(), levels.COARSEST_SIDE
         if len(sources) == 1:  # several sources would need one rhythm in common
@@ -73,11 +68,11 @@ class Synthesis:
         picture = saved.picture
         for level in self.levels[saved.levels :]:
             picture = self._match(level, sources, picture, counter)
-            images.write_png(self.folder / "previews" / f"{level.name}.png", (picture + 1) / 2)
+            images.write_png(self.folder / "previews" / f"{level.name}.png", (picture + 1) / np.float32(2))
             self.checkpoint.save(State(level.index + 1, picture))
         self.seconds["em"] = time.monotonic() - began
         picture, loss = self._finish(sources, picture, counter)
-        texture = np.clip((picture + 1) / 2, 0, 1)
+        texture = np.clip((picture + 1) / 2, 0, 1).astype(np.float32)
         images.write_png(self.folder / "texture.png", texture)
         images.write_png(self.folder / "tiled.png", np.tile(texture, (2, 2, 1)))
         self.seconds["finish"] = time.monotonic() - began - self.seconds["em"]
@@ -98,9 +93,7 @@ class Synthesis:
         report.write(self.folder, self.checkpoint.identity, self.parameters, made)
         self.checkpoint.remove()
 
-    def _match(
-        self, level: Level, sources: Sequence[Pixels], picture: Pixels, counter: progress.Progress
-    ) -> Pixels:
+    def _match(self, level: Level, sources: Sequence[Pixels], picture: Pixels, counter: progress.Progress) -> Pixels:
         """All iterations of one level; the first level ignores `picture` and begins with noise."""
         small = [images.resize(source, *size) for source, size in zip(sources, level.sources, strict=True)]
         if level.index == 0:
@@ -113,9 +106,7 @@ class Synthesis:
             counter.advance(progress.iteration_work(level), level, loss)
         return picture
 
-    def _finish(
-        self, sources: Sequence[Pixels], picture: Pixels, counter: progress.Progress
-    ) -> tuple[Pixels, float]:
+    def _finish(self, sources: Sequence[Pixels], picture: Pixels, counter: progress.Progress) -> tuple[Pixels, float]:
         """The finish at full size: the picture and its last loss."""
         finish = sliced.Finish(sources, picture, self.parameters.seed)
         loss = 0.0

@@ -11,7 +11,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Task:
-    """One texture to make. name: of its folder. parameters: as written, not yet checked: a bad one fails this task only."""
+    """One texture to make. name: of its folder. parameters: as written; a bad one fails this task and no other."""
 
     name: str
     sources: tuple[Path, ...]
@@ -21,7 +21,7 @@ class Task:
 def read(path: Path) -> list[Task]:
     """The tasks in a file `{"schema": 1, "tasks": [{"name", "sources", "parameters"}]}`.
 
-    Source paths are relative to the file's folder. Raises ValueError, naming the file and the place in it, when the file
+    Source paths are relative to the file's folder. Raises ValueError, naming the file and the place in it, when it
     cannot be used at all.
     """
     try:

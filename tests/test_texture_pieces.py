@@ -1,0 +1,271 @@
+"""The engine's pure pieces, each against its definition."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tensorflow as tf
+
+from job_image.texture import images, levels, patches, rhythm, sliced, start
+from job_image.texture.levels import schedule, source_sizes
+from job_image.texture.parameters import Parameters
+from job_image.texture.progress import Progress, finish_work, iteration_work
+from job_image.texture.randomness import Stage, generator
+
+Array = npt.NDArray[np.float32]
+
+
+def random_image(rows: int, columns: int, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).random((rows, columns, 3), dtype=np.float32)
+
+
+def sizes_of(width: int, height: int, source: levels.Size) -> list[levels.Size]:
+    return [level.size for level in schedule(width, height, [source])]
+
+
+def test_levels_grow_geometrically_to_the_full_size() -> None:
+    found = schedule(256, 256, [(256, 256)])
+    assert [level.size[0] for level in found] == [32, 46, 64, 90, 128, 182, 256]
+    assert [level.iterations for level in found] == [10, 9, 8, 6, 5, 4, 3]
+    assert [level.sources[0] for level in found] == [level.size for level in found]
+    assert found[0].name == "32x32"
+
+
+def test_levels_follow_the_shorter_side_and_keep_the_aspect_ratio() -> None:
+    assert sizes_of(64, 200, (113, 113)) == [(32, 100), (46, 144), (64, 200)]
+    assert sizes_of(512, 256, (362, 362))[0] == (64, 32)
+
+
+def test_the_smallest_picture_has_one_level() -> None:
+    assert sizes_of(32, 32, (32, 32)) == [(32, 32)]
+    assert sizes_of(32, 300, (60, 160)) == [(32, 300)]
+
+
+def test_levels_whose_sources_would_be_too_small_are_left_out() -> None:
+    for level in schedule(512, 512, [(32, 40)]):
+        assert min(level.sources[0]) >= levels.SMALLEST_SOURCE_SIDE
+
+
+@pytest.mark.parametrize(
+    ("original", "parameters", "expected"),
+    [
+        ((512, 512), Parameters(256, 256), (256, 256)),
+        ((100, 80), Parameters(256, 256), (100, 80)),  # never blown up
+        ((1000, 250), Parameters(100, 100), (200, 50)),
+        ((512, 256), Parameters(64, 64, source_width=300), (300, 150)),
+        ((9000, 64), Parameters(256, 256), (4500, 32)),  # the shorter side stops at 32
+    ],
+)
+def test_source_size(original: levels.Size, parameters: Parameters, expected: levels.Size) -> None:
+    assert source_sizes([original], parameters) == (expected,)
+
+
+def test_further_sources_get_the_first_ones_area() -> None:
+    assert source_sizes([(200, 200), (800, 200)], Parameters(64, 64, source_width=100)) == ((100, 100), (200, 50))
+
+
+def test_a_source_width_that_leaves_no_height_is_refused() -> None:
+    with pytest.raises(ValueError, match="source_width 64 makes the 1000x100 source 6 pixels high"):
+        source_sizes([(1000, 100)], Parameters(source_width=64))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"widht": 3}, "unknown parameter 'widht'; known parameters: width, height"),
+        ({"width": 31}, "width is 31; it must be a whole number from 32 to 8192"),
+        ({"height": "256"}, "height is '256'"),
+        ({"seed": True}, "seed is True"),
+        ({"seed": 2**31}, "seed is 2147483648"),
+        ({"source_width": 10.5}, "source_width is 10.5"),
+        ({"method": "magic"}, "method is 'magic'; it must be one of: auto, patch"),
+    ],
+)
+def test_bad_parameters_say_what_is_allowed(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        Parameters.from_mapping(values)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(("rows", "columns", "step"), [(32, 40, 1), (33, 35, 2), (34, 32, 3)])
+def test_every_patch_of_the_grid_folds_back_to_the_picture(rows: int, columns: int, step: int) -> None:
+    picture, offset = random_image(rows, columns), (step - 1, 0)
+    continued = patches.unwrap(picture, offset, step, 7)
+    across, down = patches.grid(columns, step), patches.grid(rows, step)
+    taken = patches.extract(tf.constant(continued), 7, step)
+    assert taken.shape == (across * down, 147)
+    weighted = tf.concat([tf.reshape(taken, [-1, 49, 3]), tf.ones([across * down, 49, 1])], 2)
+    folded = patches.fold(tf.reshape(weighted, [-1, 196]), tf.constant(down), tf.constant(across), 7, step)
+    summed = patches.wrap(folded.numpy(), offset, rows, columns)
+    assert summed[..., 3].min() >= 1
+    np.testing.assert_allclose(summed[..., :3] / summed[..., 3:], picture, atol=1e-5)
+
+
+def test_extracted_patches_have_the_order_of_drawn_ones() -> None:
+    picture = random_image(12, 10)
+    drawn = patches.Candidates([picture], 7).draw(10**6, np.random.default_rng(0))
+    np.testing.assert_array_equal(patches.extract(tf.constant(picture), 7, 1), drawn.patches)
+    assert (drawn.x[5], drawn.y[5]) == (1, 1)
+    np.testing.assert_array_equal(drawn.patches[5].reshape(7, 7, 3), picture[1:8, 1:8])
+
+
+def test_draws_reach_every_source_without_repeats() -> None:
+    sources = [random_image(20, 30), random_image(25, 24, seed=1)]
+    candidates = patches.Candidates(sources, 7)
+    assert len(candidates) == 14 * 24 + 19 * 18
+    drawn = candidates.draw(400, np.random.default_rng(0))
+    assert len(np.unique(drawn.patches, axis=0)) == 400
+    assert len(candidates.draw(10**6, np.random.default_rng(0)).patches) == len(candidates)
+
+
+def test_balanced_matches_equal_the_definition() -> None:
+    random = np.random.default_rng(3)
+    queries, candidates = (random.standard_normal((n, 24)).astype(np.float32) for n in (700, 900))
+    distances = ((queries[:, None] - candidates[None]) ** 2).sum(2)
+    weights = 1 / (distances.min(0) + 0.5)
+    found = patches.balance_weights(tf.constant(queries), tf.constant(candidates), tf.constant(0.5))
+    np.testing.assert_allclose(found, weights, rtol=1e-4)
+    matches = patches.match(tf.constant(queries), patches.with_weights(tf.constant(candidates), found)).numpy()
+    best = (distances * weights).min(1)
+    np.testing.assert_allclose((distances * weights)[np.arange(700), matches], best, rtol=1e-4)
+
+
+def test_close_matches_have_more_votes() -> None:
+    taken, matched = np.zeros((2, 147), np.float32), np.zeros((2, 147), np.float32)
+    matched[1] = 0.5
+    ballots, error = patches.votes(tf.constant(taken), tf.constant(matched), 7)
+    weights = ballots.numpy().reshape(2, 49, 4)[:, :, 3]
+    np.testing.assert_allclose(weights[:, 0], [0.001**-0.6, 0.251**-0.6], rtol=1e-5)
+    assert float(error) == pytest.approx(0.25)
+
+
+def test_principal_components_keep_the_variance() -> None:
+    random = np.random.default_rng(0)
+    spread = (random.standard_normal((4000, 3)) * [3, 2, 1]).astype(np.float32)
+    basis = patches.principal_components(spread, 2)
+    assert basis.variance == pytest.approx(14, rel=0.1)
+    np.testing.assert_allclose(np.abs(basis.axes), [[1, 0], [0, 1], [0, 0]], atol=0.1)
+
+
+def test_transport_is_the_rising_map_between_distributions() -> None:
+    random = np.random.default_rng(0)
+    samples = random.standard_normal((4096, 2)).astype(np.float32)
+    have, want = sliced.quantiles(samples), sliced.quantiles(3 * samples + 1)
+    moved = sliced.transport(tf.constant(samples.T), tf.constant(have), tf.constant(want))
+    np.testing.assert_allclose(moved, (3 * samples + 1).T, atol=1e-3)
+
+
+def test_quantiles_run_from_the_smallest_to_the_largest() -> None:
+    knots = sliced.quantiles(np.array([[3.0], [1.0], [2.0]], np.float32))
+    assert knots.shape == (1, sliced.KNOTS)
+    assert (knots[0, 0], knots[0, -1]) == (1, 3)
+    assert np.all(np.diff(knots[0]) >= 0)
+
+
+def test_groups_of_filters_take_the_same_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, picture = random_image(40, 40), random_image(36, 44, seed=1)
+    whole = sliced.Finish([source], picture, seed=3)
+    loss = whole.step(0, lambda: None)
+    monkeypatch.setattr(sliced, "MOST_RESPONSES", 6 * 36 * 44)
+    parts = sliced.Finish([source], picture, seed=3)
+    assert parts.group == 6
+    assert parts.step(0, lambda: None) == pytest.approx(loss, rel=1e-5)
+    np.testing.assert_allclose(parts.picture(), whole.picture(), atol=1e-4)
+
+
+def test_the_finish_lowers_its_loss() -> None:
+    finish = sliced.Finish([random_image(40, 40)], 0.5 + 0.2 * random_image(36, 44, seed=1), seed=3)
+    losses = [finish.step(number, lambda: None) for number in range(sliced.STEPS)]
+    assert losses[-1] < 0.75 * losses[0]
+
+
+def test_strips_of_a_picture_give_the_same_iteration(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, picture = random_image(48, 48), random_image(48, 48, seed=1)
+    level = schedule(48, 48, [(48, 48)])[-1]
+    matcher = patches.Matcher([source], level, 0, rhythm.Rhythm())
+    whole, error = matcher.iterate(picture, 0, lambda: None)
+    monkeypatch.setattr(patches, "STRIP_PATCHES", 48 * 10)
+    parts, same_error = matcher.iterate(picture, 0, lambda: None)
+    np.testing.assert_allclose(parts, whole, atol=1e-4)
+    assert same_error == pytest.approx(error, rel=1e-4)
+
+
+def test_whitening_has_unit_variance_and_an_inverse() -> None:
+    picture = random_image(30, 40) * np.array([1, 0.5, 0.1], np.float32)
+    colours = sliced.Colours([picture])
+    white = colours.whiten(picture)
+    np.testing.assert_allclose(np.cov(white.reshape(-1, 3).T), np.eye(3), atol=1e-3)
+    np.testing.assert_allclose(colours.colour(white), picture, atol=1e-5)
+
+
+def test_the_start_has_the_sources_mean_and_covariance() -> None:
+    source = random_image(64, 64) * np.array([1, 0.6, 0.2], np.float32)
+    made = [start.noise([source], (64, 64), seed) for seed in range(20)]
+    np.testing.assert_allclose(np.mean(made, (0, 1, 2)), source.mean((0, 1)), atol=0.01)
+    found = np.mean([np.cov(one.reshape(-1, 3).T) for one in made], 0)
+    np.testing.assert_allclose(found, np.cov(source.reshape(-1, 3).T), atol=0.01)
+
+
+def test_resizing_a_torus_moves_with_it() -> None:
+    picture = random_image(32, 40)
+    rolled = np.roll(picture, (5, 9), (0, 1))
+    large = images.resize_torus(picture, 80, 64)
+    np.testing.assert_allclose(images.resize_torus(rolled, 80, 64), np.roll(large, (10, 18), (0, 1)), atol=1e-5)
+
+
+def stripes(rows: int, columns: int, period: float) -> Array:
+    """Noisy horizontal stripes."""
+    wave = np.sin(2 * np.pi * np.arange(rows) / period)[:, None, None]
+    made: Array = (0.5 + 0.3 * wave + 0.1 * (random_image(rows, columns) - 0.5)).astype(np.float32)
+    return made
+
+
+def test_the_period_of_stripes_is_found_and_fitted() -> None:
+    source = stripes(200, 200, 19.3)
+    across, down = rhythm.find(source)
+    assert across is None and down == pytest.approx(19.3, rel=0.01)
+    found, size = rhythm.fit(source, (200, 200))
+    assert found.torus == (0, 10)
+    assert size[0] == 200 and size[1] == pytest.approx(200 * 20 / 19.3, abs=2)
+    assert found.source[1] == pytest.approx(size[1] / 20)
+
+
+def test_noise_has_no_period() -> None:
+    assert rhythm.find(random_image(200, 150)) == (None, None)
+    assert not rhythm.fit(random_image(64, 64), (64, 64))[0]
+
+
+def test_what_repeats_is_laid_down_in_phase() -> None:
+    source = stripes(180, 100, 20)
+    on_torus, on_source = rhythm.repeating(source, (60, 60), rhythm.Rhythm((0, 3), (0.0, 9.0)))
+    np.testing.assert_allclose(on_torus[:, 0, 0], 0.3 * np.sin(2 * np.pi * np.arange(60) / 20), atol=0.02)
+    np.testing.assert_allclose(on_source + 0.5, source, atol=0.07)
+
+
+def test_phases_agree_between_source_and_torus() -> None:
+    found = rhythm.Rhythm((4, 0), (6.0, 0.0))
+    x = np.arange(64)
+    here, there = found.torus_phases(x, x, (64, 64)), found.source_phases(x, x, (96, 96))
+    assert here.shape == (64, 2)
+    np.testing.assert_allclose(here, there, atol=1e-9)
+    assert rhythm.Rhythm().torus_phases(x, x, (64, 64)).shape == (64, 0)
+
+
+def test_draws_depend_on_their_place_alone() -> None:
+    one, same = (generator(7, Stage.MATCH, 2, 3).random(4) for _ in range(2))
+    np.testing.assert_array_equal(one, same)
+    others = [generator(8, Stage.MATCH, 2, 3), generator(7, Stage.BASIS, 2, 3), generator(7, Stage.MATCH, 3, 2)]
+    assert all(not np.array_equal(one, other.random(4)) for other in others)
+
+
+def test_progress_tells_the_first_and_the_last_step() -> None:
+    told: list[dict[str, object]] = []
+    plan = schedule(256, 256, [(256, 256)])
+    counter = Progress("bark", plan, 0, told.append)
+    for level in plan:
+        for _ in range(level.iterations):
+            counter.advance(iteration_work(level), level, 0.5)
+    for _ in range(sliced.STEPS):
+        counter.advance(finish_work(plan[-1]), plan[-1], 0.25)
+    assert told[0]["size"] == "32x32" and told[0]["loss"] == 0.5
+    assert told[-1]["step"] == told[-1]["steps"] and told[-1]["seconds_left"] == 0
+    assert set(told[0]) == {"progress", "step", "steps", "size", "loss", "seconds_left"}

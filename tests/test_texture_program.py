@@ -1,0 +1,190 @@
+"""The program from outside: its exit codes, its lines, its files, and SIGTERM."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from job_image import synthesize
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _process_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """`main` takes over SIGTERM, as a program may; the directories of a surrounding job are none of a test's."""
+    monkeypatch.delenv("SWATCH_OUTPUT_DIR", raising=False)
+    monkeypatch.delenv("SWATCH_CHECKPOINT_DIR", raising=False)
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "moss.png"
+    noise = np.random.default_rng(0).integers(0, 255, (12, 12, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize((64, 64), Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+def task(name: str, source: Path | str, **parameters: object) -> dict[str, object]:
+    return {"name": name, "sources": [str(source)], "parameters": {"width": 40, "height": 40, **parameters}}
+
+
+def write_tasks(folder: Path, *tasks: object) -> str:
+    path = folder / "tasks.json"
+    path.write_text(json.dumps({"schema": 1, "tasks": list(tasks)}))
+    return str(path)
+
+
+def records(output: str, key: str) -> list[dict[str, Any]]:
+    """The JSON lines that have this key."""
+    found = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    return [record for record in found if key in record]
+
+
+def test_a_failing_texture_fails_alone(tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "broken.png").write_text("not an image")
+    listed = write_tasks(
+        tmp_path,
+        task("broken", "broken.png"),
+        task("missing", "nowhere.png"),
+        task("tiny", "moss.png", width=3),
+        task("unknown", "moss.png", sed=1),
+        task("good", "moss.png"),
+    )
+    assert synthesize.main(["--tasks", listed, "--output-dir", str(tmp_path / "out")]) == 1
+    captured = capsys.readouterr()
+    ends = records(captured.out, "task")
+    assert [(end["task"], end["state"]) for end in ends] == [
+        ("broken", "failed"),
+        ("missing", "failed"),
+        ("tiny", "failed"),
+        ("unknown", "failed"),
+        ("good", "success"),
+    ]
+    assert "not an image in a known format" in ends[0]["error"] and "broken.png" in ends[0]["error"]
+    assert "nowhere.png" in ends[1]["error"]
+    assert ends[2]["error"] == "width is 3; it must be a whole number from 32 to 8192"
+    assert "unknown parameter 'sed'" in ends[3]["error"]
+    assert "Traceback" not in captured.out + captured.err
+    steps = records(captured.out, "progress")
+    assert {step["progress"] for step in steps} == {"good"}
+    assert steps[-1]["step"] == steps[-1]["steps"]
+    assert captured.out.count("No VGG weights are mounted") == 1
+    files = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert files == {
+        "good/source.png",
+        "good/previews/32x32.png",
+        "good/previews/40x40.png",
+        "good/texture.png",
+        "good/tiled.png",
+        "good/report.json",
+    }
+
+
+def test_a_finished_texture_is_not_made_again(tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [
+        "-s",
+        str(source),
+        "--output-width",
+        "32",
+        "--output-height",
+        "32",
+        "--output-dir",
+        str(tmp_path / "out"),
+    ]
+    assert synthesize.main(command) == 0
+    report = tmp_path / "out" / "moss" / "report.json"
+    first = report.stat().st_mtime_ns
+    assert "resumed" not in records(capsys.readouterr().out, "task")[0]
+    assert synthesize.main(command) == 0
+    end = records(capsys.readouterr().out, "task")[0]
+    assert end["resumed"] is True and end["state"] == "success"
+    assert report.stat().st_mtime_ns == first
+    assert synthesize.main([*command, "--seed", "5"]) == 0
+    assert "resumed" not in records(capsys.readouterr().out, "task")[0]
+    assert json.loads(report.read_text())["parameters"]["seed"] == 5
+
+
+def test_directories_come_from_the_environment(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SWATCH_OUTPUT_DIR", str(tmp_path / "given"))
+    assert synthesize.main(["-s", str(source), "--output-width", "32", "--output-height", "32"]) == 0
+    assert (tmp_path / "given" / "moss" / "texture.png").is_file()
+    assert records(capsys.readouterr().out, "task")[0]["state"] == "success"
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("{", "not JSON"),
+        ("[]", '"schema": 1'),
+        ('{"schema": 2, "tasks": []}', '"schema": 1'),
+        ('{"schema": 1, "tasks": []}', "at least one task"),
+        ('{"schema": 1, "tasks": [{"name": "a/b", "sources": ["x"]}]}', "tasks[0]"),
+        ('{"schema": 1, "tasks": [{"name": "..", "sources": ["x"]}]}', "tasks[0]"),
+        ('{"schema": 1, "tasks": [{"name": "a", "sources": []}]}', '"sources"'),
+        ('{"schema": 1, "tasks": [{"name": "a", "sources": ["x"], "params": {}}]}', "unknown key 'params'"),
+        ('{"schema": 1, "tasks": [{"name": "a", "sources": ["x"], "parameters": 3}]}', '"parameters"'),
+        ('{"schema": 1, "tasks": [{"name": "a", "sources": ["x"]}, {"name": "a", "sources": ["y"]}]}', "two tasks"),
+    ],
+)
+def test_a_bad_task_list_is_told_in_one_line(
+    tmp_path: Path, content: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "tasks.json"
+    path.write_text(content)
+    assert synthesize.main(["--tasks", str(path), "--output-dir", str(tmp_path)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and len(captured.err.splitlines()) == 1
+    assert str(path) in captured.err and sentence in captured.err
+
+
+def test_wrong_usage_is_told_at_once(tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert synthesize.main(["--tasks", str(tmp_path / "none.json"), "--output-dir", str(tmp_path)]) == 2
+    assert "none.json: No such file" in capsys.readouterr().err
+    assert synthesize.main(["-s", str(source)]) == 2
+    assert "--output-dir" in capsys.readouterr().err
+
+
+def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path: Path, source: Path) -> None:
+    listed = write_tasks(tmp_path, task("moss", "moss.png", width=64, height=64))
+    as_module = [sys.executable, "-m", "job_image.synthesize", "--tasks", listed]
+    whole = subprocess.run(
+        [*as_module, "--output-dir", str(tmp_path / "whole")], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (whole.returncode, whole.stderr) == (0, "")
+
+    as_script = [sys.executable, str(ROOT / "job_image" / "synthesize.py"), "--tasks", listed]
+    places = ["--output-dir", str(tmp_path / "parts"), "--checkpoint-dir", str(tmp_path / "state")]
+    with subprocess.Popen([*as_script, *places], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        for line in running.stdout:
+            if '"size": "64x64"' in line:
+                os.kill(running.pid, signal.SIGTERM)
+                break
+        running.stdout.read()
+    assert running.returncode == 143
+    assert sorted(path.name for path in (tmp_path / "parts/moss").rglob("*.png")) == [
+        "32x32.png",
+        "46x46.png",
+        "source.png",
+    ]
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["moss.npz"]
+
+    again = subprocess.run([*as_script, *places], cwd=tmp_path, capture_output=True, text=True)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert json.loads((tmp_path / "parts/moss/report.json").read_text())["resumed_after_levels"] == 2
+    assert (tmp_path / "parts/moss/texture.png").read_bytes() == (tmp_path / "whole/moss/texture.png").read_bytes()
+    assert list((tmp_path / "state").iterdir()) == []
