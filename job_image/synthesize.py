@@ -122,9 +122,9 @@ def make(task: tasks.Task, output: Path, checkpoints: Path | None, stop: Stop) -
     began = time.monotonic()
     try:
         resumed = make_files(task, output / task.name, checkpoints, stop)
-    except Exception as error:  # the boundary between tasks: nothing one of them does may stop the next
+    except Exception as error:  # noqa: BLE001 - the boundary between tasks: no failure of one may stop the next
         sentence = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        tell({"task": task.name, "state": "failed", "error": sentence.splitlines()[0]})
+        tell({"task": task.name, "state": "failed", "error": (sentence.splitlines() or ["failed"])[0]})
         return False
     end = {"task": task.name, "state": "success", "seconds": round(time.monotonic() - began, 1)}
     tell({**end, "resumed": True} if resumed else end)
