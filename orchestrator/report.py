@@ -14,11 +14,12 @@ MAX_REPORT_BYTES = 1 << 20
 
 
 class Report(NamedTuple):
-    """A texture's `report.json` as far as it can be used: `size` like `256x256`, `figures` by name, a verdict."""
+    """A texture's `report.json` as far as it can be used: `size` like `256x256`, quality `figures` by name, a verdict."""
 
     size: str
     seconds: float | None
     figures: dict[str, float]
+    doubtful: frozenset[str]  # figures that mean little: the source itself is too uneven
     verdict: str
 
 
@@ -42,6 +43,7 @@ def read(folder: Path) -> Report | None:
         size=f"{parameters.get('width')}x{parameters.get('height')}",
         seconds=seconds if isinstance(seconds, (int, float)) else None,
         figures=figures,
+        doubtful=frozenset(name for name, sound in _mapping(quality, "stationary").items() if sound is False),
         verdict=str(quality.get("verdict", "")),
     )
 

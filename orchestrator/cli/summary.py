@@ -21,9 +21,9 @@ MOST_ROWS = 60
 WIDE = 110
 """Columns of a terminal that the quality figures need."""
 
-LEGEND = (
-    "Structure, spectrum, colour: 0 is another crop of the source, 1 is noise. Copied: a share. Seam: 1 is as inside."
-)
+LEGEND = """
+Structure, spectrum, colour: 0 is another crop of the source, 1 is noise (in brackets where the source itself is too
+uneven to tell). Copied: the share lifted from the source in recognisable pieces. Seam: 1 is as inside."""
 FIGURES = ("structure", "spectrum", "colour", "copied", "seam")
 
 
@@ -41,7 +41,7 @@ def record(watch: Watch) -> list[dict[str, Any]]:
                 "seconds": view.seconds or None,
                 "folder": str(watch.home.folder / view.task.name),
                 "files": sorted(view.files),
-                "quality": {"verdict": found.verdict, **found.figures} if found else None,
+                "quality": found and {"verdict": found.verdict, "doubtful": sorted(found.doubtful), **found.figures},
             }
         )
     return rows
@@ -78,11 +78,17 @@ def _table(watch: Watch, figures: Sequence[str], textures: bool) -> Table:
             screen.cell(view.task.name),
             screen.state("cached" if view.reason == "cached" else view.state),
             screen.duration(view.seconds or (found.seconds if found else None)),
-            *(f"{found.figures[key]:.2f}" if found and key in found.figures else "" for key in figures),
+            *(_figure(found, key) for key in figures),
             *([screen.cell(found.verdict if found else "")] if textures else []),
             screen.cell(_output(watch.home.folder, view)),
         )
     return rows
+
+
+def _figure(found: report.Report | None, key: str) -> str:
+    if found is None or key not in found.figures:
+        return ""
+    return f"({found.figures[key]:.2f})" if key in found.doubtful else f"{found.figures[key]:.2f}"
 
 
 def _output(folder: Path, view: TaskView) -> str:
