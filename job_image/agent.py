@@ -27,7 +27,7 @@ from job_image.shipper import Order, Shipper
 from job_image.unpack import unpack
 from orchestrator import contract
 from orchestrator.errors import StoreError, SwatchError
-from orchestrator.journal import Fold, Log, Progress, State, TaskEnd, Writer, read
+from orchestrator.journal import Fenced, Fold, Log, Progress, State, TaskEnd, Writer, read
 from orchestrator.store import Store, open_store
 
 FLUSH_SECONDS = 0.5
@@ -272,12 +272,13 @@ def arguments(argv: list[str] | None) -> tuple[str, str, int, Path]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the job; 0 when it ended (in whatever state), 1 when this agent could not bring it to an end."""
+    """Run the job; 0 when it ended (in whatever state), contract.BUSY when another agent is at it, 1 when this agent
+    could not bring it to an end."""
     url, project, number, work = arguments(argv)
     work.mkdir(parents=True, exist_ok=True)
     alone = lock(work / "agent.lock")
     if alone is None:
-        return 0  # another agent is at it
+        return contract.BUSY
     try:
         store = open_store(url)
         if store.exists(contract.final_key(project, number)):
@@ -292,6 +293,9 @@ def main(argv: list[str] | None = None) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         run.perform()
+    except Fenced as error:
+        print(f"swatch: {error.message}", file=sys.stderr, flush=True)
+        return contract.BUSY
     except SwatchError as error:
         print(f"swatch: {error.message}", file=sys.stderr, flush=True)
         return 1

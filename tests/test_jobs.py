@@ -7,11 +7,16 @@ import json
 import os
 import signal
 import subprocess
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from orchestrator.backends.base import Presence
+from orchestrator.backends.local import LocalBackend
+from orchestrator.job import Job
 from tests.conftest import Box
 
 
@@ -440,3 +445,45 @@ def test_an_agent_that_cannot_even_start_is_said_and_not_tried_for_ever(box: Box
     assert "the agent is broken" in said
     (job,) = box.json("status", "try")["jobs"]
     assert (job["lost"], job["attempts"]) == (True, 3)
+
+
+def test_a_second_entry_of_one_job_leaves_the_agent_at_work_alone(box: Box) -> None:
+    box.environment["SWATCH_SLOTS"] = "2"
+    pipe = box.pipe("gate")
+    manifest = write(box, f"echo ready; cat {pipe}; echo made > /output/made.txt")
+    box.swatch("submit", manifest)
+    stream = Stream(box, "try/1")
+    stream.text("ready")
+    local = box.home / "local"
+    (entry,) = (local / "running").iterdir()
+    (local / "queue" / f"9{entry.name[1:]}").write_bytes(entry.read_bytes())
+    again = subprocess.run(
+        [sys.executable, "-m", "orchestrator.backends.runner", "--home", str(box.home), "--slots", "2"],
+        env=box.environment,
+        check=False,
+    )
+    assert again.returncode == 0
+    assert list((local / "queue").iterdir()) == []
+    pipe.write_text("")
+    assert stream.end() == 0
+    assert state(box, "try/1") == "success"
+
+
+def test_launching_twice_at_once_queues_once(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second launch comes just when the first has found that nobody has the job."""
+    job = Job(project="try", number=1, user="alice", created=1.0, command="true", host=box.backend().host)
+    second = threading.Thread(target=lambda: box.backend().launch(job))
+    look = LocalBackend.presence
+
+    def interrupted(self: LocalBackend, job: Job) -> Presence:
+        found = look(self, job)
+        if second.ident is None:
+            second.start()
+            second.join(0.5)  # it must wait for the first; were it let through, it would be done long before
+        return found
+
+    monkeypatch.setattr(LocalBackend, "wake", lambda self: None)
+    monkeypatch.setattr(LocalBackend, "presence", interrupted)
+    box.backend().launch(job)
+    second.join()
+    assert len(list((box.home / "local" / "queue").iterdir())) == 1

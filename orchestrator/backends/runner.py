@@ -84,7 +84,7 @@ def run_agent(layout: Layout, entry: Entry, keep: list[int]) -> None:
     code = agent.wait()
     if store.exists(contract.final_key(entry.project, entry.number)):
         shutil.rmtree(work, ignore_errors=True)
-    else:
+    elif code != contract.BUSY:
         note_loss(store, entry, attempts, code, work / "agent.log")
 
 
