@@ -23,7 +23,8 @@ class LocalStore(Store):
     """Plain files under `root`. Atomic by rename (replace) and hard link (create)."""
 
     def __init__(self, root: str) -> None:
-        self.root = Path(os.path.abspath(os.path.expanduser(root)))
+        # One folder has one name, whatever link leads to it: jobs are told apart by their store's.
+        self.root = Path(os.path.realpath(os.path.expanduser(root)))
         self.url = str(self.root)
 
     def path(self, key: str) -> Path:
@@ -68,9 +69,11 @@ class LocalStore(Store):
         folder = self.root / check_key(prefix.rstrip("/")) if prefix else self.root
         try:
             with os.scandir(folder) as entries:
-                return sorted(entry.name for entry in entries if entry.is_dir() and entry.name != _SCRATCH)
+                names = sorted(entry.name for entry in entries if entry.is_dir() and entry.name != _SCRATCH)
         except (FileNotFoundError, NotADirectoryError):
             return []
+        # A writer that died (or is about to go on) between folder and file leaves an empty folder: that is nothing.
+        return [name for name in names if any(files for _, _, files in os.walk(folder / name))]
 
     def _put(self, key: str, fill: Callable[[BinaryIO], object], publish: Callable[[str, str], None]) -> None:
         target = self.path(key)
