@@ -69,7 +69,7 @@ def show(watch: Watch, name: str) -> None:
     if sheet:
         click.echo(f"\nContact sheet: {shown_path(sheet)}")
     for path, problem in watch.home.problems.items():
-        click.echo(f"Not brought home: {path}: {problem}", err=True)
+        click.echo(screen.plain(f"Not brought home: {path}: {problem}"), err=True)
     _next(watch, name)
 
 

@@ -61,5 +61,5 @@ def command(name: str | None, into: Path | None, store: str | None, as_json: boo
         if sheet:
             click.echo(f"Contact sheet: {shown_path(sheet)}")
         for path, problem in problems.items():
-            click.echo(f"Not brought home: {path}: {problem}", err=True)
+            click.echo(screen.plain(f"Not brought home: {path}: {problem}"), err=True)
     sys.exit(1 if problems else 0)
