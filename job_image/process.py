@@ -5,6 +5,7 @@ Standard library only, and Python 3.8 syntax: this file travels into images that
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import selectors
@@ -23,12 +24,19 @@ except ImportError as missing:  # Windows
     raise SwatchError("Jobs run on Linux and macOS; on Windows, use WSL") from missing
 
 
-def lock(file: Path, wait: bool = False) -> IO[bytes] | None:
+LAST_WORDS = 2.0
+"""Seconds that the output of an ended command may stay open: what it wrote before its end is there at once."""
+
+ORPHAN_WAIT = 10.0
+"""Seconds in which a killed command must be gone."""
+
+
+def lock(file: Path) -> IO[bytes] | None:
     """An exclusive lock on the file, held until it is closed or the process ends; None if another holds it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     handle = open(str(file), "ab")
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         handle.close()
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
@@ -97,11 +105,13 @@ class Process:
         self._kill_at = time.monotonic() + self._grace
 
     def close(self) -> list[str]:
-        """End what the command left running; its last lines."""
+        """End what the command left running; its last lines. What left the group (as a daemon does) may hold the
+        output open for ever: it is not waited for."""
         signal_group(self.group, signal.SIGKILL)
         rest = []
-        while self._selector.get_map():
-            rest += self.read(1.0)
+        deadline = time.monotonic() + LAST_WORDS
+        while self._selector.get_map() and time.monotonic() < deadline:
+            rest += self.read(0.1)
         self._selector.close()
         self._pipe.close()
         return rest + self._splitter.close()
@@ -124,8 +134,13 @@ def end_orphan(work: Path) -> None:
     """End a command that outlived its agent: it would write into the same folders as the next attempt's."""
     held = lock(work / "command.lock")
     if held is None:
-        # The lock proves that something of that command lives, so the number is still its group's.
-        signal_group(int((work / "command.pid").read_text()), signal.SIGKILL)
-        held = lock(work / "command.lock", wait=True)
-    if held is not None:
-        held.close()
+        # The lock proves that something of that command lives, so the number is still its group's. There is none if
+        # the agent was killed before it could write it.
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            signal_group(int((work / "command.pid").read_text()), signal.SIGKILL)
+        deadline = time.monotonic() + ORPHAN_WAIT
+        while (held := lock(work / "command.lock")) is None:
+            if time.monotonic() > deadline:
+                raise SwatchError("a process of an earlier attempt still runs", hint="End it, and submit again")
+            time.sleep(0.05)
+    held.close()

@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
+from job_image import process as processes
 from orchestrator.backends.base import Presence
 from orchestrator.backends.local import LocalBackend
+from orchestrator.errors import SwatchError
 from orchestrator.job import Job
 from tests.conftest import Box
 
@@ -487,3 +489,57 @@ def test_launching_twice_at_once_queues_once(box: Box, monkeypatch: pytest.Monke
     box.backend().launch(job)
     second.join()
     assert len(list((box.home / "local" / "queue").iterdir())) == 1
+
+
+def test_a_daemon_that_a_command_leaves_behind_does_not_hold_its_job(box: Box) -> None:
+    pipe = box.pipe("gate")
+    daemon = "import os, sys; os.setsid(); open(sys.argv[1], 'w').close(); open(sys.argv[2]).read()"
+    ready = box.home.parent / "ready"
+    command = f'python3 -c "{daemon}" {ready} {pipe} &\nuntil test -e {ready}; do :; done\necho made > /output/made.txt'
+    box.swatch("submit", write(box, command), "--watch")
+    assert (box.folder / "outputs/try/try/made.txt").read_text() == "made\n"
+    pipe.write_text("")
+
+
+def test_a_command_that_cannot_be_started_has_failed(box: Box) -> None:
+    said = box.swatch("submit", write(box, "true " + "x" * 200_000), "--watch", code=1)
+    assert "could not be started" in said
+    assert box.json("status", "try")["jobs"][0]["attempts"] == 1
+
+
+def test_an_output_folder_replaced_by_a_link_is_not_followed(box: Box) -> None:
+    secret = box.home.parent / "secret"
+    (secret / "deep").mkdir(parents=True)
+    (secret / "deep" / "key").write_text("secret")
+    (secret / "deep").chmod(0o700)
+    manifest = write(box, f'rm -r "$SWATCH_OUTPUT_DIR"; ln -s {secret} "$SWATCH_OUTPUT_DIR"')
+    assert "replaced by a link" in box.swatch("submit", manifest, "--watch", code=1)
+    assert box.json("output", "try/1")["files"] == []
+    assert (secret / "deep" / "key").read_text() == "secret"
+    assert (secret / "deep").stat().st_mode & 0o777 == 0o700
+
+
+def test_what_cannot_be_shipped_holds_nothing_else_up_and_stays_on_the_machine(box: Box) -> None:
+    (box.store.root / "projects/try/jobs/1/output/a").mkdir(parents=True)  # no file can have this name now
+    manifest = write(box, "echo big > /output/a; echo small > /output/b; echo last > /output/c")
+    said = box.swatch("submit", manifest, "--watch", code=1)
+    assert "outputs could not be kept" in said
+    home = box.folder / "outputs/try/try"
+    assert (home / "b").read_text() == "small\n"
+    assert (home / "c").read_text() == "last\n"
+    (left,) = box.home.glob("work/*/try/1/output/a")
+    assert str(left.parent) in said
+    assert left.read_text() == "big\n"
+
+
+def test_a_process_that_outlives_its_agent_unknown_is_an_error_not_a_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The agent was killed before it could write whose lock that is."""
+    monkeypatch.setattr(processes, "ORPHAN_WAIT", 0.1)
+    held = processes.lock(tmp_path / "command.lock")
+    with pytest.raises(SwatchError, match="still runs"):
+        processes.end_orphan(tmp_path)
+    assert held is not None
+    held.close()
+    processes.end_orphan(tmp_path)

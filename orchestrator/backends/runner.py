@@ -83,7 +83,8 @@ def run_agent(layout: Layout, entry: Entry, keep: list[int]) -> None:
         )
     code = agent.wait()
     if store.exists(contract.final_key(entry.project, entry.number)):
-        shutil.rmtree(work, ignore_errors=True)
+        if not (work / "output").exists():  # what could not be shipped stays
+            shutil.rmtree(work, ignore_errors=True)
     elif code != contract.BUSY:
         note_loss(store, entry, attempts, code, work / "agent.log")
 

@@ -77,7 +77,7 @@ class LocalStore(Store):
 
     def _put(self, key: str, fill: Callable[[BinaryIO], object], publish: Callable[[str, str], None]) -> None:
         target = self.path(key)
-        with self._told(key):
+        with self._told():
             scratch = self.root / _SCRATCH
             scratch.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=str(scratch))
@@ -93,13 +93,13 @@ class LocalStore(Store):
                     os.unlink(temporary)
 
     @contextmanager
-    def _told(self, key: str) -> Iterator[None]:
-        """Turn the system's errors into sentences."""
+    def _told(self, wanted: str | None = None) -> Iterator[None]:
+        """Turn the system's errors into sentences; what is missing while `wanted` is read is that."""
         try:
             yield
-        except FileNotFoundError as error:
-            raise NotFound(f"Not in the store {self.url}: {key}") from error
         except OSError as error:
+            if wanted is not None and isinstance(error, FileNotFoundError):
+                raise NotFound(f"Not in the store {self.url}: {wanted}") from error
             raise StoreError(*explain(error, self.url)) from error
 
 
