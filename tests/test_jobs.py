@@ -543,3 +543,22 @@ def test_a_process_that_outlives_its_agent_unknown_is_an_error_not_a_wait(
     assert held is not None
     held.close()
     processes.end_orphan(tmp_path)
+
+
+def test_a_job_that_cannot_have_its_folder_is_said_and_the_queue_goes_on(box: Box) -> None:
+    box.swatch("submit", write(box, "true", "fine"), "--watch")
+    (box.home / "local" / "queue" / "0-damaged").write_text("{")
+    (store,) = (box.home / "work").iterdir()
+    (store / "try").write_text("a file where a folder must be")
+    said = box.swatch("submit", write(box, "true"), "--watch", code=1)
+    assert "could not be started" in said
+    assert box.json("status", "try")["jobs"][0]["attempts"] == 3
+    box.swatch("submit", write(box, "true", "other"), "--watch")
+
+
+def test_what_cannot_be_brought_home_is_said_whoever_brings_it(box: Box) -> None:
+    manifest = write(box, "echo made > /output/made.txt")
+    (box.folder / "outputs").mkdir()
+    (box.folder / "outputs" / "try").write_text("a file where a folder must be")
+    for words in (("submit", manifest, "--watch"), ("submit", manifest), ("watch", "try"), ("sync", "try")):
+        assert "try/made.txt" in box.swatch(*words, code=1), words

@@ -171,3 +171,16 @@ def test_a_damaged_archive_is_an_error_wherever_the_damage_is(tmp_path: Path) ->
         packed.write_bytes(good[:at] + bytes([good[at] ^ 0xFF]) + good[at + 1 :])
         with pytest.raises(StoreError):
             unpack(packed, tmp_path / "out")
+
+
+def test_a_file_whose_name_is_no_text_travels_too(tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    try:
+        (tmp_path / "code" / os.fsdecode(b"bad\xff.txt")).write_text("x")
+    except OSError:
+        pytest.skip("this file system keeps names that are text only")
+    store = LocalStore(str(tmp_path / "store"))
+    snapshot.of_folder(tmp_path / "code").upload(store)
+    (packed,) = store.scan("code/")
+    unpack(store.path(packed.key), tmp_path / "out")
+    assert os.listdir(os.fsencode(tmp_path / "out")) == [b"bad\xff.txt"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,14 @@ def show(watch: Watch, name: str) -> None:
     sheet = report.write_sheet(folder, name, watch.tasks)
     if sheet:
         click.echo(f"\nContact sheet: {shown_path(sheet)}")
-    for path, problem in watch.home.problems.items():
-        click.echo(screen.plain(f"Not brought home: {path}: {problem}"), err=True)
+    tell_problems(watch.home.problems)
     _next(watch, name)
+
+
+def tell_problems(problems: Mapping[str, str]) -> None:
+    """Say what could not be brought home, and why."""
+    for path, problem in problems.items():
+        click.echo(screen.plain(f"Not brought home: {path}: {problem}"), err=True)
 
 
 def _output(folder: Path, view: TaskView) -> Path:
