@@ -12,6 +12,7 @@ Standard library only, and Python 3.8 syntax: this file travels into images that
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import signal
@@ -27,7 +28,7 @@ from job_image.shipper import Order, Shipper
 from job_image.unpack import unpack
 from orchestrator import contract
 from orchestrator.errors import StoreError, SwatchError
-from orchestrator.journal import Fold, Log, Progress, State, TaskEnd, Writer, read
+from orchestrator.journal import Fenced, Fold, Log, Progress, State, TaskEnd, Writer, read
 from orchestrator.store import Store, open_store
 
 FLUSH_SECONDS = 0.5
@@ -122,20 +123,26 @@ class Run:
             **self.places.environment(),
         }
         grace = float(os.environ.get("SWATCH_STOP_GRACE", contract.STOP_GRACE))
-        process = Process(command, self.places.code, environment, self.places.work, grace)
+        try:
+            process = Process(command, self.places.code, environment, self.places.work, grace)
+        except OSError as error:  # too long for the system, for one
+            return Ended(contract.FAILED, None, f"could not be started: {error.strerror}")
         shipper.watch_group(process.group)
         self._state(contract.RUNNING)
         deadline = time.monotonic() + self.job["max_runtime"]
         wish = ""
-        while process.running:
-            for line in process.read(0.2):
-                self._line(line, shipper)
-            if not wish:
-                wish = contract.TIMEOUT if time.monotonic() > deadline else self._stop_wish()
-                if wish:
-                    process.stop()
-            self._flush(shipper)
-        for line in process.close():
+        try:
+            while process.running:
+                for line in process.read(0.2):
+                    self._line(line, shipper)
+                if not wish:
+                    wish = contract.TIMEOUT if time.monotonic() > deadline else self._stop_wish()
+                    if wish:
+                        process.stop()
+                self._flush(shipper)
+        finally:  # also when this agent must give up: its command must not go on alone
+            rest = process.close()
+        for line in rest:
             self._line(line, shipper)
         code = process.exit_code
         if wish:
@@ -201,8 +208,11 @@ class Run:
         return contract.SHUTDOWN if self.stop_signal else ""
 
     def _finish(self, ended: Ended, shipper: Shipper | None) -> Ended:
-        if ended.state == contract.SUCCESS and shipper is not None and shipper.problem:
-            ended = Ended(contract.FAILED, ended.exit_code, f"outputs could not be kept: {shipper.problem}")
+        unkept = shipper.problem if shipper is not None else ""
+        if unkept:
+            unkept = f"outputs could not be kept: {unkept}; what was made is still in {self.places.output}"
+            state = contract.FAILED if ended.state == contract.SUCCESS else ended.state
+            ended = Ended(state, ended.exit_code, "; ".join(filter(None, [ended.reason, unkept])))
         tasks = self._task_states(ended, shipper)
         failed = sum(state == contract.FAILED for state in tasks.values())
         if ended.state == contract.SUCCESS and failed:
@@ -228,7 +238,8 @@ class Run:
             lambda: self.store.create(contract.final_key(self.project, self.number), json.dumps(final).encode())
         )
         for folder in (*self.places.filled, self.places.work / "stage"):
-            remove(folder)
+            if not (unkept and folder == self.places.output):
+                remove(folder)
         return ended
 
     def _task_states(self, ended: Ended, shipper: Shipper | None) -> dict[str, str]:
@@ -237,9 +248,8 @@ class Run:
         if shipper is not None and ended.state in (contract.SUCCESS, contract.FAILED):
             for task in self.job["tasks"]:
                 if task.get("command") is not None:
-                    shipper.end_task(
-                        TaskEnd(time.time(), task["name"], ended.state, time.time() - self.began, ended.reason)
-                    )
+                    end = TaskEnd(time.time(), task["name"], ended.state, time.time() - self.began, ended.reason)
+                    self._insist(functools.partial(shipper.end_task, end))
         told = {name: event.state for name, event in self.before.tasks.items()}
         told.update(shipper.tasks_ended if shipper else {})
         untold = contract.FAILED if ended.state == contract.SUCCESS else ended.state
@@ -272,12 +282,13 @@ def arguments(argv: list[str] | None) -> tuple[str, str, int, Path]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the job; 0 when it ended (in whatever state), 1 when this agent could not bring it to an end."""
+    """Run the job; 0 when it ended (in whatever state), contract.BUSY when another agent is at it, 1 when this agent
+    could not bring it to an end."""
     url, project, number, work = arguments(argv)
     work.mkdir(parents=True, exist_ok=True)
     alone = lock(work / "agent.lock")
     if alone is None:
-        return 0  # another agent is at it
+        return contract.BUSY
     try:
         store = open_store(url)
         if store.exists(contract.final_key(project, number)):
@@ -292,6 +303,9 @@ def main(argv: list[str] | None = None) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         run.perform()
+    except Fenced as error:
+        print(f"swatch: {error.message}", file=sys.stderr, flush=True)
+        return contract.BUSY
     except SwatchError as error:
         print(f"swatch: {error.message}", file=sys.stderr, flush=True)
         return 1

@@ -12,11 +12,10 @@ Standard library only, and Python 3.8 syntax: this file travels into images that
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
 
 from orchestrator import contract
-from orchestrator.journal import Metric, Progress, TaskEnd
+from orchestrator.journal import Metric, Progress, TaskEnd, finite
 
 MAX_LINE = 65536
 """Bytes of one line; longer ones are cut into several."""
@@ -77,6 +76,4 @@ def parse(line: str, time: float) -> Metric | Progress | TaskEnd | None:
 
 def _number(record: dict[str, Any], key: str) -> float | None:
     value = record.get(key)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return None
-    return value
+    return value if finite(value) else None

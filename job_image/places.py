@@ -105,7 +105,10 @@ def make_read_only(folder: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder and all that is in it, read-only files included; nothing if there is none."""
+    """Remove a folder and all that is in it, read-only files included; nothing if there is none. Of a link that a
+    command put in its place, the link."""
+    if folder.is_symlink():
+        folder.unlink()
     for parent, folders, _ in os.walk(str(folder)):
         for name in folders:
             path = os.path.join(parent, name)

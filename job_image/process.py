@@ -5,6 +5,7 @@ Standard library only, and Python 3.8 syntax: this file travels into images that
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import selectors
@@ -23,9 +24,11 @@ except ImportError as missing:  # Windows
     raise SwatchError("Jobs run on Linux and macOS; on Windows, use WSL") from missing
 
 
-LAST_SECONDS = 5.0
-"""How long the last lines are read, should something go on writing."""
-ORPHAN_SECONDS = 10.0
+LAST_WORDS = 2.0
+"""Seconds that the output of an ended command may stay open: what it wrote before its end is there at once."""
+
+ORPHAN_WAIT = 10.0
+"""Seconds in which a killed command must be gone."""
 
 
 def lock(file: Path) -> IO[bytes] | None:
@@ -102,11 +105,11 @@ class Process:
         self._kill_at = time.monotonic() + self._grace
 
     def close(self) -> list[str]:
-        """End what the command left running; its last lines. A daemon that left the group keeps its life, and may keep
-        the pipe: it is not waited for."""
+        """End what the command left running; its last lines. What left the group (as a daemon does) may hold the
+        output open for ever: it is not waited for."""
         signal_group(self.group, signal.SIGKILL)
         rest = []
-        deadline = time.monotonic() + LAST_SECONDS
+        deadline = time.monotonic() + LAST_WORDS
         while self._selector.get_map() and self._selector.select(0.2) and time.monotonic() < deadline:
             rest += self.read(0)
         self._selector.close()
@@ -132,13 +135,13 @@ def end_orphan(work: Path) -> None:
     SwatchError when something of it cannot be ended."""
     held = lock(work / "command.lock")
     if held is None:
-        # The lock proves that something of that command lives, so the number is still its group's.
-        group = int((work / "command.pid").read_text())
-        signal_group(group, signal.SIGKILL)
-        deadline = time.monotonic() + ORPHAN_SECONDS
-        while held is None:
+        # The lock proves that something of that command lives, so the number is still its group's. There is none if
+        # the agent was killed before it could write it.
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            signal_group(int((work / "command.pid").read_text()), signal.SIGKILL)
+        deadline = time.monotonic() + ORPHAN_WAIT
+        while (held := lock(work / "command.lock")) is None:
             if time.monotonic() > deadline:
-                raise SwatchError(f"something of the last attempt's command (process group {group}) still runs")
+                raise SwatchError("a process of an earlier attempt still runs", hint="End it, and submit again")
             time.sleep(0.05)
-            held = lock(work / "command.lock")
     held.close()

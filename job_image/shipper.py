@@ -16,10 +16,10 @@ import stat
 import threading
 import time
 from pathlib import Path
-from typing import Iterator, NamedTuple
+from typing import Callable, Iterator, NamedTuple
 
 from orchestrator import contract
-from orchestrator.errors import StoreError
+from orchestrator.errors import StoreError, SwatchError
 from orchestrator.journal import File, Fold, Log, TaskEnd, Writer
 from orchestrator.store.base import Store, check_key
 from orchestrator.store.local import explain
@@ -65,7 +65,7 @@ class Shipper(threading.Thread):
         self._refused: set[str] = set()
         self._ended: list[TaskEnd] = []
         self._wake = threading.Event()
-        self._closing = False
+        self._closing = self._complete = False
         self._tries = LAST_TRIES
         self._lock = threading.Lock()
 
@@ -84,6 +84,8 @@ class Shipper(threading.Thread):
         self._closing = True
         self._wake.set()
         self.join()
+        if not self._complete:
+            self.problem = self.problem or "shipping ended early"
 
     def run(self) -> None:
         while True:
@@ -93,6 +95,7 @@ class Shipper(threading.Thread):
             if closing:
                 self._tries -= 1
                 if not self.problem or not self._tries:
+                    self._complete = True
                     return
             self._wake.wait(max(SCAN_SECONDS, 5 * (time.monotonic() - began)))
             self._wake.clear()
@@ -101,20 +104,30 @@ class Shipper(threading.Thread):
         with self._lock:
             ended = list(self._ended)
         whole = tuple(self._tasks[event.task].prefix for event in ended if event.task in self._tasks)
-        self.problem = ""
+        troubles: dict[str, str] = {}  # path -> why it could not be shipped
         try:
-            self._ship_scan(everything, whole)
+            self._ship_scan(everything, whole, troubles)
             for event in ended:
+                order = self._tasks.get(event.task)
+                if order is not None and any(path.startswith(order.prefix) for path in troubles):
+                    continue
                 self.end_task(event)
                 with self._lock:
                     self._ended.remove(event)
-        except StoreError as error:
-            self.problem = error.message
-        except OSError as error:
-            self.problem = explain(error, str(self._folder))[0]
+        except (SwatchError, OSError) as error:
+            troubles[""] = _sentence(error, self._folder)
+        self.problem = next(iter(troubles.values()), "")
 
-    def _ship_scan(self, everything: bool, whole: tuple[str, ...]) -> None:
-        now = dict(_scan(self._folder))
+    def _ship_scan(self, everything: bool, whole: tuple[str, ...], troubles: dict[str, str]) -> None:
+        if self._folder.is_symlink():
+            raise StoreError("the output folder was replaced by a link, and links are not followed")
+
+        def unreadable(error: OSError) -> None:
+            if not isinstance(error, FileNotFoundError):  # removed while we looked
+                path = os.path.relpath(str(error.filename), str(self._folder))
+                troubles[f"{path}/"] = _sentence(error, self._folder)
+
+        now = dict(_scan(self._folder, unreadable))
         changed = {path: stamp for path, stamp in now.items() if self._done.get(path) != stamp}
         finished = {path for path in changed if everything or path.startswith(whole)}
         quiet = {path for path in changed if path not in finished and self._before.get(path) == changed[path]}
@@ -123,7 +136,10 @@ class Shipper(threading.Thread):
             busy = _open_for_writing(self._group)
             quiet = {path for path in quiet if changed[path].inode not in busy}
         for path in sorted(finished | quiet, key=lambda path: changed[path].modified):
-            self._ship(path, changed[path])
+            try:
+                self._ship(path, changed[path])
+            except (SwatchError, OSError) as error:  # what cannot be shipped keeps no other file from it
+                troubles[path] = _sentence(error, self._folder)
 
     def _ship(self, path: str, stamp: Stamp) -> None:
         try:
@@ -169,9 +185,13 @@ class Shipper(threading.Thread):
         self._writer.append(event)
 
 
-def _scan(folder: Path) -> Iterator[tuple[str, Stamp]]:
+def _sentence(error: SwatchError | OSError, folder: Path) -> str:
+    return error.message if isinstance(error, SwatchError) else explain(error, str(folder))[0]
+
+
+def _scan(folder: Path, unreadable: Callable[[OSError], None]) -> Iterator[tuple[str, Stamp]]:
     """(path below the folder with `/`, stamp) of every regular file that is output; links are not followed."""
-    for parent, folders, names in os.walk(str(folder)):
+    for parent, folders, names in os.walk(str(folder), onerror=unreadable):
         folders.sort()
         for name in sorted(names):
             if name.endswith(SCRATCH_SUFFIXES):

@@ -6,9 +6,11 @@ came with 3.8.17 only).
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 import tarfile
+import zlib
 from pathlib import Path
 
 from orchestrator.errors import StoreError
@@ -32,7 +34,10 @@ def unpack(archive: Path, folder: Path) -> None:
                 if files > MAX_FILES or size > MAX_BYTES:
                     raise StoreError(f"The snapshot is too large to unpack: {archive.name}")
                 _extract(tar, member, root)
-    except (tarfile.TarError, EOFError, ValueError) as error:
+            # To the very end, where gzip keeps the checksum of it all.
+            while tar.fileobj is not None and tar.fileobj.read(1 << 20):
+                pass
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
         raise StoreError(f"The snapshot is damaged: {archive.name}: {error}") from error
 
 

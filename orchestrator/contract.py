@@ -22,6 +22,9 @@ FINAL = frozenset({SUCCESS, FAILED, SHUTDOWN, TIMEOUT})
 STOP_GRACE = 120.0
 """Seconds between SIGTERM and SIGKILL: SageMaker's own grace for StopTrainingJob (API reference, StopTrainingJob)."""
 
+BUSY = 75
+"""Exit code of an agent that leaves its job to another one which is at it (sysexits' EX_TEMPFAIL)."""
+
 MAX_NAME = 64
 """Longest name of a project or task, in characters; with suffixes it stays below every file system's 255 bytes."""
 

@@ -9,6 +9,7 @@ Standard library only, and Python 3.8 syntax: the agent carries this file into i
 from __future__ import annotations
 
 import json
+import math
 import threading
 from dataclasses import dataclass, field, fields
 from typing import Any, Iterator, NamedTuple, Union
@@ -91,7 +92,8 @@ KINDS: dict[str, type[Any]] = {
     "file": File,
 }
 _KIND_OF = {kind: name for name, kind in KINDS.items()}
-_NUMBER = (int, float)
+LAST_TIME = 1e11
+"""Seconds since 1970 (the year 5138): later ones are damage, and calendars refuse them."""
 
 
 def encode(event: Event) -> str:
@@ -106,22 +108,39 @@ def decode(line: str) -> Event | None:
     try:
         record = json.loads(line)
         kind = KINDS[record.pop("kind")]
-        known = {f.name: record[f.name] for f in fields(kind) if f.name in record}
+        known = {f.name: _whole(record[f.name]) for f in fields(kind) if f.name in record}
         event: Event = kind(**known)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return event if all(_fits(kind, name, value) for name, value in known.items()) else None
 
 
-def _fits(kind: type[Any], name: str, value: object) -> bool:
+def _whole(value: Any) -> Any:
+    """The value; text without halves of surrogate pairs, which JSON can spell and no screen or file can take."""
+    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
+
+
+def _fits(kind: type[Any], name: str, value: Any) -> bool:
     annotation = str(kind.__annotations__[name])
+    if name == "time":
+        return finite(value) and 0 <= value < LAST_TIME
     if "float" in annotation:
-        return isinstance(value, _NUMBER) and not isinstance(value, bool)
+        return finite(value)
     if "int" in annotation:
-        return isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, int) and finite(value)
     if "bool" in annotation:
         return isinstance(value, bool)
     return isinstance(value, str)
+
+
+def finite(value: Any) -> bool:
+    """Whether the value is a number that one can reckon with: no truth value, infinity, nor 400 digits."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 class Chunk(NamedTuple):

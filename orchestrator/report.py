@@ -14,7 +14,7 @@ MAX_REPORT_BYTES = 1 << 20
 
 
 class Report(NamedTuple):
-    """A texture's `report.json` as far as it can be used: `size` like `256x256`, quality `figures` by name, a verdict."""
+    """A texture's `report.json` as far as it can be used: `size` like `256x256`, `figures` of quality, a verdict."""
 
     size: str
     seconds: float | None

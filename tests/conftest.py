@@ -30,6 +30,7 @@ class Box:
             "SWATCH_STOP_GRACE": "5",
             "PYTHONPATH": str(REPOSITORY),
             "COLUMNS": "200",
+            "TERM": "xterm",
         }
 
     @property

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -224,3 +228,43 @@ def test_settings_flags_over_environment_over_file(box: Box) -> None:
     (box.home / "config.yaml").write_text("stroe: x\n")
     with pytest.raises(UsageError, match="stroe"):
         settings.load(environment=base)
+
+
+def on_a_terminal(box: Box, *words: str, at: str = "", do: Callable[[], object] = int) -> str:
+    """What `swatch WORDS...` draws on a terminal; once it shows `at`, we `do`. It must end well."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "orchestrator", *words],
+        cwd=box.folder,
+        env=box.environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    drawn, done = "", False
+    with contextlib.suppress(OSError):  # Linux says EIO when nobody writes any more
+        while more := os.read(ours, 65536):
+            drawn += more.decode("utf-8", "replace")
+            if at and at in drawn and not done:
+                done = True
+                do()
+    os.close(ours)
+    assert process.wait() == 0, drawn
+    return drawn
+
+
+def test_a_terminal_shows_bars_and_what_a_job_prints_is_no_markup(box: Box) -> None:
+    line = '{"progress": "try", "step": 1, "steps": 2, "size": "[/b]", "loss": 0.5, "seconds_left": 3}'
+    pipe = box.pipe("gate")
+    manifest = box.manifest(f"name: try\ncommand: |\n  echo '{line}'; cat {pipe}\n")
+    drawn = on_a_terminal(box, "submit", manifest, "--watch", at="50%", do=lambda: pipe.write_text(""))
+    assert "[/b]" in drawn
+    assert "1 of 1 done" in drawn
+
+
+@pytest.mark.parametrize(("name", "value"), [("TERM", "dumb"), ("COLUMNS", "30")])
+def test_a_terminal_without_bars_gets_lines(box: Box, name: str, value: str) -> None:
+    box.environment[name] = value
+    manifest = box.manifest("name: try\ncommand: echo made > /output/made.txt\n")
+    assert "try: success" in on_a_terminal(box, "submit", manifest, "--watch")

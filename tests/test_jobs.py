@@ -7,11 +7,18 @@ import json
 import os
 import signal
 import subprocess
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from job_image import process as processes
+from orchestrator.backends.base import Presence
+from orchestrator.backends.local import LocalBackend
+from orchestrator.errors import SwatchError
+from orchestrator.job import Job
 from tests.conftest import Box
 
 
@@ -442,18 +449,124 @@ def test_an_agent_that_cannot_even_start_is_said_and_not_tried_for_ever(box: Box
     assert (job["lost"], job["attempts"]) == (True, 3)
 
 
-def test_a_daemon_that_left_the_group_does_not_hold_the_job_up(box: Box) -> None:
-    pipe = box.pipe("gate")
-    daemon = f"setsid sh -c 'echo up > up.txt; cat {pipe}' &\nuntil test -s up.txt; do :; done"
-    manifest = write(box, f"{daemon}\necho made > /output/made.txt")
-    box.swatch("submit", manifest, "--watch")
-    assert (box.folder / "outputs/try/try/made.txt").read_text() == "made\n"
-    pipe.write_text("")  # lets the daemon end
-
-
 def test_a_damaged_queue_entry_does_not_hold_the_others_up(box: Box) -> None:
     backend = box.backend()
     backend.layout.make()
     (backend.layout.queue / "00000000000000000000-x-try-1").write_text("no entry")
     box.swatch("submit", write(box, "true"), "--watch")
     assert state(box, "try/1") == "success"
+
+
+def test_a_second_entry_of_one_job_leaves_the_agent_at_work_alone(box: Box) -> None:
+    box.environment["SWATCH_SLOTS"] = "2"
+    pipe = box.pipe("gate")
+    manifest = write(box, f"echo ready; cat {pipe}; echo made > /output/made.txt")
+    box.swatch("submit", manifest)
+    stream = Stream(box, "try/1")
+    stream.text("ready")
+    local = box.home / "local"
+    (entry,) = (local / "running").iterdir()
+    (local / "queue" / f"9{entry.name[1:]}").write_bytes(entry.read_bytes())
+    again = subprocess.run(
+        [sys.executable, "-m", "orchestrator.backends.runner", "--home", str(box.home), "--slots", "2"],
+        env=box.environment,
+        check=False,
+    )
+    assert again.returncode == 0
+    assert list((local / "queue").iterdir()) == []
+    pipe.write_text("")
+    assert stream.end() == 0
+    assert state(box, "try/1") == "success"
+
+
+def test_launching_twice_at_once_queues_once(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second launch comes just when the first has found that nobody has the job."""
+    job = Job(project="try", number=1, user="alice", created=1.0, command="true", host=box.backend().host)
+    second = threading.Thread(target=lambda: box.backend().launch(job))
+    look = LocalBackend.presence
+
+    def interrupted(self: LocalBackend, job: Job) -> Presence:
+        found = look(self, job)
+        if second.ident is None:
+            second.start()
+            second.join(0.5)  # it must wait for the first; were it let through, it would be done long before
+        return found
+
+    monkeypatch.setattr(LocalBackend, "wake", lambda self: None)
+    monkeypatch.setattr(LocalBackend, "presence", interrupted)
+    box.backend().launch(job)
+    second.join()
+    assert len(list((box.home / "local" / "queue").iterdir())) == 1
+
+
+def test_a_daemon_that_a_command_leaves_behind_does_not_hold_its_job(box: Box) -> None:
+    pipe = box.pipe("gate")
+    daemon = "import os, sys; os.setsid(); open(sys.argv[1], 'w').close(); open(sys.argv[2]).read()"
+    ready = box.home.parent / "ready"
+    command = f'python3 -c "{daemon}" {ready} {pipe} &\nuntil test -e {ready}; do :; done\necho made > /output/made.txt'
+    box.swatch("submit", write(box, command), "--watch")
+    assert (box.folder / "outputs/try/try/made.txt").read_text() == "made\n"
+    pipe.write_text("")
+
+
+def test_a_command_that_cannot_be_started_has_failed(box: Box) -> None:
+    said = box.swatch("submit", write(box, "true " + "x" * 200_000), "--watch", code=1)
+    assert "could not be started" in said
+    assert box.json("status", "try")["jobs"][0]["attempts"] == 1
+
+
+def test_an_output_folder_replaced_by_a_link_is_not_followed(box: Box) -> None:
+    secret = box.home.parent / "secret"
+    (secret / "deep").mkdir(parents=True)
+    (secret / "deep" / "key").write_text("secret")
+    (secret / "deep").chmod(0o700)
+    manifest = write(box, f'rm -r "$SWATCH_OUTPUT_DIR"; ln -s {secret} "$SWATCH_OUTPUT_DIR"')
+    assert "replaced by a link" in box.swatch("submit", manifest, "--watch", code=1)
+    assert box.json("output", "try/1")["files"] == []
+    assert (secret / "deep" / "key").read_text() == "secret"
+    assert (secret / "deep").stat().st_mode & 0o777 == 0o700
+
+
+def test_what_cannot_be_shipped_holds_nothing_else_up_and_stays_on_the_machine(box: Box) -> None:
+    (box.store.root / "projects/try/jobs/1/output/a").mkdir(parents=True)  # no file can have this name now
+    manifest = write(box, "echo big > /output/a; echo small > /output/b; echo last > /output/c")
+    said = box.swatch("submit", manifest, "--watch", code=1)
+    assert "outputs could not be kept" in said
+    home = box.folder / "outputs/try/try"
+    assert (home / "b").read_text() == "small\n"
+    assert (home / "c").read_text() == "last\n"
+    (left,) = box.home.glob("work/*/try/1/output/a")
+    assert str(left.parent) in said
+    assert left.read_text() == "big\n"
+
+
+def test_a_process_that_outlives_its_agent_unknown_is_an_error_not_a_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The agent was killed before it could write whose lock that is."""
+    monkeypatch.setattr(processes, "ORPHAN_WAIT", 0.1)
+    held = processes.lock(tmp_path / "command.lock")
+    with pytest.raises(SwatchError, match="still runs"):
+        processes.end_orphan(tmp_path)
+    assert held is not None
+    held.close()
+    processes.end_orphan(tmp_path)
+
+
+def test_a_job_that_cannot_have_its_folder_is_said_and_the_queue_goes_on(box: Box) -> None:
+    box.swatch("submit", write(box, "true", "fine"), "--watch")
+    (box.home / "local" / "queue" / "0-damaged").write_text("{")
+    (store,) = (box.home / "work").iterdir()
+    (store / "try").write_text("a file where a folder must be")
+    said = box.swatch("submit", write(box, "true"), "--watch", code=1)
+    assert "could not be started" in said
+    assert box.json("status", "try")["jobs"][0]["attempts"] == 3
+    box.swatch("submit", write(box, "true", "other"), "--watch")
+
+
+def test_what_cannot_be_brought_home_is_said_whoever_brings_it(box: Box) -> None:
+    manifest = write(box, "echo made > /output/made.txt")
+    (box.folder / "outputs").mkdir()
+    (box.folder / "outputs" / "try").write_text("a file where a folder must be")
+    for words in (("submit", manifest, "--watch"), ("submit", manifest), ("watch", "try"), ("sync", "try")):
+        assert "try/made.txt" in box.swatch(*words, code=1), words

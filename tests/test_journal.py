@@ -43,12 +43,21 @@ def test_a_damaged_line_is_passed_over(line: str) -> None:
         '{"kind":"file","time":1,"path":"x"}',
         '{"kind":"later","time":1}',
         '{"kind":"state","time":true,"state":"running","attempt":1}',
+        '{"kind":"log","time":1e300,"text":"x"}',
+        '{"kind":"log","time":-1,"text":"x"}',
+        '{"kind":"metric","time":1,"metric":"x","value":NaN}',
+        f'{{"kind":"metric","time":1,"metric":"x","value":1{"0" * 400}}}',
+        f'{{"kind":"file","time":1,"path":"x","size":1{"0" * 400},"sha256":"a"}}',
         "[1]",
         "[" * 100_000,
     ],
 )
 def test_a_line_of_wrong_types_is_no_event(line: str) -> None:
     assert journal.decode(line) is None
+
+
+def test_half_a_surrogate_pair_becomes_text_that_can_be_shown() -> None:
+    assert journal.decode('{"kind":"log","time":1,"text":"a\\ud800b"}') == Log(1, "a?b")
 
 
 def test_a_field_of_a_later_version_is_ignored() -> None:

@@ -60,3 +60,9 @@ def test_anything_else_is_log(line: str) -> None:
 def test_no_line_breaks_the_log(line: str) -> None:
     parse(line, 1)
     parse("{" + line + "}", 1)
+
+
+@pytest.mark.parametrize("value", ["1" * 400, "1e400", "NaN", "true", '"1"', "null", "[1]"])
+def test_a_figure_that_is_no_number_is_log(value: str) -> None:
+    assert parse(f'{{"metric": "loss", "value": {value}}}', 1) is None
+    assert parse(f'{{"progress": "bark", "step": {value}, "steps": 8}}', 1) is None

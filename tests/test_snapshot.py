@@ -159,3 +159,28 @@ def test_a_torn_archive_is_an_error(tmp_path: Path) -> None:
     packed.write_bytes(b"no archive")
     with pytest.raises(StoreError, match="damaged"):
         unpack(packed, tmp_path / "out2")
+
+
+def test_a_damaged_archive_is_an_error_wherever_the_damage_is(tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "a.bin").write_bytes(bytes(range(256)) * 8 + os.urandom(4096))
+    (packed := tmp_path / "x.tar.gz").touch()
+    snapshot._write(packed, snapshot.of_folder(tmp_path / "code").members)
+    good = packed.read_bytes()
+    for at in range(10, len(good), len(good) // 40):
+        packed.write_bytes(good[:at] + bytes([good[at] ^ 0xFF]) + good[at + 1 :])
+        with pytest.raises(StoreError):
+            unpack(packed, tmp_path / "out")
+
+
+def test_a_file_whose_name_is_no_text_travels_too(tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    try:
+        (tmp_path / "code" / os.fsdecode(b"bad\xff.txt")).write_text("x")
+    except OSError:
+        pytest.skip("this file system keeps names that are text only")
+    store = LocalStore(str(tmp_path / "store"))
+    snapshot.of_folder(tmp_path / "code").upload(store)
+    (packed,) = store.scan("code/")
+    unpack(store.path(packed.key), tmp_path / "out")
+    assert os.listdir(os.fsencode(tmp_path / "out")) == [b"bad\xff.txt"]

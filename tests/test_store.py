@@ -141,6 +141,21 @@ def test_folders_and_download(store: LocalStore, tmp_path: Path) -> None:
     assert not (tmp_path / "missing").exists()
 
 
+def test_an_empty_folder_is_nothing(store: LocalStore) -> None:
+    """What a writer leaves that was killed between the folder and the file."""
+    store.write("projects/a/jobs/1/job.json", b"{}")
+    (store.root / "projects" / "a" / "jobs" / "2").mkdir()
+    (store.root / "projects" / "b" / "jobs" / "1").mkdir(parents=True)
+    assert store.folders("projects/a/jobs/") == ["1"]
+    assert store.folders("projects/") == ["a"]
+
+
+def test_a_store_has_one_name_whatever_leads_to_it(store: LocalStore, tmp_path: Path) -> None:
+    store.write("a", b"x")
+    (tmp_path / "link").symlink_to(store.root)
+    assert LocalStore(str(tmp_path / "link")).url == store.url
+
+
 def test_an_unknown_kind_of_store_is_named() -> None:
     with pytest.raises(UsageError, match="ftp://"):
         open_store("ftp://host/x")

@@ -4,6 +4,7 @@
     HOME/local/queue/<order>       a job that waits; the files' names are the order
     HOME/local/running/<order>     a job that was started; locked while its runner or agent lives
     HOME/local/slots/<n>           locked by the runner (and its agent) that uses the slot
+    HOME/local/launching           locked while a job is put into the queue
     HOME/work/<store>/<project>/<n>/   the job's folders
 
 `launch` puts the job into the queue and starts a detached runner (`orchestrator.backends.runner`), which takes a slot,
@@ -60,6 +61,10 @@ class Layout(NamedTuple):
         return self.home / "local" / "slots"
 
     @property
+    def launching(self) -> Path:
+        return self.home / "local" / "launching"
+
+    @property
     def log(self) -> Path:
         return self.home / "local" / "runner.log"
 
@@ -102,13 +107,16 @@ class LocalBackend(Backend):
     def launch(self, job: Job) -> None:
         entry = Entry(self.store_url, job.project, job.number)
         self.layout.make()
-        if self.presence(job) is Presence.GONE:
-            for stale in _named(self.layout.running, entry):
-                stale.unlink(missing_ok=True)
-            name = f"{time.time_ns():020d}-{_label(entry)}"
-            temporary = self.layout.queue / f".{name}"
-            temporary.write_bytes(msgspec.json.encode(entry))
-            temporary.rename(self.layout.queue / name)
+        # One launch at a time, or two that both find the job GONE would queue it twice.
+        with open(self.layout.launching, "ab") as alone:
+            fcntl.flock(alone, fcntl.LOCK_EX)
+            if self.presence(job) is Presence.GONE:
+                for stale in _named(self.layout.running, entry):
+                    stale.unlink(missing_ok=True)
+                name = f"{time.time_ns():020d}-{_label(entry)}"
+                temporary = self.layout.queue / f".{name}"
+                temporary.write_bytes(msgspec.json.encode(entry))
+                temporary.rename(self.layout.queue / name)
         self.wake()
 
     def presence(self, job: Job) -> Presence:

@@ -63,6 +63,22 @@ def run_agent(layout: Layout, entry: Entry, keep: list[int]) -> None:
     """Run the agent to its end. The job's folders go when the job has ended, and stay for a retry if it was lost."""
     store, work = open_store(entry.store), layout.work(entry)
     attempts = fold_of(store, entry).attempt
+    try:
+        code = agent_code(entry, work, keep)
+    except OSError as error:
+        note_loss(store, entry, attempts, f"lost: its agent could not be started: {error}")
+        return
+    if store.exists(contract.final_key(entry.project, entry.number)):
+        if not (work / "output").exists():  # what could not be shipped stays
+            shutil.rmtree(work, ignore_errors=True)
+    elif code != contract.BUSY:
+        why = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        said = (work / "agent.log").read_text(errors="replace").strip().rpartition("\n")[2]
+        note_loss(store, entry, attempts, f"lost: its agent ended early ({why}){f': {said[:300]}' if said else ''}")
+
+
+def agent_code(entry: Entry, work: Path, keep: list[int]) -> int:
+    """Run the agent on the job; its exit code. Raises OSError when it cannot even be started."""
     work.mkdir(parents=True, exist_ok=True)
     with open(work / "agent.log", "ab") as log:
         agent = subprocess.Popen(
@@ -82,11 +98,7 @@ def run_agent(layout: Layout, entry: Entry, keep: list[int]) -> None:
             start_new_session=True,
             pass_fds=keep,
         )
-    code = agent.wait()
-    if store.exists(contract.final_key(entry.project, entry.number)):
-        shutil.rmtree(work, ignore_errors=True)
-    else:
-        note_loss(store, entry, attempts, code, work / "agent.log")
+    return agent.wait()
 
 
 def fold_of(store: Store, entry: Entry) -> journal.Fold:
@@ -98,13 +110,10 @@ def fold_of(store: Store, entry: Entry) -> journal.Fold:
     return fold
 
 
-def note_loss(store: Store, entry: Entry, attempts_before: int, code: int, log: Path) -> None:
+def note_loss(store: Store, entry: Entry, attempts_before: int, reason: str) -> None:
     """Say in the journal that the agent ended without a final record, and why: so the try counts even if the agent
     never came to write a word."""
-    why = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    said = log.read_text(errors="replace").strip().rpartition("\n")[2]
     attempt = max(fold_of(store, entry).attempt, attempts_before + 1)
-    reason = f"lost: its agent ended early ({why}){f': {said[:300]}' if said else ''}"
     writer = journal.Writer(store, entry.project, entry.number)
     writer.append(journal.State(time.time(), contract.FAILED, attempt, reason))
     writer.flush()

@@ -113,9 +113,8 @@ def _snapshot(members: Iterable[Member]) -> Snapshot:
     digest = hashlib.sha256()
     for member in ordered:
         kind, content = _content(member.path)
-        digest.update(
-            f"{len(member.name.encode())}:{member.name}:{kind}:{content}\n".encode("utf-8", "surrogateescape")
-        )
+        name = os.fsencode(member.name)
+        digest.update(b"%d:%b:%b\n" % (len(name), name, os.fsencode(f"{kind}:{content}")))
     return Snapshot(digest.hexdigest(), ordered)
 
 

@@ -26,7 +26,7 @@ def follow(watch: Watch, name: str, quiet: bool = False) -> None:
     try:
         if quiet:
             _until_over(watch, lambda _: None)
-        elif console.is_terminal and console.width >= 40:
+        elif console.is_terminal and not console.is_dumb_terminal and console.width >= 40:
             _live(watch, console)
         else:
             _until_over(watch, _Lines())
@@ -81,9 +81,9 @@ def _live(watch: Watch, console: Any) -> None:
         TextColumn("{task.fields[label]}"),
         BarColumn(bar_width=max(8, min(32, console.width - 64)), complete_style="cyan", finished_style="green"),
         TextColumn("{task.percentage:>3.0f}%"),
-        TextColumn("{task.fields[size]:>9}"),
-        TextColumn("{task.fields[loss]:>11}"),
-        TextColumn("{task.fields[left]:>11}"),
+        TextColumn("{task.fields[size]:>9}", markup=False),
+        TextColumn("{task.fields[loss]:>11}", markup=False),
+        TextColumn("{task.fields[left]:>11}", markup=False),
         console=console,
     )
     bars: dict[str, Any] = {}
@@ -150,4 +150,4 @@ def _news(watch: Watch) -> str:
         line += f" · {screen.counted(len(images), 'image')} home, the latest: {shown_path(images[-1])}"
     for path, problem in list(watch.home.problems.items())[:3]:
         line += f"\n{path}: {problem}"
-    return screen.plain(line).replace("\N{REPLACEMENT CHARACTER}", " ") if "\n" not in line else line
+    return screen.plain(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,10 +69,15 @@ def command(
     if watching:
         _follow(where, Looker(settings, where), wish, submit, done, home, as_json)
         return
+    problems: dict[str, str] = {}
     if not done.started and not done.resumed:
-        Watch(where, Looker(settings, where), done.choices, home).poll()  # what is finished may not be home yet
+        watch = Watch(where, Looker(settings, where), done.choices, home)
+        watch.poll()  # what is finished may not be home yet
+        problems = watch.home.problems
     if as_json:
         print_json("submit", _record(done))
+    summary.tell_problems(problems)
+    sys.exit(1 if problems else 0)
 
 
 def _tell(done: Submission, manifest: Path, watching: bool) -> None:
@@ -107,16 +113,19 @@ def _follow(
     as_json: bool,
 ) -> None:
     """Follow to the end, submitting again while that starts anything: what was lost, what may be retried."""
+    resumed: Counter[int] = Counter()
     while True:
         watch = Watch(store, look, done.choices, home)
         bars.follow(watch, wish.project, quiet=as_json)
-        if not watch.failed:
+        # Where even the journal cannot be written (a full disk), no try is counted there.
+        if not watch.failed or any(count >= engine.MAX_ATTEMPTS for count in resumed.values()):
             break
         done = submit(wish._replace(retry_failed=False))
         if not done.started and not done.resumed:
             break
+        resumed.update(job.number for job in done.resumed)
     if as_json:
         print_json("submit", {**_record(done), "tasks": summary.record(watch)})
     else:
         summary.show(watch, wish.project)
-    sys.exit(1 if watch.failed else 0)
+    sys.exit(1 if watch.failed or watch.home.problems else 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,9 +62,14 @@ def show(watch: Watch, name: str) -> None:
         click.echo(f"Contact sheet: {shown_path(sheet)}")
     if textures:
         console.print(LEGEND, style="dim")
-    for path, problem in watch.home.problems.items():
-        click.echo(f"Not brought home: {screen.plain(path)}: {screen.plain(problem)}", err=True)
+    tell_problems(watch.home.problems)
     _next(watch, name)
+
+
+def tell_problems(problems: Mapping[str, str]) -> None:
+    """Say what could not be brought home, and why."""
+    for path, problem in problems.items():
+        click.echo(screen.plain(f"Not brought home: {path}: {problem}"), err=True)
 
 
 def _table(watch: Watch, figures: Sequence[str], textures: bool) -> Table:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from orchestrator import facts, report, target
-from orchestrator.cli import screen
+from orchestrator.cli import screen, summary
 from orchestrator.cli.bars import shown_path
 from orchestrator.cli.options import Looker, into_option, json_option, opened, print_json, store_option
 from orchestrator.cli.watch import choose, home
@@ -60,6 +60,5 @@ def command(name: str | None, into: Path | None, store: str | None, as_json: boo
         )
         if sheet:
             click.echo(f"Contact sheet: {shown_path(sheet)}")
-        for path, problem in problems.items():
-            click.echo(f"Not brought home: {path}: {problem}", err=True)
+        summary.tell_problems(problems)
     sys.exit(1 if problems else 0)

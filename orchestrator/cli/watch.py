@@ -39,7 +39,7 @@ def command(name: str | None, into: Path | None, store: str | None, as_json: boo
         print_json("watch", {"project": project, "tasks": summary.record(watch)})
     else:
         summary.show(watch, project)
-    sys.exit(1 if watch.failed else 0)
+    sys.exit(1 if watch.failed or watch.home.problems else 0)
 
 
 def choose(store: Store, settings: Settings, look: Looker, name: str | None) -> tuple[str, list[Choice]]:

@@ -23,7 +23,8 @@ class LocalStore(Store):
     """Plain files under `root`. Atomic by rename (replace) and hard link (create)."""
 
     def __init__(self, root: str) -> None:
-        self.root = Path(os.path.abspath(os.path.expanduser(root)))
+        # One folder has one name, whatever link leads to it: jobs are told apart by their store's.
+        self.root = Path(os.path.realpath(os.path.expanduser(root)))
         self.url = str(self.root)
 
     def path(self, key: str) -> Path:
@@ -68,13 +69,15 @@ class LocalStore(Store):
         folder = self.root / check_key(prefix.rstrip("/")) if prefix else self.root
         try:
             with os.scandir(folder) as entries:
-                return sorted(entry.name for entry in entries if entry.is_dir() and entry.name != _SCRATCH)
+                names = sorted(entry.name for entry in entries if entry.is_dir() and entry.name != _SCRATCH)
         except (FileNotFoundError, NotADirectoryError):
             return []
+        # A writer that died (or is about to go on) between folder and file leaves an empty folder: that is nothing.
+        return [name for name in names if any(files for _, _, files in os.walk(folder / name))]
 
     def _put(self, key: str, fill: Callable[[BinaryIO], object], publish: Callable[[str, str], None]) -> None:
         target = self.path(key)
-        with self._told(key):
+        with self._told():
             scratch = self.root / _SCRATCH
             scratch.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=str(scratch))
@@ -90,13 +93,13 @@ class LocalStore(Store):
                     os.unlink(temporary)
 
     @contextmanager
-    def _told(self, key: str) -> Iterator[None]:
-        """Turn the system's errors into sentences."""
+    def _told(self, wanted: str | None = None) -> Iterator[None]:
+        """Turn the system's errors into sentences; what is missing while `wanted` is read is that."""
         try:
             yield
-        except FileNotFoundError as error:
-            raise NotFound(f"Not in the store {self.url}: {key}") from error
         except OSError as error:
+            if wanted is not None and isinstance(error, FileNotFoundError):
+                raise NotFound(f"Not in the store {self.url}: {wanted}") from error
             raise StoreError(*explain(error, self.url)) from error
 
 
