@@ -64,3 +64,18 @@ def test_nothing_points_at_the_machine_that_built_it() -> None:
         path = REPOSITORY / name
         if path.suffix in (".py", ".md", ".toml", ".yaml", ".txt", ""):
             assert not re.search(r"(?<![\w./])\.\./shared\b|/home/[a-z]+/", path.read_text()), name
+
+
+def test_the_lock_pins_everything_the_project_names() -> None:
+    import tomllib
+
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    named = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    wanted = {re.split(r"[\[<>=;]", requirement)[0].strip().lower() for requirement in named}
+    lines = (REPOSITORY / "requirements.txt").read_text().splitlines()
+    pinned = {
+        line.split("==")[0].split("[")[0].lower() for line in lines if "==" in line and not line.startswith((" ", "#"))
+    }
+    assert wanted <= pinned
+    assert {"boto3", "sagemaker", "tensorflow", "keras", "pyyaml", "pillow", "moto"} <= wanted | pinned
+    assert not any("://" in line for line in lines)

@@ -15,6 +15,8 @@ from orchestrator import contract
 from orchestrator.cli import screen
 from orchestrator.watch import TaskView, Watch
 
+WIDE = 90
+"""Columns of a terminal that show the step as well."""
 MOST_BARS = 20
 """Rows of bars; of more tasks, those that run are shown first."""
 
@@ -79,9 +81,10 @@ def _live(watch: Watch, console: Any) -> None:
 
     progress = Progress(
         TextColumn("{task.fields[label]}"),
-        BarColumn(bar_width=max(8, min(32, console.width - 64)), complete_style="cyan", finished_style="green"),
+        BarColumn(bar_width=max(8, min(32, console.width - 78)), complete_style="cyan", finished_style="green"),
         TextColumn("{task.percentage:>3.0f}%"),
         TextColumn("{task.fields[size]:>9}", markup=False),
+        *([TextColumn("{task.fields[step]:>12}", markup=False)] if console.width >= WIDE else []),
         TextColumn("{task.fields[loss]:>11}", markup=False),
         TextColumn("{task.fields[left]:>11}", markup=False),
         console=console,
@@ -137,6 +140,7 @@ def _fields(view: TaskView) -> dict[str, Any]:
         if len(view.task.name) > 10
         else f"[{style or 'default'}]{name:<10}[/]",
         "size": screen.plain(progress.size)[:9] if running and progress else "",
+        "step": f"{progress.step:.0f}/{progress.steps:.0f}" if running and progress else "",
         "loss": f"loss {progress.loss:.3g}" if running and progress and progress.loss is not None else "",
         "left": left,
     }
