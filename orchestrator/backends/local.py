@@ -134,6 +134,8 @@ class LocalBackend(Backend):
         self.layout.make()
         if not any(file for file in os.listdir(self.layout.queue) if not file.startswith(".")):
             return
+        if all(_locked(self.layout.slots / str(number)) for number in range(self.slots)):
+            return  # whoever holds a slot looks at the queue again when it is free
         with open(self.layout.log, "ab") as log:
             subprocess.Popen(
                 [
