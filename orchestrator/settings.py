@@ -47,7 +47,7 @@ def load(store: str | None = None, slots: int | None = None, environment: Mappin
     return Settings(
         home=home,
         store=store or environment.get("SWATCH_STORE") or file.store or str(home / "store"),
-        slots=_slots(next(filter(_given, (slots, environment.get("SWATCH_SLOTS"), file.slots)), 1)),
+        slots=_slots(slots if slots is not None else environment.get("SWATCH_SLOTS") or file.slots or 1),
         user=re.sub(r"[^A-Za-z0-9._-]", "-", user).strip("-.") or "me",
     )
 
@@ -61,10 +61,6 @@ def _read(path: Path) -> _File:
         return msgspec.convert(yaml.safe_load(path.read_bytes()) or {}, _File)
     except (yaml.YAMLError, msgspec.ValidationError, OSError, ValueError) as error:
         raise UsageError(f"{path}: {error}", hint="It may say `store`, `slots` and `user`, nothing else") from error
-
-
-def _given(value: int | str | None) -> bool:
-    return value is not None and value != ""
 
 
 def _slots(value: int | str) -> int:

@@ -449,6 +449,12 @@ def test_an_agent_that_cannot_even_start_is_said_and_not_tried_for_ever(box: Box
     assert (job["lost"], job["attempts"]) == (True, 3)
 
 
+def test_outputs_that_came_home_beside_the_code_are_no_code(box: Box) -> None:
+    manifest = write(box, "echo made > /output/made.txt")
+    box.swatch("submit", manifest, "--watch", "--into", "results")
+    assert box.json("plan", manifest)["counts"] == {"cached": 1}
+
+
 def test_a_second_entry_of_one_job_leaves_the_agent_at_work_alone(box: Box) -> None:
     box.environment["SWATCH_SLOTS"] = "2"
     pipe = box.pipe("gate")

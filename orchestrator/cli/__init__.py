@@ -92,6 +92,6 @@ def main() -> None:
     except OSError as error:
         from orchestrator.store.local import explain
 
-        message, hint = explain(error, "")
+        message, hint = explain(error, "what was to be said")
         click.echo(f"Error: {message}" + (f"\n{hint}" if hint else ""), err=True)
         sys.exit(1)
