@@ -25,6 +25,9 @@ STOP_GRACE = 120.0
 BUSY = 75
 """Exit code of an agent that leaves its job to another one which is at it (sysexits' EX_TEMPFAIL)."""
 
+HOME_INDEX = ".swatch-index.json"
+"""What was brought home into a folder; a folder with it holds outputs, and is no code."""
+
 MAX_NAME = 64
 """Longest name of a project or task, in characters; with suffixes it stays below every file system's 255 bytes."""
 

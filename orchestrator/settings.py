@@ -38,13 +38,16 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def load(store: str | None = None, slots: int | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings in force. Raises UsageError for a value or a configuration file that cannot be used."""
-    home = Path(environment.get("SWATCH_HOME") or Path.home() / ".swatch").expanduser().absolute()
+    try:
+        home = Path(environment.get("SWATCH_HOME") or "~/.swatch").expanduser().absolute()
+    except RuntimeError as error:  # a person without a folder, as in some containers; or ~nobody
+        raise UsageError("There is no home folder to keep jobs in", hint="Set SWATCH_HOME to a folder") from error
     file = _read(home / "config.yaml")
     user = environment.get("SWATCH_USER") or file.user or _login()
     return Settings(
         home=home,
         store=store or environment.get("SWATCH_STORE") or file.store or str(home / "store"),
-        slots=_slots(slots or environment.get("SWATCH_SLOTS") or file.slots or 1),
+        slots=_slots(slots if slots is not None else environment.get("SWATCH_SLOTS") or file.slots or 1),
         user=re.sub(r"[^A-Za-z0-9._-]", "-", user).strip("-.") or "me",
     )
 

@@ -19,8 +19,6 @@ from orchestrator.errors import NotFound, StoreError, SwatchError
 from orchestrator.store.base import Store, check_key
 from orchestrator.store.local import explain, replace_file
 
-INDEX = ".swatch-index.json"
-
 
 class Output(NamedTuple):
     """A file that a job made: where it is in the store, where it belongs in the folder, and what it must be."""
@@ -46,7 +44,7 @@ class Homecoming:
         self.folder = folder
         self.problems: dict[str, str] = {}  # path -> why it could not be brought
         self._store = store
-        self._index = _read_index(folder / INDEX)
+        self._index = _read_index(folder / contract.HOME_INDEX)
         self._dirty = False
 
     def bring(self, output: Output) -> Path | None:
@@ -74,7 +72,7 @@ class Homecoming:
         """Write the index, if it changed."""
         if self._dirty:
             data = msgspec.json.encode({"schema": contract.SCHEMA, "files": self._index})
-            replace_file(self.folder / INDEX, lambda out: out.write(data))
+            replace_file(self.folder / contract.HOME_INDEX, lambda out: out.write(data))
             self._dirty = False
 
     def _target(self, path: str) -> Path:

@@ -46,6 +46,9 @@ def resolve(store: Store, name: str) -> Target:
 
         return _existing(store, read(Path(name)).check().name, None)
     project, number = parse(name)
+    *before, last = name.strip("/").split("/")
+    if number is not None and (not before or before[1:] == ["projects"]) and facts.numbers(store, last):
+        return Target(last, None)  # a project may be called 2024
     if project is not None:
         return _existing(store, project, number)
     known = facts.projects(store)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,14 +54,22 @@ class JobView:
 
 
 class Watch:
-    """Tasks in view, and the folder their files come home to. Call `poll` until `over`."""
+    """Tasks in view, and the folder their files come home to. Call `poll` until `over`. `wake` is called for a job that
+    waits: whoever was to run it may have died."""
 
-    def __init__(self, store: Store, look: Look, choices: Iterable[Choice], folder: Path) -> None:
+    def __init__(
+        self,
+        store: Store,
+        look: Look,
+        choices: Iterable[Choice],
+        folder: Path,
+        wake: Callable[[Job], object] = lambda job: None,
+    ) -> None:
         self.home = Homecoming(store, folder)
         self.tasks: list[TaskView] = []
         self.jobs: dict[tuple[str, int], JobView] = {}
         self.brought: list[Path] = []
-        self._store, self._look = store, look
+        self._store, self._look, self._wake = store, look, wake
         self._delay = POLL_SECONDS
         self._cached: list[TaskView] = []
         for choice in choices:
@@ -124,7 +132,9 @@ class Watch:
         view.final = facts.read_final(self._store, project, number)
         if view.final is None:
             view.presence = self._look(view.job)
-            if view.presence is Presence.GONE:
+            if view.presence is Presence.WAITING:
+                self._wake(view.job)
+            elif view.presence is Presence.GONE:
                 view.final = facts.read_final(self._store, project, number)
         news = view.over
         for chunk in journal.read(self._store, project, number, view.last):

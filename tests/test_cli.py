@@ -109,6 +109,9 @@ def test_a_bad_manifest_is_lines_exit_code_2_and_nothing_submitted(box: Box) -> 
         (["submitt"], 2, "Did you mean `swatch submit`?"),
         (["submit", "try.yaml", "--slots", "0x"], 2, "slots"),
         (["submit", "try.yaml", "--backend", "moon"], 2, "'moon'"),
+        (["submit", "try.yaml", "--backend", "moon", "--dry-run"], 2, "'moon'"),
+        (["plan", "try.yaml", "--backend", "moon"], 2, "'moon'"),
+        (["submit", "try.yaml", "--slots", "0"], 2, "from 1 to 64"),
         (["status", "--store", "ftp://x"], 2, "No store speaks ftp://"),
     ],
 )
@@ -214,6 +217,27 @@ def test_a_bare_number_needs_a_single_project(box: Box) -> None:
         resolve(store, "1")
     with pytest.raises(NotFound):
         resolve(store, "three/1")
+
+
+def test_a_project_may_be_called_by_digits(box: Box) -> None:
+    store = LocalStore(str(box.home))
+    store.write("projects/2024/jobs/1/job.json", b"{}")
+    store.write("projects/one/jobs/1/job.json", b"{}")
+    assert resolve(store, "2024") == ("2024", None)
+    assert resolve(store, "alice/projects/2024") == ("2024", None)
+    assert resolve(store, "2024/1") == ("2024", 1)
+    assert resolve(store, "one/1") == ("one", 1)
+
+
+def test_nobody_s_home_is_a_sentence() -> None:
+    with pytest.raises(UsageError, match="no home folder"):
+        settings.load(environment={"SWATCH_HOME": "~nobody-of-this-name/x"})
+
+
+def test_any_letters_can_be_said_on_any_terminal(box: Box) -> None:
+    box.environment["PYTHONIOENCODING"] = "latin-1"
+    box.swatch("submit", box.manifest("name: try\ncommand: echo 'done \u2713'\n"), "--watch")
+    assert "done \\u2713" in box.swatch("logs", "try")
 
 
 def test_settings_flags_over_environment_over_file(box: Box) -> None:

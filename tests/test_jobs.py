@@ -304,7 +304,7 @@ def test_kill_the_runner_and_agent_and_queue_go_on(box: Box) -> None:
     assert state(box, "second/1") == "queued", "the agent still has the slot"
     pipe.write_text("")
     assert stream.end() == 0
-    box.swatch("watch", "second")
+    assert watch.wait() == 0, "whoever watches keeps the queue going"
     watch.communicate()
     assert state(box, "second/1") == "success"
 
@@ -455,6 +455,12 @@ def test_a_damaged_queue_entry_does_not_hold_the_others_up(box: Box) -> None:
     (backend.layout.queue / "00000000000000000000-x-try-1").write_text("no entry")
     box.swatch("submit", write(box, "true"), "--watch")
     assert state(box, "try/1") == "success"
+
+
+def test_outputs_that_came_home_beside_the_code_are_no_code(box: Box) -> None:
+    manifest = write(box, "echo made > /output/made.txt")
+    box.swatch("submit", manifest, "--watch", "--into", "results")
+    assert box.json("plan", manifest)["counts"] == {"cached": 1}
 
 
 def test_a_second_entry_of_one_job_leaves_the_agent_at_work_alone(box: Box) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.contract import HOME_INDEX
 from orchestrator.store.local import LocalStore
-from orchestrator.sync import INDEX, Homecoming, Output
+from orchestrator.sync import Homecoming, Output
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_without_an_index_files_are_compared_by_content(store: LocalStore, tmp_p
     home = Homecoming(store, tmp_path / "outputs")
     home.bring(output)
     home.save()
-    (tmp_path / "outputs" / INDEX).write_text("damaged")
+    (tmp_path / "outputs" / HOME_INDEX).write_text("damaged")
     assert Homecoming(store, tmp_path / "outputs").bring(output) is None
 
 

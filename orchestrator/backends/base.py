@@ -41,4 +41,5 @@ class Backend(ABC):
 
     @abstractmethod
     def wake(self) -> None:
-        """Have queued jobs go on where the queue has come to rest (after a reboot, say)."""
+        """Have queued jobs go on where the queue has come to rest (after a reboot, say). It must be cheap: watching
+        calls it often."""

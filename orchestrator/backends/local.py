@@ -132,8 +132,12 @@ class LocalBackend(Backend):
 
     def wake(self) -> None:
         self.layout.make()
-        if not any(file for file in os.listdir(self.layout.queue) if not file.startswith(".")):
+        if all(file.startswith(".") for file in os.listdir(self.layout.queue)):
             return
+        if all(_locked(self.layout.slots / str(number)) for number in range(self.slots)):
+            return  # whoever holds a slot looks into the queue before it ends
+        if all(_locked(self.layout.slots / str(number)) for number in range(self.slots)):
+            return  # whoever holds a slot looks at the queue again when it is free
         with open(self.layout.log, "ab") as log:
             subprocess.Popen(
                 [

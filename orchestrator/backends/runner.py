@@ -32,11 +32,12 @@ from orchestrator.store import Store, open_store
 @contextmanager
 def free_slot(layout: Layout, slots: int) -> Iterator[IO[bytes] | None]:
     """The lock of a free slot, or None when all are taken."""
-    for number in range(slots):
+    for number in [*range(slots)] * 2:
         with open(layout.slots / str(number), "ab") as handle:
             if _try_lock(handle):
                 yield handle
                 return
+        time.sleep(0.02)  # who only looks whether a slot is taken holds its lock for a moment: ask twice
     yield None
 
 

@@ -94,6 +94,8 @@ def _walk(folder: Path, ignore: bool) -> Iterable[Member]:
         prefix = here.relative_to(folder).as_posix()
         prefix = "" if prefix == "." else prefix + "/"
         folders[:] = sorted(name for name in folders if not spec.match_file(f"{prefix}{name}/"))
+        if ignore:  # outputs that came home, wherever `--into` put them: or every job would change the code
+            folders[:] = [name for name in folders if not (here / name / contract.HOME_INDEX).is_file()]
         links = [name for name in folders if (here / name).is_symlink()]
         for name in sorted([*names, *links]):
             path = here / name

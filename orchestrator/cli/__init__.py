@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 
 import click
@@ -70,6 +71,9 @@ def swatch() -> None:
 
 def main() -> None:
     """Run the command line; errors that Swatch raises on purpose become a sentence and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # whatever the terminal's letters, saying it never fails
     try:
         swatch.main(prog_name="swatch", standalone_mode=False)
     except SwatchError as error:
@@ -88,6 +92,6 @@ def main() -> None:
     except OSError as error:
         from orchestrator.store.local import explain
 
-        message, hint = explain(error, "")
+        message, hint = explain(error, "what was to be said")
         click.echo(f"Error: {message}" + (f"\n{hint}" if hint else ""), err=True)
         sys.exit(1)

@@ -64,3 +64,7 @@ class Looker:
     def __call__(self, job: Job) -> Presence:
         presence: Presence = self.backend(job.backend).presence(job)
         return presence
+
+    def wake(self, job: Job) -> None:
+        """Have the queue that the job waits in go on, where it has come to rest."""
+        self.backend(job.backend).wake()

@@ -21,9 +21,10 @@ MOST_ROWS = 40
 @click.command("plan", short_help="Show what a manifest would start, and change nothing.")
 @click.argument("manifest", type=click.Path(path_type=Path))
 @click.option("--retry-failed", is_flag=True, help="Count failed tasks as wanted again.")
+@click.option("--backend", metavar="NAME", help="Where jobs would run [the manifest's backend, or local].")
 @store_option
 @json_option
-def command(manifest: Path, retry_failed: bool, store: str | None, as_json: bool) -> None:
+def command(manifest: Path, retry_failed: bool, backend: str | None, store: str | None, as_json: bool) -> None:
     """Show what a manifest would start, and change nothing.
 
     Each task is new, cached (its output exists), queued or running (a job has it), lost (its job died and would be
@@ -31,14 +32,15 @@ def command(manifest: Path, retry_failed: bool, store: str | None, as_json: bool
     """
     settings, where = opened(store)
     asked = request.read(manifest)
+    look = Looker(settings, where)
     wish = asked.wish(
         user=settings.user,
         host=host_name(settings.home),
-        backend=asked.manifest.backend,
+        backend=look.backend(backend or asked.manifest.backend).name,
         home=Path("outputs", asked.manifest.name).absolute(),
         retry_failed=retry_failed,
     )
-    seen = list(facts.see_all(where, Looker(settings, where), wish.project))
+    seen = list(facts.see_all(where, look, wish.project))
     choices = engine.decide(wish, seen, engine.finished(where))
     jobs = packed(wish, choices)
     if as_json:

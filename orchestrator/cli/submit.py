@@ -14,7 +14,6 @@ from orchestrator.backends.local import host_name
 from orchestrator.cli import bars, plan, screen, summary
 from orchestrator.cli.options import Looker, into_option, json_option, opened, print_json, store_option
 from orchestrator.engine import Submission, Wish
-from orchestrator.facts import Look
 from orchestrator.store import Store
 from orchestrator.watch import Watch
 
@@ -49,7 +48,14 @@ def command(
     returns at once; the jobs outlive the terminal.
     """
     if dry_run:
-        ctx.invoke(plan.command, manifest=manifest, retry_failed=retry_failed, store=store, as_json=as_json)
+        ctx.invoke(
+            plan.command,
+            manifest=manifest,
+            retry_failed=retry_failed,
+            backend=backend_name,
+            store=store,
+            as_json=as_json,
+        )
         return
     settings, where = opened(store, slots)
     asked = request.read(manifest)
@@ -105,7 +111,7 @@ def _record(done: Submission) -> dict[str, object]:
 
 def _follow(
     store: Store,
-    look: Look,
+    look: Looker,
     wish: Wish,
     submit: Callable[[Wish], Submission],
     done: Submission,
@@ -115,7 +121,7 @@ def _follow(
     """Follow to the end, submitting again while that starts anything: what was lost, what may be retried."""
     resumed: Counter[int] = Counter()
     while True:
-        watch = Watch(store, look, done.choices, home)
+        watch = Watch(store, look, done.choices, home, look.wake)
         bars.follow(watch, wish.project, quiet=as_json)
         # Where even the journal cannot be written (a full disk), no try is counted there.
         if not watch.failed or any(count >= engine.MAX_ATTEMPTS for count in resumed.values()):

@@ -31,9 +31,7 @@ def command(name: str | None, into: Path | None, store: str | None, as_json: boo
     settings, where = opened(store)
     look = Looker(settings, where)
     project, choices = choose(where, settings, look, name)
-    for backend in {choice.job.backend for choice in choices if choice.job}:
-        look.backend(backend).wake()
-    watch = Watch(where, look, choices, home(settings, project, choices, into))
+    watch = Watch(where, look, choices, home(settings, project, choices, into), look.wake)
     bars.follow(watch, name or project, quiet=as_json)
     if as_json:
         print_json("watch", {"project": project, "tasks": summary.record(watch)})
