@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.store.local import LocalStore
 from orchestrator.contract import HOME_INDEX
+from orchestrator.store.local import LocalStore
 from orchestrator.sync import Homecoming, Output
 
 
