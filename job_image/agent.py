@@ -31,7 +31,10 @@ from orchestrator.errors import StoreError, SwatchError
 from orchestrator.journal import Fenced, Fold, Log, Progress, State, TaskEnd, Writer, read
 from orchestrator.store import Store, open_store
 
-FLUSH_SECONDS = 0.5
+FLUSH_SECONDS = ((0.0, 0.5), (600.0, 2.0), (3600.0, 5.0))
+"""(age of the attempt, pause between chunks): someone watches a young job; a day's journal stays some 20,000 files."""
+MAX_LINES = 10_000
+"""Lines of log kept between two chunks: a command that floods its output must not fill the disk or this memory."""
 STOP_CHECK_SECONDS = 1.0
 FINAL_TRIES = 60
 """Seconds that the agent goes on trying to write how the job ended, should the store refuse (a full disk)."""
@@ -65,6 +68,7 @@ class Run:
         self.tail: list[str] = []
         self._progress: dict[str, Progress] = {}
         self._flushed = 0.0
+        self._lines = 0
         self._stop_checked = float("-inf")
         self._complained = ""
 
@@ -162,7 +166,9 @@ class Run:
             return
         if event is not None:
             self.writer.append(event)
-        self.writer.append(Log(now, line))
+        self._lines += 1
+        if self._lines <= MAX_LINES:
+            self.writer.append(Log(now, line))
         self.tail = ([*self.tail, line])[-5:]
 
     def _failure(self, code: int) -> str:
@@ -181,12 +187,11 @@ class Run:
         self._flush(None, now=True)
 
     def _flush(self, shipper: Shipper | None, now: bool = False) -> None:
-        if not now and time.monotonic() - self._flushed < FLUSH_SECONDS:
+        pause = next(pause for age, pause in reversed(FLUSH_SECONDS) if time.time() - self.began >= age)
+        if not now and time.monotonic() - self._flushed < pause:
             return
         self._flushed = time.monotonic()
-        for event in self._progress.values():
-            self.writer.append(event)
-        self._progress.clear()
+        self._gather()
         problem = shipper.problem if shipper else ""
         try:
             self.writer.flush()
@@ -198,6 +203,16 @@ class Run:
             print(f"swatch: {problem}", file=sys.stderr, flush=True)
             self.writer.append(Log(time.time(), problem, note=True))
         self._complained = problem
+
+    def _gather(self) -> None:
+        """Append what was held back since the last chunk: each task's latest progress, and how much log was cut."""
+        for event in self._progress.values():
+            self.writer.append(event)
+        self._progress.clear()
+        if self._lines > MAX_LINES:
+            note = f"{self._lines - MAX_LINES:,} lines left out here: too many at once"
+            self.writer.append(Log(time.time(), note, note=True))
+        self._lines = 0
 
     def _stop_wish(self) -> str:
         """`shutdown` when the job shall end: by a signal to this agent, or by the mark in the store."""
@@ -219,13 +234,14 @@ class Run:
             ended = Ended(contract.FAILED, ended.exit_code, f"{failed} of {len(tasks)} tasks failed")
         shipped = list(shipper.shipped.values()) if shipper else []
         now = time.time()
+        self._gather()
         self.writer.append(State(now, ended.state, self.attempt, ended.reason))
         final = {
             "schema": contract.SCHEMA,
             "state": ended.state,
             "ended": now,
             "started": self.before.started or self.began,
-            "seconds": round(now - self.began, 3),
+            "seconds": round(self.before.seconds(self.before.last) + now - self.began, 3),
             "exit_code": ended.exit_code,
             "reason": ended.reason,
             "attempts": self.attempt,

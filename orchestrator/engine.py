@@ -8,6 +8,7 @@ number reads the job that took it, and decides again.
 from __future__ import annotations
 
 import enum
+import hashlib
 import time
 from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
@@ -15,11 +16,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from orchestrator import contract, facts
+from orchestrator import contract, facts, results
 from orchestrator.backends.base import Backend, Presence
-from orchestrator.errors import NotFound, SwatchError
+from orchestrator.errors import SwatchError
 from orchestrator.facts import Seen
-from orchestrator.job import Final, Job, Task
+from orchestrator.job import Final, Job, Source, Task
 from orchestrator.store.base import Store
 
 MAX_ATTEMPTS = 3
@@ -102,14 +103,17 @@ def _failed(one: Seen, held: Task) -> bool:
     return one.final is not None and one.final.tasks.get(held.name) in (contract.FAILED, contract.TIMEOUT)
 
 
-def finished(store: Store) -> set[str]:
-    """The fingerprints of all finished tasks of the store."""
-    return {entry.key[len("results/") : -len(".json")] for entry in store.scan("results/")}
-
-
 def unique(tasks: Iterable[Task]) -> list[Task]:
     """The tasks without those that make the same as an earlier one."""
     return list({task.fingerprint: task for task in reversed(list(tasks))}.values())[::-1]
+
+
+def settled(store: Store, wish: Wish) -> set[str]:
+    """The fingerprints that count as finished: when a person asks for a retry, only those whose output is there."""
+    done = results.finished(store)
+    if wish.retry_failed:
+        done = {task.fingerprint for task in wish.tasks if results.intact(store, task.fingerprint)}
+    return done
 
 
 def submit(store: Store, backend: Backend, wish: Wish, carry: Callable[[], object]) -> Submission:
@@ -124,7 +128,7 @@ def submit(store: Store, backend: Backend, wish: Wish, carry: Callable[[], objec
     carried = False
     while True:
         seen += facts.see_all(store, backend.presence, wish.project, seen[-1].job.number if seen else 0)
-        choices = decide(wish, seen, finished(store))
+        choices = decide(wish, seen, settled(store, wish))
         new = unique(choice.task for choice in choices if choice.verdict is Verdict.NEW)
         lost = {choice.job.number: choice.job for choice in choices if choice.verdict is Verdict.LOST and choice.job}
         if (new or lost) and not carried:
@@ -170,11 +174,19 @@ def _deliver(store: Store, job: Job, wanted: Sequence[Task]) -> None:
         return
     here = {source.sha256: source for task in (*wanted, *job.tasks) for source in task.sources}
     for source in {source.sha256: source for task in job.tasks for source in task.sources}.values():
-        path = Path(here[source.sha256].path)
-        if not path.is_file():
-            raise SwatchError(f"The source {path} is gone", hint="Put it back, and submit again")
-        store.upload(path, prefix + source.cargo_name)
+        store.write(prefix + source.cargo_name, _source_bytes(here[source.sha256]))
     store.write(prefix + "tasks.json", msgspec.json.encode(task_list(job)))
+
+
+def _source_bytes(source: Source) -> bytes:
+    """The source's file, provided that it still is what was planned: its digest is part of the fingerprint."""
+    try:
+        data = Path(source.path).read_bytes()
+    except FileNotFoundError:
+        raise SwatchError(f"The source {source.path} is gone", hint="Put it back, and submit again") from None
+    if hashlib.sha256(data).hexdigest() != source.sha256:
+        raise SwatchError(f"The source {source.path} has changed meanwhile", hint="Submit again")
+    return data
 
 
 def task_list(job: Job) -> dict[str, Any]:
@@ -200,13 +212,14 @@ class Stopped(NamedTuple):
     state: str
 
 
-def stop(store: Store, backend: Backend, one: Seen) -> Stopped:
-    """Have the job end; its outputs are kept. A job that nobody works on ends here and now."""
+def stop(store: Store, one: Seen, now: bool = False) -> Stopped:
+    """Have the job end; its outputs are kept. A job that nobody works on ends here and now; with `now`, so does the
+    record of one that another computer works on, should that computer be gone."""
     job = one.job
     if one.final is not None:
         return Stopped(job, True, one.final.state)
     store.create(contract.stop_key(job.project, job.number), msgspec.json.encode({"schema": 1, "asked": time.time()}))
-    if one.presence in (Presence.RUNNING, Presence.ELSEWHERE):
+    if one.presence is Presence.RUNNING or (one.presence is Presence.ELSEWHERE and not now):
         return Stopped(job, False, contract.SHUTDOWN)
     final = Final(
         state=contract.SHUTDOWN,
@@ -224,31 +237,3 @@ def stop(store: Store, backend: Backend, one: Seen) -> Stopped:
     )
     store.create(contract.final_key(job.project, job.number), msgspec.json.encode(final))
     return Stopped(job, True, contract.SHUTDOWN)
-
-
-class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a finished task's output is (`results/<fingerprint>.json`)."""
-
-    schema: int
-    fingerprint: str
-    project: str
-    number: int
-    prefix: str
-    files: tuple[Made, ...]
-    ended: float
-
-
-class Made(msgspec.Struct, frozen=True, kw_only=True):
-    """A file of a finished task: `path` below its prefix, `size` in bytes."""
-
-    path: str
-    size: int
-    sha256: str
-
-
-def result(store: Store, fingerprint: str) -> Result:
-    """The record of a finished task. Raises NotFound."""
-    try:
-        return msgspec.json.decode(store.read(contract.result_key(fingerprint)), type=Result)
-    except msgspec.DecodeError as error:
-        raise NotFound(f"{contract.result_key(fingerprint)} is damaged: {error}") from error

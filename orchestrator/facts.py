@@ -56,15 +56,15 @@ class Seen(NamedTuple):
             return self.final.reason
         if self.lost:
             return self.fold.reason if self.fold.state == contract.FAILED else LOST_REASON
+        if self.presence is Presence.ELSEWHERE and self.job.host:
+            return f"on another computer ({self.job.host}); if that is gone: swatch stop --now"
         return self.fold.reason if self.launched else UNLAUNCHED_REASON
 
     def seconds(self, now: float) -> float:
         """How long it has run, in seconds; until `now` when it still does."""
         if self.final is not None:
             return self.final.seconds
-        if self.fold.started is None:
-            return 0.0
-        return (self.fold.last if self.lost else now) - self.fold.started
+        return self.fold.seconds(self.fold.last if self.lost else now)
 
 
 def projects(store: Store) -> list[str]:

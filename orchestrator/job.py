@@ -91,8 +91,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Final(msgspec.Struct, frozen=True, kw_only=True):
-    """How a job ended (`final.json`). `tasks` maps a task's name to `success` or `failed`; `seconds` is wall time
-    from the first start to the end, queueing left out."""
+    """How a job ended (`final.json`). `tasks` maps a task's name to `success` or `failed`; `seconds` is how long
+    it ran, all attempts together, queueing left out."""
 
     schema: int = contract.SCHEMA
     state: str

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import threading
 from dataclasses import dataclass, field, fields
 from typing import Any, Iterator, NamedTuple, Union
@@ -143,6 +144,9 @@ def finite(value: Any) -> bool:
         return False
 
 
+_CHUNK = re.compile(r"[0-9]{8}\.jsonl")
+
+
 class Chunk(NamedTuple):
     """A piece of a journal: remember `key` and read on after it."""
 
@@ -152,7 +156,10 @@ class Chunk(NamedTuple):
 
 def read(store: Store, project: str, number: int, after: str = "") -> Iterator[Chunk]:
     """The chunks behind the key `after`, in order."""
-    for entry in store.scan(contract.journal_prefix(project, number), after):
+    prefix = contract.journal_prefix(project, number)
+    for entry in store.scan(prefix, after):
+        if not _CHUNK.fullmatch(entry.key[len(prefix) :]):
+            continue  # not ours: nothing that sorts behind the chunks may hide them
         text = store.read(entry.key).decode("utf-8", "replace")
         events = (decode(line) for line in text.split("\n") if line)
         yield Chunk(entry.key, [event for event in events if event is not None])
@@ -172,7 +179,7 @@ class Writer:
         self._waiting: list[str] = []
         last = ""
         for entry in store.scan(self._prefix):
-            last = entry.key
+            last = entry.key if _CHUNK.fullmatch(entry.key[len(self._prefix) :]) else last
         self._next = int(last[len(self._prefix) :].split(".")[0]) + 1 if last else 1
 
     def append(self, event: Event) -> None:
@@ -202,6 +209,8 @@ class Fold:
     attempt: int = 0
     started: float | None = None
     last: float = 0.0
+    running_since: float | None = None
+    spent: float = 0.0  # seconds of running in earlier attempts
     metrics: dict[str, float] = field(default_factory=dict)
     progress: dict[str, Progress] = field(default_factory=dict)
     tasks: dict[str, TaskEnd] = field(default_factory=dict)
@@ -209,13 +218,8 @@ class Fold:
 
     def add(self, event: Event) -> None:
         """Take one event in."""
-        self.last = max(self.last, event.time)
         if isinstance(event, State):
-            if event.attempt > self.attempt:
-                self.progress.clear()
-            self.state, self.reason, self.attempt = event.state, event.reason, event.attempt
-            if event.state == contract.RUNNING and self.started is None:
-                self.started = event.time
+            self._enter(event)
         elif isinstance(event, Metric):
             self.metrics[event.metric] = event.value
         elif isinstance(event, Progress):
@@ -224,3 +228,19 @@ class Fold:
             self.tasks[event.task] = event
         elif isinstance(event, File):
             self.files[event.path] = event
+        self.last = max(self.last, event.time)
+
+    def _enter(self, event: State) -> None:
+        if event.attempt > self.attempt:
+            self.progress.clear()
+        if self.running_since is not None:
+            # An attempt that was lost has run until it was last heard of.
+            self.spent += max(0.0, (event.time if event.attempt == self.attempt else self.last) - self.running_since)
+        self.running_since = event.time if event.state == contract.RUNNING else None
+        if self.started is None:
+            self.started = self.running_since
+        self.state, self.reason, self.attempt = event.state, event.reason, event.attempt
+
+    def seconds(self, now: float) -> float:
+        """How long the job has run, all attempts together; until `now` if it runs."""
+        return self.spent + (max(0.0, now - self.running_since) if self.running_since is not None else 0.0)

@@ -50,6 +50,8 @@ def read(folder: Path) -> Report | None:
 
 def write_sheet(folder: Path, name: str, tasks: Iterable[TaskView]) -> Path | None:
     """Write the contact sheet of the textures that are at home; None when there is none to show."""
+    if (folder / SHEET).is_dir():
+        return None  # a task is called so
     textures = [view.task.name for view in tasks if (folder / view.task.name / "texture.png").is_file()]
     if not textures:
         return None

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator import contract, engine, facts, journal
+from orchestrator import contract, facts, journal, results
 from orchestrator.backends.base import Presence
 from orchestrator.engine import Choice, Verdict
+from orchestrator.errors import SwatchError
 from orchestrator.facts import Look, Seen
 from orchestrator.job import Final, Job, Task
 from orchestrator.store.base import Store
@@ -119,10 +120,14 @@ class Watch:
 
     def _bring_cached(self) -> bool:
         for view in self._cached:
-            result = engine.result(self._store, view.task.fingerprint)
-            prefix = contract.output_prefix(result.project, result.number) + result.prefix
+            try:
+                result = results.read(self._store, view.task.fingerprint)
+            except SwatchError as error:
+                self.home.problems[view.task.name] = error.message
+                continue
             for made in result.files:
-                self._bring(view, Output(prefix + made.path, f"{view.task.name}/{made.path}", made.size, made.sha256))
+                path = f"{view.task.name}/{made.path}"
+                self._bring(view, Output(result.key(made), path, made.size, made.sha256))
         news, self._cached = bool(self._cached), []
         return news
 

@@ -576,3 +576,38 @@ def test_what_cannot_be_brought_home_is_said_whoever_brings_it(box: Box) -> None
     (box.folder / "outputs" / "try").write_text("a file where a folder must be")
     for words in (("submit", manifest, "--watch"), ("submit", manifest), ("watch", "try"), ("sync", "try")):
         assert "try/made.txt" in box.swatch(*words, code=1), words
+
+
+def test_a_flood_of_log_is_cut_and_said(box: Box) -> None:
+    box.swatch("submit", write(box, "yes | head -n 300000"), "--watch")
+    said = box.swatch("logs", "try/1")
+    assert "lines left out here" in said
+    assert len(said.splitlines()) < 200_000
+
+
+def test_a_job_of_a_computer_that_is_gone_can_be_ended(box: Box) -> None:
+    pipe = box.pipe("gate")
+    manifest = write(box, f"echo ready; cat {pipe}")
+    box.swatch("submit", manifest)
+    stream = Stream(box, "try/1")
+    stream.text("ready")
+    here, box.environment["SWATCH_STORE"] = box.home, str(box.store.root)
+    box.environment["SWATCH_HOME"] = str(box.home.parent / "another")
+    assert "on another computer" in box.swatch("status", "try")
+    assert box.json("plan", manifest)["counts"] == {"running": 1}
+    assert "is asked to stop" in box.swatch("stop", "try/1")
+    assert "try/1 stopped" in box.swatch("stop", "try/1", "--now")
+    assert state(box, "try/1") == "shutdown"
+    assert box.json("plan", manifest)["counts"] == {"new": 1}
+    box.environment["SWATCH_HOME"] = str(here)
+    assert stream.end() == 1
+
+
+def test_what_is_gone_from_the_store_is_said_and_made_anew_when_asked(box: Box) -> None:
+    manifest = write(box, "echo made > /output/made.txt")
+    box.swatch("submit", manifest, "--watch")
+    (box.store.root / "projects/try/jobs/1/output/made.txt").unlink()
+    (box.folder / "outputs/try/try/made.txt").unlink()
+    assert "missing in the store" in box.swatch("submit", manifest, code=1)
+    box.swatch("submit", manifest, "--retry-failed", "--watch")
+    assert (box.folder / "outputs/try/try/made.txt").read_text() == "made\n"

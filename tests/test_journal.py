@@ -92,6 +92,30 @@ def test_the_next_attempt_goes_on_behind_the_last_chunk(store: LocalStore) -> No
     assert events == [Log(number, str(number)) for number in range(1, 13)]
 
 
+def test_a_foreign_file_among_the_chunks_hides_nothing(store: LocalStore) -> None:
+    store.write("projects/p/jobs/1/journal/zzz", b"not ours")
+    for number in (1, 2):
+        writer = Writer(store, "p", 1)
+        writer.append(Log(number, "x"))
+        writer.flush()
+    assert len(list(journal.read(store, "p", 1))) == 2
+
+
+def test_running_time_is_of_all_attempts() -> None:
+    fold = Fold()
+    for event in (
+        State(10, contract.STARTING, 1),
+        State(11, contract.RUNNING, 1),
+        Log(15, "the last word"),
+        State(100, contract.STARTING, 2),
+        State(101, contract.RUNNING, 2),
+    ):
+        fold.add(event)
+    assert fold.seconds(104) == 4 + 3
+    fold.add(State(105, contract.SUCCESS, 2))
+    assert fold.seconds(999) == 4 + 4
+
+
 def test_a_second_writer_is_fenced_off(store: LocalStore) -> None:
     old, new = Writer(store, "p", 1), Writer(store, "p", 1)
     new.append(Log(1, "new"))

@@ -15,7 +15,7 @@ from job_image.unpack import unpack
 from orchestrator import contract
 from orchestrator.cargo import snapshot
 from orchestrator.cargo.snapshot import of_engine, of_folder
-from orchestrator.errors import StoreError, UsageError
+from orchestrator.errors import StoreError, SwatchError, UsageError
 from orchestrator.store.local import LocalStore
 
 NAMES = st.text(
@@ -80,6 +80,24 @@ def test_the_digest_is_of_content_not_of_times(tmp_path: Path) -> None:
     second = of_folder(tmp_path).digest
     (tmp_path / "b").symlink_to("a")
     assert len({first, second, of_folder(tmp_path).digest}) == 3
+
+
+def test_data_must_not_lead_outside(tmp_path: Path) -> None:
+    (tmp_path / "weights.h5").symlink_to("/etc/passwd")
+    assert of_folder(tmp_path).left_out == ("weights.h5",)
+    with pytest.raises(UsageError, match=r"weights\.h5 leads outside"):
+        of_folder(tmp_path, ignore=False)
+
+
+def test_what_changes_while_it_is_packed_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "a.py").write_text("1")
+    packed = of_folder(tmp_path / "code")
+    (tmp_path / "code" / "a.py").write_text("2")
+    store = LocalStore(str(tmp_path / "store"))
+    with pytest.raises(SwatchError, match="changed meanwhile"):
+        packed.upload(store)
+    assert not store.exists(contract.code_key(packed.digest))
 
 
 def test_ignore_files_and_what_is_never_code(tmp_path: Path) -> None:

@@ -129,6 +129,16 @@ def test_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
         subprocess.run(["umount", place], check=True)
 
 
+def test_a_disk_without_hard_links_is_a_sentence(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(StoreError, match="no hard links"):
+        store.create("a", b"x")
+    assert list(store.scan("")) == []
+
+
 def test_folders_and_download(store: LocalStore, tmp_path: Path) -> None:
     store.write("projects/b/jobs/1/job.json", b"{}")
     store.write("projects/a/jobs/1/job.json", b"[]")

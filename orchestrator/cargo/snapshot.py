@@ -10,7 +10,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 from orchestrator import contract
 from orchestrator.errors import SwatchError, UsageError
@@ -26,10 +26,13 @@ MAX_BYTES = 512 << 20
 
 
 class Member(NamedTuple):
-    """A file or link of a snapshot: its path inside, and where it is on this machine."""
+    """A file or link of a snapshot: its path inside, where it is on this machine, and what of it counts: `file`,
+    `executable` or `link`, and the SHA-256 of its content or where it links to."""
 
     name: str
     path: Path
+    kind: str
+    content: str
 
 
 class Snapshot(NamedTuple):
@@ -38,6 +41,7 @@ class Snapshot(NamedTuple):
 
     digest: str
     members: tuple[Member, ...]
+    left_out: tuple[str, ...] = ()  # links that lead outside the folder: the job's machine has nothing there
 
     def upload(self, store: Store) -> bool:
         """Put it into the store; False if it is there already and nothing was sent."""
@@ -57,8 +61,8 @@ def of_engine() -> Snapshot:
     if found is None or not found.submodule_search_locations:
         raise SwatchError("The package job_image is missing", hint="Install Swatch again: make clean demo")
     root = Path(next(iter(found.submodule_search_locations)))
-    files = [root / "synthesize.py", *sorted((root / "texture").glob("*.py"))]
-    return _snapshot(Member(file.relative_to(root).as_posix(), file) for file in files)
+    files = [root / "synthesize.py", *(root / "texture").glob("*.py")]
+    return _snapshot((file.relative_to(root).as_posix(), file) for file in files)
 
 
 def of_folder(folder: Path, ignore: bool = True, without: Path | None = None) -> Snapshot:
@@ -67,20 +71,32 @@ def of_folder(folder: Path, ignore: bool = True, without: Path | None = None) ->
     the largest files."""
     if not folder.is_dir():
         raise UsageError(f"No such folder: {folder}")
-    left_out = without.resolve() if without else None
-    members = [member for member in _walk(folder, ignore) if member.path.resolve() != left_out]
-    total = sum(member.path.lstat().st_size for member in members)
+    root, manifest = os.path.realpath(folder), without.resolve() if without else None
+    found = [(name, path) for name, path in _walk(folder, ignore) if path.resolve() != manifest]
+    outside = [name for name, path in found if path.is_symlink() and not _stays_inside(path, root)]
+    if outside and not ignore:
+        raise UsageError(
+            f"{folder / outside[0]} leads outside the folder", hint="Put the file itself there, or mount its folder"
+        )
+    found = [(name, path) for name, path in found if name not in set(outside)]
+    sizes = {name: path.lstat().st_size for name, path in found}
+    total = sum(sizes.values())
     if ignore and total > MAX_BYTES:
-        largest = sorted(members, key=lambda member: -member.path.lstat().st_size)[:10]
-        lines = "".join(f"\n  {m.path.lstat().st_size / 1e6:9.1f} MB  {m.name}" for m in largest)
+        largest = sorted(sizes, key=lambda name: -sizes[name])[:10]
+        lines = "".join(f"\n  {sizes[name] / 1e6:9.1f} MB  {name}" for name in largest)
         raise UsageError(
             f"{folder} holds {total / 1e6:.0f} MB, and {MAX_BYTES / 1e6:.0f} MB travel as code; largest:{lines}",
             hint="Name what is not code in .swatchignore, or mount it with `data`",
         )
-    return _snapshot(members)
+    return _snapshot(found)._replace(left_out=tuple(outside))
 
 
-def _walk(folder: Path, ignore: bool) -> Iterable[Member]:
+def _stays_inside(link: Path, root: str) -> bool:
+    return os.path.realpath(link).startswith(root + os.sep) and not os.path.isabs(os.readlink(link))
+
+
+def _walk(folder: Path, ignore: bool) -> Iterable[tuple[str, Path]]:
+    """(path inside, path here) of every file and link that is not ignored."""
     import pathspec
 
     lines = list(ALWAYS_IGNORED)
@@ -88,7 +104,6 @@ def _walk(folder: Path, ignore: bool) -> Iterable[Member]:
         if (folder / name).is_file():
             lines += (folder / name).read_text(encoding="utf-8", errors="replace").splitlines()
     spec = pathspec.GitIgnoreSpec.from_lines(lines if ignore else [])
-    root = os.path.realpath(folder)
     for parent, folders, names in os.walk(folder):
         here = Path(parent)
         prefix = here.relative_to(folder).as_posix()
@@ -99,25 +114,17 @@ def _walk(folder: Path, ignore: bool) -> Iterable[Member]:
         links = [name for name in folders if (here / name).is_symlink()]
         for name in sorted([*names, *links]):
             path = here / name
-            if spec.match_file(prefix + name):
-                continue
-            if path.is_symlink():
-                # Only what stays inside travels as a link; the job's machine has nothing else of this one.
-                target = os.path.realpath(path)
-                if target.startswith(root + os.sep) and not os.path.isabs(os.readlink(path)):
-                    yield Member(prefix + name, path)
-            elif path.is_file():
-                yield Member(prefix + name, path)
+            if not spec.match_file(prefix + name) and (path.is_symlink() or path.is_file()):
+                yield prefix + name, path
 
 
-def _snapshot(members: Iterable[Member]) -> Snapshot:
-    ordered = tuple(sorted(members))
+def _snapshot(found: Iterable[tuple[str, Path]]) -> Snapshot:
+    members = tuple(Member(name, path, *_content(path)) for name, path in sorted(found))
     digest = hashlib.sha256()
-    for member in ordered:
-        kind, content = _content(member.path)
+    for member in members:
         name = os.fsencode(member.name)
-        digest.update(b"%d:%b:%b\n" % (len(name), name, os.fsencode(f"{kind}:{content}")))
-    return Snapshot(digest.hexdigest(), ordered)
+        digest.update(b"%d:%b:%b\n" % (len(name), name, os.fsencode(f"{member.kind}:{member.content}")))
+    return Snapshot(digest.hexdigest(), members)
 
 
 def _content(path: Path) -> tuple[str, str]:
@@ -129,8 +136,25 @@ def _content(path: Path) -> tuple[str, str]:
     return ("executable" if path.stat().st_mode & 0o100 else "file"), content
 
 
+class _Hashed:
+    """A file that is hashed while it is read."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._digest = file, hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self._digest.update(data)
+        return data
+
+    @property
+    def content(self) -> str:
+        return self._digest.hexdigest()
+
+
 def _write(archive: Path, members: Iterable[Member]) -> None:
-    """A gzipped tar with nothing in it but names, modes and bytes: the same files give the same archive."""
+    """A gzipped tar with nothing in it but names, modes and bytes: the same files give the same archive. Raises
+    SwatchError for a file that is no longer what its snapshot says."""
     with (
         open(archive, "wb") as raw,
         gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed,
@@ -138,11 +162,14 @@ def _write(archive: Path, members: Iterable[Member]) -> None:
     ):
         for member in members:
             info = tarfile.TarInfo(member.name)
-            if member.path.is_symlink():
-                info.type, info.linkname = tarfile.SYMTYPE, os.readlink(member.path)
+            if member.kind == "link":
+                info.type, info.linkname = tarfile.SYMTYPE, member.content
                 tar.addfile(info)
                 continue
             with open(member.path, "rb") as file:
-                status = os.fstat(file.fileno())
-                info.size, info.mode = status.st_size, 0o755 if status.st_mode & 0o100 else 0o644
-                tar.addfile(info, file)
+                hashed = _Hashed(file)
+                info.size = os.fstat(file.fileno()).st_size
+                info.mode = 0o755 if member.kind == "executable" else 0o644
+                tar.addfile(info, cast(BinaryIO, hashed))
+            if hashed.content != member.content:
+                raise SwatchError(f"{member.path} has changed meanwhile", hint="Submit again")

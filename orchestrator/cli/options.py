@@ -11,6 +11,7 @@ import click
 
 from orchestrator import contract, settings
 from orchestrator.backends import Presence, open_backend
+from orchestrator.errors import UsageError
 from orchestrator.job import Job
 from orchestrator.settings import Settings
 from orchestrator.store import Store, open_store
@@ -62,7 +63,10 @@ class Looker:
         return self._backends[name]
 
     def __call__(self, job: Job) -> Presence:
-        presence: Presence = self.backend(job.backend).presence(job)
+        try:
+            presence: Presence = self.backend(job.backend).presence(job)
+        except UsageError:
+            return Presence.ELSEWHERE  # of a backend that this version or computer does not have
         return presence
 
     def wake(self, job: Job) -> None:

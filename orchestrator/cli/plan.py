@@ -41,7 +41,7 @@ def command(manifest: Path, retry_failed: bool, backend: str | None, store: str 
         retry_failed=retry_failed,
     )
     seen = list(facts.see_all(where, look, wish.project))
-    choices = engine.decide(wish, seen, engine.finished(where))
+    choices = engine.decide(wish, seen, engine.settled(where, wish))
     jobs = packed(wish, choices)
     if as_json:
         print_json("plan", {"manifest": str(manifest), "project": wish.project, **record(choices, jobs)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
@@ -10,6 +11,7 @@ import click
 from orchestrator import facts, target
 from orchestrator.cli import screen
 from orchestrator.cli.options import Looker, json_option, opened, print_json, store_option
+from orchestrator.errors import StoreError
 from orchestrator.facts import Seen
 
 
@@ -35,15 +37,23 @@ def command(name: str | None, limit: int, store: str | None, as_json: bool) -> N
         ]
     else:
         keys = [(project, number) for project in facts.projects(where) for number in facts.numbers(where, project)]
-    seen = [facts.see(where, look, project, number) for project, number in keys]
+    seen, damaged = [], []
+    for project, number in keys:
+        try:
+            seen.append(facts.see(where, look, project, number))
+        except StoreError as error:  # one bad record hides no other job
+            damaged.append(error.message)
     seen.sort(key=lambda one: -one.job.created)
     if as_json:
-        print_json("status", {"jobs": [record(one) for one in seen]})
-        return
-    if not seen:
+        print_json("status", {"jobs": [record(one) for one in seen], "damaged": damaged})
+    elif seen:
+        _show(seen, limit)
+    elif not damaged:
         click.echo(f"No jobs in {where.url} yet. Start some:\n  swatch submit manifests/quickstart.yaml --watch")
-        return
-    _show(seen, limit)
+    for message in damaged:
+        click.echo(f"Error: {message}", err=True)
+    if damaged:
+        sys.exit(1)
 
 
 def record(one: Seen) -> dict[str, Any]:
@@ -69,7 +79,7 @@ def record(one: Seen) -> dict[str, Any]:
 def _show(seen: list[Seen], limit: int) -> None:
     rows = screen.table("JOB NAME", "CREATED", "STATUS", "DURATION", "MACHINE", "DESCRIPTION", right=("DURATION",))
     for one in seen[:limit]:
-        said = one.reason if one.state == "failed" or not one.launched else one.job.description
+        said = one.reason or one.job.description
         rows.add_row(
             screen.cell(one.job.name),
             screen.ago(one.job.created),

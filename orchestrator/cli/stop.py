@@ -11,9 +11,10 @@ from orchestrator.errors import UsageError
 
 @click.command("stop", short_help="End jobs; what they made is kept.")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--now", is_flag=True, help="End the record of a job even if its computer cannot be reached.")
 @store_option
 @json_option
-def command(names: tuple[str, ...], store: str | None, as_json: bool) -> None:
+def command(names: tuple[str, ...], now: bool, store: str | None, as_json: bool) -> None:
     """End jobs; what they made is kept.
 
     NAME is a job, or a project or manifest (all its unfinished jobs). A running command gets SIGTERM, and SIGKILL
@@ -28,7 +29,7 @@ def command(names: tuple[str, ...], store: str | None, as_json: bool) -> None:
         for number in [wanted.number] if wanted.number is not None else facts.numbers(where, wanted.project):
             one = facts.see(where, look, wanted.project, number)
             if one.final is None:
-                ended.append(engine.stop(where, look.backend(one.job.backend), one))
+                ended.append(engine.stop(where, one, now))
             elif one_job:
                 raise UsageError(f"{one.job.name} has ended already: {one.final.state}")
     if as_json:

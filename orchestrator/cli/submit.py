@@ -71,6 +71,8 @@ def command(
             _tell(done, manifest, watching)
         return done
 
+    if asked.code.left_out and not as_json:
+        click.echo(f"Left out of the code, as they lead outside it: {screen.plain(', '.join(asked.code.left_out[:5]))}")
     done = submit(wish)
     if watching:
         _follow(where, Looker(settings, where), wish, submit, done, home, as_json)

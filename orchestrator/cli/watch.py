@@ -48,7 +48,7 @@ def choose(store: Store, settings: Settings, look: Looker, name: str | None) -> 
             user=settings.user, host=host_name(settings.home), backend=asked.manifest.backend, home=Path.cwd()
         )
         seen = list(facts.see_all(store, look, wish.project))
-        return wish.project, engine.decide(wish, seen, engine.finished(store))
+        return wish.project, engine.decide(wish, seen, engine.settled(store, wish))
     wanted = target.project(store, name)
     if wanted.number is not None:
         jobs = [facts.read_job(store, wanted.project, wanted.number)]

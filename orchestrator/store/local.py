@@ -113,6 +113,13 @@ def _claim(temporary: str, target: str) -> None:
         os.link(temporary, target)
     except FileExistsError:
         raise _Claimed from None
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK):
+            raise
+        raise StoreError(
+            f"The store's file system has no hard links, which keep two jobs from one number: {target}",
+            hint="Put the store on this computer's own disk: --store ~/.swatch/store",
+        ) from error
 
 
 def explain(error: OSError, place: str) -> tuple[str, str | None]:
