@@ -15,6 +15,7 @@ import argparse
 import functools
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -36,6 +37,7 @@ FLUSH_SECONDS = ((0.0, 0.5), (600.0, 2.0), (3600.0, 5.0))
 MAX_LINES = 10_000
 """Lines of log kept between two chunks: a command that floods its output must not fill the disk or this memory."""
 STOP_CHECK_SECONDS = 1.0
+OUTPUT_HINT = " (here /output is $SWATCH_OUTPUT_DIR: hand it to the program, as in `program.py /output`)"
 FINAL_TRIES = 60
 """Seconds that the agent goes on trying to write how the job ended, should the store refuse (a full disk)."""
 
@@ -178,7 +180,8 @@ class Run:
             why = "killed by {}{}".format(name, ", perhaps out of memory" if name == "SIGKILL" else "")
         else:
             why = f"exit code {code}"
-        return f"{why}: {last[:300]}" if last else why
+        hint = OUTPUT_HINT if any(re.search(r"""No such file.*['"]/output\b""", line) for line in self.tail) else ""
+        return f"{why}: {last[:300]}{hint}" if last else why
 
     # The journal and the end
 

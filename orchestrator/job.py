@@ -85,6 +85,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     home: Home | None = None
 
     @property
+    def short(self) -> str:
+        """The short name, as one types it: `NAME/39`."""
+        return f"{self.project}/{self.number}"
+
+    @property
     def name(self) -> str:
         """The full name, FloydHub's form: `user/projects/NAME/39`."""
         return f"{self.user}/projects/{self.project}/{self.number}"

@@ -21,6 +21,7 @@ class Report(NamedTuple):
     figures: dict[str, float]
     doubtful: frozenset[str]  # figures that mean little: the source itself is too uneven
     verdict: str
+    reasons: tuple[str, ...]  # why the verdict is not better
 
 
 def read(folder: Path) -> Report | None:
@@ -45,15 +46,17 @@ def read(folder: Path) -> Report | None:
         figures=figures,
         doubtful=frozenset(name for name, sound in _mapping(quality, "stationary").items() if sound is False),
         verdict=str(quality.get("verdict", "")),
+        reasons=tuple(str(one) for one in quality.get("reasons") or () if isinstance(one, str)),
     )
 
 
 def write_sheet(folder: Path, name: str, tasks: Iterable[TaskView]) -> Path | None:
-    """Write the contact sheet of the textures that are at home; None when there is none to show."""
-    if (folder / SHEET).is_dir():
-        return None  # a task is called so
-    textures = [view.task.name for view in tasks if (folder / view.task.name / "texture.png").is_file()]
-    if not textures:
+    """Write the contact sheet of all textures that are at home in the folder, those of `tasks` first; None when there
+    is none to show."""
+    here = [path.parent.name for path in sorted(folder.glob("*/texture.png"))]
+    first = [view.task.name for view in tasks if view.task.name in set(here)]
+    textures = list(dict.fromkeys([*first, *here]))
+    if not textures or (folder / SHEET).is_dir():  # a task may be called so
         return None
     from orchestrator import sheet  # Pillow, only where there is something to draw
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,9 +44,34 @@ class Homecoming:
     def __init__(self, store: Store, folder: Path) -> None:
         self.folder = folder
         self.problems: dict[str, str] = {}  # path -> why it could not be brought
+        self.edited: set[str] = set()  # files that differ from what was brought: a person's now
         self._store = store
-        self._index = _read_index(folder / contract.HOME_INDEX)
+        index = _read_index(folder / contract.HOME_INDEX)
+        self._index, self._choices = index.files, index.choices
         self._dirty = False
+
+    def choice(self, task: str) -> str | None:
+        """The fingerprint of what a manifest last wanted here under that name."""
+        return self._choices.get(task)
+
+    def choose(self, task: str, fingerprint: str) -> None:
+        """Remember what is wanted under that name: of several results, this one belongs here."""
+        self._dirty |= self._choices.get(task) != fingerprint
+        self._choices[task] = fingerprint
+
+    def keep_only(self, task: str, paths: Collection[str]) -> None:
+        """Remove what earlier runs brought for a task and this one did not make; what a person edited stays."""
+        for path in [path for path in self._index if path.startswith(f"{task}/") and path not in paths]:
+            target = self.folder / path
+            if target.is_file() and not self._is_edited(path, target):
+                target.unlink()
+            del self._index[path]
+            self._dirty = True
+
+    def _is_edited(self, path: str, target: Path) -> bool:
+        brought, status = self._index[path], target.stat()
+        same = (status.st_size, status.st_mtime_ns) == (brought.size, brought.modified)
+        return not same and _sha256(target) != brought.sha256
 
     def bring(self, output: Output) -> Path | None:
         """Bring one file if it is new; its path if it was brought now. What fails is told in `problems` and is tried
@@ -69,11 +95,16 @@ class Homecoming:
         return target
 
     def save(self) -> None:
-        """Write the index, if it changed."""
-        if self._dirty:
-            data = msgspec.json.encode({"schema": contract.SCHEMA, "files": self._index})
+        """Write the index, if it changed; what fails is told in `problems`."""
+        if not self._dirty:
+            return
+        try:
+            data = msgspec.json.encode({"schema": contract.SCHEMA, "files": self._index, "choices": self._choices})
             replace_file(self.folder / contract.HOME_INDEX, lambda out: out.write(data))
             self._dirty = False
+            self.problems.pop(contract.HOME_INDEX, None)
+        except OSError as error:
+            self.problems[contract.HOME_INDEX] = explain(error, str(self.folder))[0]
 
     def _target(self, path: str) -> Path:
         """Where `path` belongs. Raises StoreError for one that would leave the folder, by its name or by a link."""
@@ -90,7 +121,9 @@ class Homecoming:
             return False
         brought = self._index.get(output.path)
         if brought is not None and brought.sha256 == output.sha256:
-            return True  # here, or edited since: then it is the person's
+            if self._is_edited(output.path, target):
+                self.edited.add(output.path)
+            return True
         if status.st_size == output.size and _sha256(target) == output.sha256:
             self._index[output.path] = Brought(output.sha256, status.st_size, status.st_mtime_ns)
             self._dirty = True
@@ -120,11 +153,12 @@ def _sha256(file: Path) -> str:
 
 
 class _Index(msgspec.Struct):
-    files: dict[str, Brought]
+    files: dict[str, Brought] = {}
+    choices: dict[str, str] = {}
 
 
-def _read_index(file: Path) -> dict[str, Brought]:
+def _read_index(file: Path) -> _Index:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=_Index).files
+        return msgspec.json.decode(file.read_bytes(), type=_Index)
     except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
-        return {}  # without an index, files are compared by content
+        return _Index()  # without an index, files are compared by content

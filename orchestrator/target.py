@@ -49,6 +49,8 @@ def resolve(store: Store, name: str) -> Target:
     *before, last = name.strip("/").split("/")
     if number is not None and (not before or before[1:] == ["projects"]) and facts.numbers(store, last):
         return Target(last, None)  # a project may be called 2024
+    if number is None and len(before) == 1 and not facts.numbers(store, last) and facts.numbers(store, before[0]):
+        raise UsageError(f"{name} is no job: a job is a number, as in {before[0]}/1", hint=f"swatch status {before[0]}")
     if project is not None:
         return _existing(store, project, number)
     known = facts.projects(store)

@@ -92,6 +92,11 @@ class Watch:
             if held is not None:
                 job.wanted.append((view, held))
 
+    def remember(self) -> None:
+        """Have the folder remember that these tasks are what a manifest wants in it."""
+        for view in self.tasks:
+            self.home.choose(view.task.name, view.task.fingerprint)
+
     @property
     def over(self) -> bool:
         """Whether every task has come to its end, or will never."""
@@ -108,7 +113,10 @@ class Watch:
             if not view.over:
                 news |= self._poll_job(view)
             for task, held in view.wanted:
+                was = task.state
                 _refresh(task, view, held)
+                if task.state == contract.SUCCESS != was:
+                    self._prune(view, task, held)
         self.home.save()
         self._delay = POLL_SECONDS if news else min(self._delay * 1.3, SLOWEST_POLL_SECONDS)
         return news
@@ -128,6 +136,7 @@ class Watch:
             for made in result.files:
                 path = f"{view.task.name}/{made.path}"
                 self._bring(view, Output(result.key(made), path, made.size, made.sha256))
+            self.home.keep_only(view.task.name, {f"{view.task.name}/{made.path}" for made in result.files})
         news, self._cached = bool(self._cached), []
         return news
 
@@ -161,8 +170,16 @@ class Watch:
             ):
                 del view.pending[file.path]
 
+    def _prune(self, view: JobView, task: TaskView, held: Task) -> None:
+        if self.home.choice(task.task.name) not in (None, task.task.fingerprint):
+            return
+        made = [path[len(held.prefix) :] for path in view.fold.files if path.startswith(held.prefix)]
+        self.home.keep_only(task.task.name, {f"{task.task.name}/{path}" for path in made})
+
     def _bring(self, task: TaskView, output: Output) -> bool:
-        """True when the file is at home."""
+        """True when the file is at home, or another result of that name is wanted there."""
+        if self.home.choice(task.task.name) not in (None, task.task.fingerprint):
+            return True
         brought = self.home.bring(output)
         if brought is not None:
             self.brought.append(brought)
@@ -176,6 +193,7 @@ class Watch:
 def _refresh(task: TaskView, view: JobView, held: Task) -> None:
     """Let the view of a task say what its job's journal says."""
     task.progress = view.fold.progress.get(held.name)
+    task.reason = ""
     end = view.fold.tasks.get(held.name)
     if end is not None:
         task.state, task.seconds, task.reason = end.state, end.seconds, end.error
@@ -184,7 +202,11 @@ def _refresh(task: TaskView, view: JobView, held: Task) -> None:
     elif view.presence is Presence.GONE:
         task.state = contract.FAILED
         task.reason = Seen(view.job, None, view.presence, view.fold).reason
-    elif view.fold.state in (contract.QUEUED, contract.STARTING):
-        task.state = view.fold.state
+    elif view.fold.state != contract.RUNNING:
+        task.state = view.fold.state if view.fold.state == contract.STARTING else contract.QUEUED
+    elif task.progress or held.command:
+        task.state = contract.RUNNING
     else:
-        task.state = contract.RUNNING if task.progress or held.command else contract.QUEUED
+        # A program makes one texture after the other; the next one is on its way while the program loads.
+        following = next(one.name for one in view.job.tasks if one.name not in view.fold.tasks)
+        task.state = contract.STARTING if held.name == following else contract.QUEUED

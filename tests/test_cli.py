@@ -296,3 +296,27 @@ def test_a_terminal_without_bars_gets_lines(box: Box, name: str, value: str) -> 
     box.environment[name] = value
     manifest = box.manifest("name: try\ncommand: echo made > /output/made.txt\n")
     assert "try: success" in on_a_terminal(box, "submit", manifest, "--watch")
+
+
+def test_the_contact_sheet_shows_all_that_is_at_home(box: Box) -> None:
+    from PIL import Image
+
+    from orchestrator.report import write_sheet
+
+    heights = []
+    for name in ("bark", "moss", "oak"):
+        (box.folder / name).mkdir()
+        for file in ("source.png", "texture.png"):
+            Image.new("RGB", (64, 64), "green").save(box.folder / name / file)
+        sheet = write_sheet(box.folder, "forest", [])
+        assert sheet is not None
+        with Image.open(sheet) as image:
+            heights.append(image.height)
+    assert heights == sorted(set(heights)), "a row for each, whatever is looked at"
+
+
+def test_names_are_cut_in_the_middle() -> None:
+    from orchestrator.cli.screen import shortened
+
+    assert shortened("bark", 10) == "bark"
+    assert shortened("wide-strip-of-bark-seed1", 13) == "wide-s…-seed1"

@@ -224,7 +224,7 @@ def test_kill_the_agent_and_a_retry_resumes_from_the_checkpoint(box: Box) -> Non
     assert "lost" in box.swatch("status", "try")
     assert alive(orphan), "the command outlived its agent"
     assert box.json("plan", manifest)["counts"] == {"lost": 1}
-    assert "Resumed alice/projects/try/1" in box.swatch("submit", manifest, "--watch")
+    assert "Resumed try/1" in box.swatch("submit", manifest, "--watch")
     assert (box.folder / "outputs/try/try/how.txt").read_text() == "resumed\n"
     assert not alive(orphan), "and must not write beside the next attempt"
     (job,) = box.json("status", "try")["jobs"]
@@ -611,3 +611,43 @@ def test_what_is_gone_from_the_store_is_said_and_made_anew_when_asked(box: Box) 
     assert "missing in the store" in box.swatch("submit", manifest, code=1)
     box.swatch("submit", manifest, "--retry-failed", "--watch")
     assert (box.folder / "outputs/try/try/made.txt").read_text() == "made\n"
+
+
+def test_a_folder_holds_the_files_of_one_result(box: Box) -> None:
+    """Wanted large, then small, then large again: what is at home is always what was wanted last."""
+    text = "name: try\ncode: empty\ncommand: for i in $(seq %d); do echo %d > /output/$i.txt; done\n"
+    (box.folder / "empty").mkdir()
+    home = box.folder / "outputs/try/try"
+
+    def names() -> list[str]:
+        return sorted(path.name for path in home.iterdir())
+
+    box.swatch("submit", box.manifest(text % (3, 1)), "--watch")
+    assert names() == ["1.txt", "2.txt", "3.txt"]
+    (home / "2.txt").write_text("mine")
+    box.swatch("submit", box.manifest(text % (1, 2)), "--watch")
+    assert names() == ["1.txt", "2.txt"], "an edited file stays"
+    assert (home / "2.txt").read_text() == "mine"
+    assert "all is made" in box.swatch("submit", box.manifest(text % (3, 1)))
+    assert (home / "1.txt").read_text() == "1\n"
+    box.swatch("sync", "try")
+    box.swatch("watch", "try/2")
+    assert (home / "1.txt").read_text() == "1\n", "looking at an older result does not bring it back"
+    box.swatch("sync", "try/2", "--into", "older")
+    assert (box.folder / "older/try/1.txt").read_text() == "2\n"
+
+
+def test_an_edited_file_is_named(box: Box) -> None:
+    box.swatch("submit", write(box, "echo made > /output/made.txt"), "--watch")
+    made = box.folder / "outputs/try/try/made.txt"
+    made.write_text("mine")
+    assert "Kept, because you changed it: try/made.txt" in box.swatch("sync")
+    made.unlink()
+    assert "1 file brought" in box.swatch("sync")
+
+
+def test_a_literal_output_folder_inside_a_program_is_explained(box: Box) -> None:
+    (box.folder / "tool.py").write_text("open('/output/x.png', 'w')")
+    said = box.swatch("submit", write(box, "python3 tool.py"), "--watch", code=1)
+    assert "hand it to the program" in said
+    assert "nothing was written to /output" in said

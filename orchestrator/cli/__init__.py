@@ -66,6 +66,8 @@ def swatch() -> None:
     \b
     Exit codes: 0 done; 1 a job failed, or something went wrong; 2 the call or the
     manifest is wrong; 3 no such job; 130 interrupted (jobs go on).
+    Settings: SWATCH_HOME (~/.swatch), SWATCH_STORE, SWATCH_SLOTS, SWATCH_USER, or
+    store, slots and user in SWATCH_HOME/config.yaml.
     """
 
 
@@ -79,7 +81,7 @@ def main() -> None:
     except SwatchError as error:
         click.echo(error.message if error.exit_code == 2 else f"Error: {error.message}", err=True)
         if error.hint:
-            click.echo(error.hint, err=True)
+            click.echo(f"Hint: {error.hint}", err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()

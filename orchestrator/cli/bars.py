@@ -15,8 +15,9 @@ from orchestrator import contract
 from orchestrator.cli import screen
 from orchestrator.watch import TaskView, Watch
 
-WIDE = 90
-"""Columns of a terminal that show the step as well."""
+WIDE = 110
+"""Columns of a terminal that has room for long names."""
+IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif")
 MOST_BARS = 20
 """Rows of bars; of more tasks, those that run are shown first."""
 
@@ -57,14 +58,21 @@ class _Lines:
         self._brought = 0
 
     def __call__(self, watch: Watch) -> None:
-        for view in watch.tasks:
-            if self._states.get(view.task.name) != view.state:
-                self._states[view.task.name] = view.state
-                click.echo(" ".join(filter(None, [f"{view.task.name}: {view.state}", screen.plain(view.reason)])))
+        changed = [view for view in watch.tasks if self._states.get(view.task.name) != view.state]
+        for view in changed:
+            if not view.ended:
+                self._say(view)
         for path in watch.brought[self._brought :]:
-            if path.suffix == ".png":
+            if path.suffix in IMAGES:
                 click.echo(f"  {screen.plain(shown_path(path))}")
         self._brought = len(watch.brought)
+        for view in changed:
+            if view.ended:
+                self._say(view)
+
+    def _say(self, view: TaskView) -> None:
+        self._states[view.task.name] = view.state
+        click.echo(" ".join(filter(None, [f"{view.task.name}: {view.state}", screen.plain(view.reason)])))
 
 
 def shown_path(path: Path) -> str:
@@ -79,14 +87,14 @@ def _live(watch: Watch, console: Any) -> None:
     from rich.progress import BarColumn, Progress, TextColumn
     from rich.text import Text
 
+    columns = _columns(console.width)
+    names = min(max(len(view.task.name) for view in watch.tasks), 24 if console.width < WIDE else 44)
+    room = console.width - names - sum(width + 1 for width in columns.values()) - 6
     progress = Progress(
         TextColumn("{task.fields[label]}"),
-        BarColumn(bar_width=max(8, min(32, console.width - 78)), complete_style="cyan", finished_style="green"),
+        BarColumn(bar_width=max(4, min(32, room)), complete_style="cyan", finished_style="green"),
         TextColumn("{task.percentage:>3.0f}%"),
-        TextColumn("{task.fields[size]:>9}", markup=False),
-        *([TextColumn("{task.fields[step]:>12}", markup=False)] if console.width >= WIDE else []),
-        TextColumn("{task.fields[loss]:>11}", markup=False),
-        TextColumn("{task.fields[left]:>11}", markup=False),
+        *(TextColumn(f"{{task.fields[{name}]:>{width}}}", markup=False) for name, width in columns.items()),
         console=console,
     )
     bars: dict[str, Any] = {}
@@ -94,7 +102,7 @@ def _live(watch: Watch, console: Any) -> None:
 
     def redraw(watch: Watch) -> None:
         for view in _chosen(watch.tasks):
-            fields = _fields(view)
+            fields = _fields(view, names)
             if view.task.name not in bars:
                 bars[view.task.name] = progress.add_task("", total=1.0, **fields)
             progress.update(bars[view.task.name], completed=_share(view), **fields)
@@ -106,6 +114,13 @@ def _live(watch: Watch, console: Any) -> None:
 
     with Live(Group(progress, news), console=console, refresh_per_second=8, transient=False) as live:
         _until_over(watch, redraw)
+
+
+def _columns(width: int) -> dict[str, int]:
+    """What stands behind the bar, and how wide, as far as a terminal of so many columns has room."""
+    least = {"size": 50, "step": 96, "loss": 80, "left": 0}
+    wide = {"size": 9, "step": 12, "loss": 11, "left": 11}
+    return {name: wide[name] for name in least if width >= least[name]}
 
 
 def _chosen(tasks: list[TaskView]) -> list[TaskView]:
@@ -124,7 +139,7 @@ def _share(view: TaskView) -> float:
     return min(1.0, max(0.0, view.progress.step / view.progress.steps))
 
 
-def _fields(view: TaskView) -> dict[str, Any]:
+def _fields(view: TaskView, width: int) -> dict[str, Any]:
     progress = view.progress
     running = view.state == contract.RUNNING and progress is not None
     if running and progress is not None and progress.seconds_left is not None:
@@ -133,12 +148,9 @@ def _fields(view: TaskView) -> dict[str, Any]:
         left = screen.duration(view.seconds)
     else:
         left = "cached" if view.reason == "cached" else view.state
-    name = view.task.name if len(view.task.name) <= 20 else f"{view.task.name[:19]}…"
-    style = screen.STYLE.get(view.state, "")
+    style = screen.STYLE.get(view.state) or "default"
     return {
-        "label": f"[{style or 'default'}]{name:<20}[/]"
-        if len(view.task.name) > 10
-        else f"[{style or 'default'}]{name:<10}[/]",
+        "label": f"[{style}]{screen.shortened(view.task.name, width):<{width}}[/]",
         "size": screen.plain(progress.size)[:9] if running and progress else "",
         "step": f"{progress.step:.0f}/{progress.steps:.0f}" if running and progress else "",
         "loss": f"loss {progress.loss:.3g}" if running and progress and progress.loss is not None else "",
@@ -148,10 +160,10 @@ def _fields(view: TaskView) -> dict[str, Any]:
 
 def _news(watch: Watch) -> str:
     done = sum(view.state == contract.SUCCESS for view in watch.tasks)
-    images = [path for path in watch.brought if path.suffix in (".png", ".jpg", ".webp", ".tif")]
+    images = [path for path in watch.brought if path.suffix in IMAGES]
     line = f"{done} of {len(watch.tasks)} done"
     if images:
-        line += f" · {screen.counted(len(images), 'image')} home, the latest: {shown_path(images[-1])}"
+        line += f" · {screen.counted(len(images), 'image')} brought, the latest: {shown_path(images[-1])}"
     for path, problem in list(watch.home.problems.items())[:3]:
         line += f"\n{path}: {problem}"
     return screen.plain(line)

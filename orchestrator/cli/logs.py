@@ -50,7 +50,7 @@ def command(name: str | None, follow: bool, store: str | None, as_json: bool) ->
         click.echo("No log yet.", err=True)
     if follow:
         one = facts.see(where, look, project, number)
-        if not as_json:
+        if not as_json and one.lost:
             click.echo(f"[{one.state}] {one.reason}".rstrip(), err=True)
         sys.exit(0 if one.state == contract.SUCCESS else 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from orchestrator.backends.local import host_name
 from orchestrator.cli import screen
 from orchestrator.cli.options import Looker, json_option, opened, print_json, store_option
 from orchestrator.engine import Choice, Verdict, Wish
+from orchestrator.request import Request
 
 MOST_ROWS = 40
 
@@ -46,7 +48,7 @@ def command(manifest: Path, retry_failed: bool, backend: str | None, store: str 
     if as_json:
         print_json("plan", {"manifest": str(manifest), "project": wish.project, **record(choices, jobs)})
         return
-    _show(choices, jobs, wish, manifest)
+    _show(choices, jobs, asked, seen[-1].job.number if seen else 0, manifest)
 
 
 def packed(wish: Wish, choices: Sequence[Choice]) -> list[list[str]]:
@@ -84,21 +86,21 @@ def sentence(choices: Sequence[Choice], jobs: Sequence[object]) -> str:
     return f"{screen.counted(len(choices), 'task')}: {', '.join(parts)}"
 
 
-def _show(choices: Sequence[Choice], jobs: list[list[str]], wish: Wish, manifest: Path) -> None:
-    job_of = {name: number for number, names in enumerate(jobs, 1) for name in names}
+def _show(choices: Sequence[Choice], jobs: list[list[str]], asked: Request, last: int, manifest: Path) -> None:
+    job_of = {name: number for number, names in enumerate(jobs, last + 1) for name in names}
     rows = screen.table("TASK", "", "JOB", "PARAMETERS", "")
     for choice in choices[:MOST_ROWS]:
         task = choice.task
         if choice.job is not None:
-            job = f"{choice.job.project}/{choice.job.number}"
+            job = choice.job.short
         else:
-            job = f"new job {job_of[task.name]}" if task.name in job_of else ""
-        what = task.command or " ".join(f"{key}={value}" for key, value in task.parameters.items() if value is not None)
+            job = f"{asked.manifest.name}/{job_of[task.name]}, new" if task.name in job_of else ""
+        what = " ".join(f"{key}={value}" for key, value in task.parameters.items() if value is not None)
         rows.add_row(
             screen.cell(task.name),
             screen.state(choice.verdict.value),
             screen.cell(job),
-            screen.cell(what[:80]),
+            screen.cell(what if len(what) <= 80 else f"{what[:79]}…"),
             screen.cell(choice.reason[:80]),
         )
     console = screen.console()
@@ -106,5 +108,13 @@ def _show(choices: Sequence[Choice], jobs: list[list[str]], wish: Wish, manifest
     if len(choices) > MOST_ROWS:
         console.print(f"and {len(choices) - MOST_ROWS} more; all of them: swatch plan {manifest} --json\n")
     click.echo(f"\n{sentence(choices, jobs)}")
+    if asked.manifest.command is not None:
+        size = sum(member.path.lstat().st_size for member in asked.code.members)
+        click.echo(
+            f"Code: {manifest.parent / asked.manifest.code}{os.sep}, "
+            f"{screen.counted(len(asked.code.members), 'file')}, {screen.size(size)}; a change makes all tasks new"
+        )
     starts = any(choice.verdict in (Verdict.NEW, Verdict.LOST) for choice in choices)
     click.echo(f"Start it:  swatch submit {manifest} --watch" if starts else "Nothing to start.")
+    if any(choice.verdict is Verdict.FAILED for choice in choices):
+        click.echo(f"Try the failed again:  swatch submit {manifest} --retry-failed")

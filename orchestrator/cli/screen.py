@@ -67,6 +67,14 @@ def cell(text: str, style: str = "") -> Text:
     return Text(plain(text), style)
 
 
+def shortened(text: str, width: int) -> str:
+    """The text in so many characters; of a longer one the middle goes, as names differ at their ends."""
+    if len(text) <= width:
+        return text
+    tail = (width - 1) // 2
+    return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
+
+
 def state(name: str) -> Text:
     return cell(name, STYLE.get(name, ""))
 

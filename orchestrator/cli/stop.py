@@ -31,13 +31,13 @@ def command(names: tuple[str, ...], now: bool, store: str | None, as_json: bool)
             if one.final is None:
                 ended.append(engine.stop(where, one, now))
             elif one_job:
-                raise UsageError(f"{one.job.name} has ended already: {one.final.state}")
+                raise UsageError(f"{one.job.short} has ended already: {one.final.state}")
     if as_json:
         print_json("stop", {"stopped": [{"name": s.job.name, "ended": s.done, "state": s.state} for s in ended]})
         return
     for stopped in ended:
         word = "stopped" if stopped.done else "is asked to stop; its outputs are kept"
-        click.echo(f"{stopped.job.name} {word}")
+        click.echo(f"{stopped.job.short} {word}")
     if not ended:
         click.echo("Nothing to stop: all jobs have ended.")
     elif not all(stopped.done for stopped in ended):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -13,8 +14,8 @@ from orchestrator import engine, request
 from orchestrator.backends.local import host_name
 from orchestrator.cli import bars, plan, screen, summary
 from orchestrator.cli.options import Looker, into_option, json_option, opened, print_json, store_option
-from orchestrator.engine import Submission, Wish
-from orchestrator.store import Store
+from orchestrator.cli.watch import home as found_home
+from orchestrator.engine import Submission, Verdict, Wish
 from orchestrator.watch import Watch
 
 
@@ -59,7 +60,8 @@ def command(
         return
     settings, where = opened(store, slots)
     asked = request.read(manifest)
-    backend = Looker(settings, where).backend(backend_name or asked.manifest.backend)
+    look = Looker(settings, where)
+    backend = look.backend(backend_name or asked.manifest.backend)
     home = (into or Path("outputs", asked.manifest.name)).absolute()
     wish = asked.wish(
         user=settings.user, host=host_name(settings.home), backend=backend.name, home=home, retry_failed=retry_failed
@@ -67,40 +69,64 @@ def command(
 
     def submit(wish: Wish) -> Submission:
         done = engine.submit(where, backend, wish, lambda: asked.carry(where))
-        if not as_json:
-            _tell(done, manifest, watching)
+        if not as_json and (done.started or done.resumed):
+            _tell(done)
         return done
+
+    def show(done: Submission) -> Watch:
+        watch = Watch(where, look, done.choices, home, look.wake)
+        watch.remember()
+        return watch
 
     if asked.code.left_out and not as_json:
         click.echo(f"Left out of the code, as they lead outside it: {screen.plain(', '.join(asked.code.left_out[:5]))}")
     done = submit(wish)
-    if watching:
-        _follow(where, Looker(settings, where), wish, submit, done, home, as_json)
-        return
-    problems: dict[str, str] = {}
     if not done.started and not done.resumed:
-        watch = Watch(where, Looker(settings, where), done.choices, home)
+        home = found_home(settings, wish.project, done.choices, into)
+        if not as_json:
+            _tell(done)
+    if watching:
+        _follow(show, wish, submit, done, as_json)
+        return
+    watch = show(done)
+    if done.started or done.resumed:
+        watch.home.save()
+    else:
         watch.poll()  # what is finished may not be home yet
-        problems = watch.home.problems
     if as_json:
         print_json("submit", _record(done))
-    summary.tell_problems(problems)
-    sys.exit(1 if problems else 0)
+    else:
+        _tell_next(watch, done, manifest)
+    summary.tell_problems(watch.home.problems)
+    sys.exit(1 if watch.home.problems else 0)
 
 
-def _tell(done: Submission, manifest: Path, watching: bool) -> None:
+def _tell(done: Submission) -> None:
     click.echo(plan.sentence(done.choices, done.started))
     for job in done.started:
-        click.echo(f"Started {job.name}: {screen.plain(job.description)}")
+        click.echo(f"Started {job.short}: {screen.plain(job.description)}")
     for job in done.resumed:
-        click.echo(f"Resumed {job.name}, which was lost: {screen.plain(job.description)}")
-    if not done.started and not done.resumed:
+        click.echo(f"Resumed {job.short}, which was lost: {screen.plain(job.description)}")
+
+
+def _tell_next(watch: Watch, done: Submission, manifest: Path) -> None:
+    """What there is to do after a submit that does not follow."""
+    counts = Counter(choice.verdict for choice in done.choices)
+    folder = f"{bars.shown_path(watch.home.folder)}{os.sep}"
+    if done.started or done.resumed:
+        click.echo(f"\nOutputs come home to {folder} while you watch:  swatch watch {manifest}")
+        click.echo(f"or when you ask:  swatch sync {manifest}\nEnd it:  swatch stop {manifest}")
+        return
+    on_their_way = counts[Verdict.RUNNING] + counts[Verdict.QUEUED]
+    if on_their_way:
+        click.echo(f"Nothing to start; {on_their_way} on the way:  swatch watch {manifest}")
+    elif counts[Verdict.CACHED] == len(done.choices):
+        brought = f" ({screen.counted(len(watch.brought), 'file')} brought)" if watch.brought else ""
+        click.echo(f"Nothing to start: all is made, and in {folder}{brought}")
+    else:
         click.echo("Nothing to start.")
-        failed = [choice for choice in done.choices if choice.verdict is engine.Verdict.FAILED]
-        if failed:
-            click.echo(f"Try the failed again: swatch submit {manifest} --retry-failed")
-    elif not watching:
-        click.echo(f"\nFollow it:  swatch watch {manifest}\nEnd it:     swatch stop {manifest}")
+    if counts[Verdict.FAILED]:
+        click.echo(f"Try the failed again:  swatch submit {manifest} --retry-failed")
 
 
 def _record(done: Submission) -> dict[str, object]:
@@ -112,25 +138,24 @@ def _record(done: Submission) -> dict[str, object]:
 
 
 def _follow(
-    store: Store,
-    look: Looker,
+    show: Callable[[Submission], Watch],
     wish: Wish,
     submit: Callable[[Wish], Submission],
     done: Submission,
-    home: Path,
     as_json: bool,
 ) -> None:
     """Follow to the end, submitting again while that starts anything: what was lost, what may be retried."""
     resumed: Counter[int] = Counter()
     while True:
-        watch = Watch(store, look, done.choices, home, look.wake)
+        watch = show(done)
         bars.follow(watch, wish.project, quiet=as_json)
         # Where even the journal cannot be written (a full disk), no try is counted there.
         if not watch.failed or any(count >= engine.MAX_ATTEMPTS for count in resumed.values()):
             break
-        done = submit(wish._replace(retry_failed=False))
-        if not done.started and not done.resumed:
+        again = submit(wish._replace(retry_failed=False))
+        if not again.started and not again.resumed:
             break
+        done = again
         resumed.update(job.number for job in done.resumed)
     if as_json:
         print_json("submit", {**_record(done), "tasks": summary.record(watch)})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,12 @@ from orchestrator.watch import TaskView, Watch
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from orchestrator.report import Report
+
 MOST_ROWS = 60
+MOST_REASONS = 5
+NARROW = 72
+"""Columns of a terminal below which the table leaves the outputs' paths to the line under it."""
 WIDE = 110
 """Columns of a terminal that the quality figures need."""
 
@@ -38,7 +43,7 @@ def record(watch: Watch) -> list[dict[str, Any]]:
                 "state": view.state,
                 "reason": view.reason,
                 "job": view.job.name if view.job else None,
-                "seconds": view.seconds or None,
+                "seconds": (found.seconds if found else None) or view.seconds or None,
                 "folder": str(watch.home.folder / view.task.name),
                 "files": sorted(view.files),
                 "quality": found and {"verdict": found.verdict, "doubtful": sorted(found.doubtful), **found.figures},
@@ -52,16 +57,23 @@ def show(watch: Watch, name: str) -> None:
     console = screen.console()
     folder = watch.home.folder
     textures = any(view.task.command is None for view in watch.tasks)
+    found = {view.task.name: report.read(folder / view.task.name) for view in watch.tasks[:MOST_ROWS]}
     console.print()
-    console.print(_table(watch, FIGURES if textures and console.width >= WIDE else (), textures))
+    console.print(_table(watch, found, console.width, textures))
     if len(watch.tasks) > MOST_ROWS:
         console.print(f"and {len(watch.tasks) - MOST_ROWS} more: swatch watch {name} --json")
-    click.echo(f"\nOutputs are in {shown_path(folder)}{os.sep}")
+    if any(view.files for view in watch.tasks):
+        click.echo(f"\nOutputs are in {shown_path(folder)}{os.sep}")
+    else:
+        click.echo("\nNo outputs: nothing was written to /output")
     sheet = report.write_sheet(folder, name, watch.tasks)
     if sheet:
         click.echo(f"Contact sheet: {shown_path(sheet)}")
-    if textures:
+    if textures and console.width >= WIDE:
         console.print(LEGEND, style="dim")
+    weak = [(task, one.reasons[0]) for task, one in found.items() if one and one.reasons and one.verdict != "good"]
+    for task, reason in weak[:MOST_REASONS]:
+        console.print(f"{task}: {screen.plain(reason)}", style="dim", markup=False)
     tell_problems(watch.home.problems)
     _next(watch, name)
 
@@ -72,25 +84,27 @@ def tell_problems(problems: Mapping[str, str]) -> None:
         click.echo(screen.plain(f"Not brought home: {path}: {problem}"), err=True)
 
 
-def _table(watch: Watch, figures: Sequence[str], textures: bool) -> Table:
-    headings = [name.upper() for name in figures]
+def _table(watch: Watch, found: Mapping[str, Report | None], width: int, textures: bool) -> Table:
+    figures = FIGURES if textures and width >= WIDE else ()
+    headings = [*(name.upper() for name in figures), *(["QUALITY"] if textures else [])]
+    narrow = width < NARROW
     rows = screen.table(
-        *("TASK", "STATUS", "TIME", *headings), *(["QUALITY"] if textures else []), "OUTPUT", right=("TIME", *headings)
+        *("TASK", "STATUS", "TIME", *headings, *([] if narrow else ["OUTPUT"])), right=("TIME", *headings[:-1])
     )
     for view in watch.tasks[:MOST_ROWS]:
-        found = report.read(watch.home.folder / view.task.name)
+        one = found[view.task.name]
         rows.add_row(
-            screen.cell(view.task.name),
+            screen.cell(screen.shortened(view.task.name, 24 if narrow else 64)),
             screen.state("cached" if view.reason == "cached" else view.state),
-            screen.duration(view.seconds or (found.seconds if found else None)),
-            *(_figure(found, key) for key in figures),
-            *([screen.cell(found.verdict if found else "")] if textures else []),
-            screen.cell(_output(watch.home.folder, view)),
+            screen.duration((one.seconds if one else None) or view.seconds or None),
+            *(_figure(one, key) for key in figures),
+            *([screen.cell(one.verdict if one else "")] if textures else []),
+            *([] if narrow else [screen.cell(_output(watch.home.folder, view))]),
         )
     return rows
 
 
-def _figure(found: report.Report | None, key: str) -> str:
+def _figure(found: Report | None, key: str) -> str:
     if found is None or key not in found.figures:
         return ""
     return f"({found.figures[key]:.2f})" if key in found.doubtful else f"{found.figures[key]:.2f}"
@@ -103,14 +117,18 @@ def _output(folder: Path, view: TaskView) -> str:
 
 def _next(watch: Watch, name: str) -> None:
     failed = [view for view in watch.tasks if view.state in (contract.FAILED, contract.TIMEOUT)]
-    job = next((view.job for view in [*failed, *watch.tasks] if view.job is not None), None)
-    for view in failed[:5]:
-        click.echo(f"{view.task.name}: {screen.plain(view.reason)}", err=True)
+    for view in failed[:MOST_REASONS]:
+        click.echo(f"{view.task.name}: {screen.plain(view.reason or view.state)}", err=True)
+    if len(failed) > MOST_REASONS:
+        click.echo(f"and {len(failed) - MOST_REASONS} more", err=True)
+    jobs = [view.job for view in failed or watch.tasks if view.job is not None]
     lines = []
-    if job is not None:
-        lines.append((f"swatch logs {job.project}/{job.number}", "what the job wrote"))
-        lines.append((f"swatch info {job.project}/{job.number}", "all that is known of it"))
+    if jobs:
+        latest = max(jobs, key=lambda job: job.created).short
+        lines = [(f"swatch logs {latest}", "what the job wrote"), (f"swatch info {latest}", "all that is known of it")]
     lines.append((f"swatch status {name}", "the jobs of this project"))
+    if failed:
+        lines.append(("swatch submit MANIFEST --retry-failed --watch", "try again; what was lost goes on by itself"))
     width = max(len(line) for line, _ in lines)
     click.echo("\nNext:")
     for line, why in lines:

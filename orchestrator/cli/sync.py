@@ -11,8 +11,9 @@ from orchestrator import facts, report, target
 from orchestrator.cli import screen, summary
 from orchestrator.cli.bars import shown_path
 from orchestrator.cli.options import Looker, into_option, json_option, opened, print_json, store_option
-from orchestrator.cli.watch import choose, home
+from orchestrator.cli.watch import choose, home, is_manifest
 from orchestrator.engine import Choice, Verdict
+from orchestrator.sync import Homecoming
 from orchestrator.watch import Watch
 
 
@@ -30,16 +31,17 @@ def command(name: str | None, into: Path | None, store: str | None, as_json: boo
     settings, where = opened(store)
     look = Looker(settings, where)
     wanted = target.project(where, name)
-    if wanted.number is None and not (name or "").endswith((".yaml", ".yml")):
-        # Of one task made several times, the newest is the one that counts.
-        newest: dict[str, Choice] = {}
-        for number in facts.numbers(where, wanted.project):
-            job = facts.read_job(where, wanted.project, number)
-            newest.update((task.name, Choice(task, Verdict.RUNNING, job)) for task in job.tasks)
-        choices = list(newest.values())
+    if wanted.number is None and not is_manifest(name):
+        jobs = [facts.read_job(where, wanted.project, number) for number in facts.numbers(where, wanted.project)]
+        choices = [Choice(task, Verdict.RUNNING, job) for job in jobs for task in job.tasks]
+        folder = home(settings, wanted.project, choices, into)
+        choices = latest(choices, Homecoming(where, folder))
     else:
         choices = choose(where, settings, look, name)[1]
-    watch = Watch(where, look, choices, home(settings, wanted.project, choices, into))
+        folder = home(settings, wanted.project, choices, into)
+    watch = Watch(where, look, choices, folder)
+    if is_manifest(name):
+        watch.remember()
     watch.poll()
     sheet = report.write_sheet(watch.home.folder, wanted.project, watch.tasks)
     problems = watch.home.problems
@@ -50,6 +52,7 @@ def command(name: str | None, into: Path | None, store: str | None, as_json: boo
                 "project": wanted.project,
                 "folder": str(watch.home.folder),
                 "brought": sorted(path.relative_to(watch.home.folder).as_posix() for path in watch.brought),
+                "edited": sorted(watch.home.edited),
                 "problems": problems,
             },
         )
@@ -60,5 +63,17 @@ def command(name: str | None, into: Path | None, store: str | None, as_json: boo
         )
         if sheet:
             click.echo(f"Contact sheet: {shown_path(sheet)}")
+        for path in sorted(watch.home.edited):
+            click.echo(f"Kept, because you changed it: {screen.plain(path)} (delete it and sync to have it back)")
         summary.tell_problems(problems)
     sys.exit(1 if problems else 0)
+
+
+def latest(choices: list[Choice], there: Homecoming) -> list[Choice]:
+    """Of several results of one name, the one that a manifest last wanted in the folder, else the newest."""
+    chosen: dict[str, Choice] = {}
+    for choice in choices:
+        name = choice.task.name
+        if name not in chosen or chosen[name].task.fingerprint != there.choice(name):
+            chosen[name] = choice
+    return list(chosen.values())

@@ -32,6 +32,8 @@ def command(name: str | None, into: Path | None, store: str | None, as_json: boo
     look = Looker(settings, where)
     project, choices = choose(where, settings, look, name)
     watch = Watch(where, look, choices, home(settings, project, choices, into), look.wake)
+    if is_manifest(name):
+        watch.remember()
     bars.follow(watch, name or project, quiet=as_json)
     if as_json:
         print_json("watch", {"project": project, "tasks": summary.record(watch)})
@@ -40,9 +42,13 @@ def command(name: str | None, into: Path | None, store: str | None, as_json: boo
     sys.exit(1 if watch.failed or watch.home.problems else 0)
 
 
+def is_manifest(name: str | None) -> bool:
+    return name is not None and name.endswith((".yaml", ".yml"))
+
+
 def choose(store: Store, settings: Settings, look: Looker, name: str | None) -> tuple[str, list[Choice]]:
     """The project and the tasks that NAME means. Raises NotFound, UsageError, ManifestError."""
-    if name is not None and name.endswith((".yaml", ".yml")):
+    if name is not None and is_manifest(name):
         asked = request.read(Path(name))
         wish = asked.wish(
             user=settings.user, host=host_name(settings.home), backend=asked.manifest.backend, home=Path.cwd()
