@@ -15,6 +15,7 @@ help:  ## List these targets
 
 demo: $(VENV)/.local textures  ## Set everything up and make the textures of manifests/quickstart.yaml
 	$(BIN)/swatch submit manifests/quickstart.yaml --watch
+	@echo 'To type `swatch` yourself:  source $(BIN)/activate'
 
 test: $(VENV)/.test  ## Set everything up and run the tests
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
