@@ -4,8 +4,7 @@
     ├── UsageError              the call itself is wrong; exit code 2
     │   └── ManifestError       a manifest has problems: every one of them, one line each
     ├── NotFound                no such job, project, task or key; exit code 3
-    ├── StoreError              the store could not be read or written (full disk, permissions, damage)
-    └── JobError                a job ended otherwise than in success
+    └── StoreError              the store could not be read or written (full disk, permissions, damage)
 
 Anything else that escapes is a bug in Swatch, and is shown with its traceback.
 """
@@ -40,10 +39,6 @@ class NotFound(SwatchError):
 
 class StoreError(SwatchError):
     """The store could not be read or written."""
-
-
-class JobError(SwatchError):
-    """A job ended in another state than success."""
 
 
 class Problem(NamedTuple):
