@@ -165,8 +165,9 @@ class TextureEntry(Defaults, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     source: Annotated[
         Pattern | Annotated[list[Pattern], Meta(min_length=1)],
         Meta(
-            description="The image to learn from, relative to this file. A glob (textures/*.png) makes one texture for "
-            "each file; a list makes one texture from all of its images."
+            description="The image to learn from, relative to this file. A glob (textures/*.png, photos/*) makes one "
+            "texture for each file; files without the suffix of a picture format (.png, .jpg, .webp, .tif, .bmp, .gif "
+            "and the like) are left out, unless no other matches. A list makes one texture from all of its images."
         ),
     ]
     name: Annotated[
