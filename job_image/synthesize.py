@@ -6,9 +6,9 @@
 Each texture gets a folder in DIR: source.png, previews/, texture.png, tiled.png (the texture two by two) and, last,
 report.json. A texture already there is not made again. With --checkpoint-dir an interrupted run goes on where it was.
 
-Standard output has plain lines for people and one JSON object a line for machines: progress while a texture is made,
-and its end. The exit code is 0 when every texture was made, 1 when some were not, 2 when nothing could be tried,
-143 after SIGTERM.
+Standard output has plain lines for people (how each texture begins and ends) and one JSON object a line for machines:
+progress while a texture is made, and its end. The exit code is 0 when every texture was made, 1 when some were not, 2
+when nothing could be tried, 143 after SIGTERM.
 """
 
 import argparse
@@ -49,8 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     stop = Stop()
     signal.signal(signal.SIGTERM, stop)
-    print(f"{len(wanted)} texture{'s' if len(wanted) > 1 else ''} to make into {options.output_dir}")
-    print(f"{weights_sentence(options.data_dir)}: the weight-free method makes every texture.")
+    print(f"{len(wanted)} texture{'s' if len(wanted) > 1 else ''} to make")
+    print(f"Engine: patch, which needs no network weights ({weights_clause(options.data_dir)})")
     made = [make(task, options.output_dir, options.checkpoint_dir, stop) for task in wanted]
     return 0 if all(made) else 1
 
@@ -90,11 +90,11 @@ def single_task(options: argparse.Namespace) -> tasks.Task:
     return tasks.Task(options.source[0].stem, tuple(options.source), chosen)
 
 
-def weights_sentence(data: Path | None) -> str:
-    """Why no network weights are used."""
+def weights_clause(data: Path | None) -> str:
+    """What became of network weights."""
     if data is not None and data.is_dir() and any(data.iterdir()):
-        return f"This version does not use the weights in {data}"
-    return "No VGG weights are mounted"
+        return f"this version does not use those in {data}"
+    return "no VGG weights are mounted"
 
 
 class Stop:
@@ -121,27 +121,41 @@ def make(task: tasks.Task, output: Path, checkpoints: Path | None, stop: Stop) -
     """Make one texture and tell how it ended. Its failure, whatever the cause, leaves the others alone."""
     began = time.monotonic()
     try:
-        resumed = make_files(task, output / task.name, checkpoints, stop)
+        quality = make_files(task, output / task.name, checkpoints, stop)
     except Exception as error:  # noqa: BLE001 - the boundary between tasks: no failure of one may stop the next
         sentence = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        tell({"task": task.name, "state": "failed", "error": (sentence.splitlines() or ["failed"])[0]})
+        sentence = (sentence.splitlines() or ["failed"])[0]
+        print(f"{task.name}: failed: {sentence}")
+        tell({"task": task.name, "state": "failed", "error": sentence})
         return False
     end = {"task": task.name, "state": "success", "seconds": round(time.monotonic() - began, 1)}
-    tell({**end, "resumed": True} if resumed else end)
+    if quality is None:
+        print(f"{task.name}: there already")
+        tell({**end, "resumed": True})
+    else:
+        print(f"{task.name}: made in {end['seconds']} s, {quality_clause(quality)}")
+        tell(end)
     return True
 
 
-def make_files(task: tasks.Task, target: Path, checkpoints: Path | None, stop: Stop) -> bool:
-    """Make one texture unless it is there already; returns whether it was."""
+def quality_clause(quality: dict[str, Any]) -> str:
+    """The verdict on a texture, and what speaks against it first."""
+    reasons = quality.get("reasons")
+    return f"quality {quality.get('verdict', 'unmeasured')}" + (f" ({reasons[0]})" if reasons else "")
+
+
+def make_files(task: tasks.Task, target: Path, checkpoints: Path | None, stop: Stop) -> dict[str, Any] | None:
+    """Make one texture; returns how good it is, or None if it was there already."""
     parameters = Parameters.from_mapping(task.parameters)
     identity = checkpoint.fingerprint(parameters, task.sources)
     if report.is_done(target, identity):
-        return True
+        return None
+    print(f"{task.name}: {parameters.width}x{parameters.height}, seed {parameters.seed}")
     sources = [images.read(source) for source in task.sources]
     synthesis = load_engine()
     kept = checkpoint.Checkpoint(checkpoints / f"{task.name}.npz" if checkpoints else None, identity)
-    synthesis.Synthesis(target, sources, parameters, kept, tell, stop.check).run()
-    return False
+    quality: dict[str, Any] = synthesis.Synthesis(target, sources, parameters, kept, tell, stop.check).run()
+    return quality
 
 
 def load_engine() -> Any:

@@ -39,6 +39,17 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\uf
 _UNSAYABLE = re.compile("[\x00\ud800-\udfff]")
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,99})")
 _NUMBER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,99})?(?:\.[0-9]{0,99})?(?:[eE][-+]?[0-9]{1,3})?")
+_KEY = re.compile(r"""\s*(?:- +)*(?P<key>[A-Za-z_]\w*|"[^"]*"|'[^']*')(?:\s[^:]*)?""")
+"""The line of a key whose colon was forgotten."""
+_PICTURES = {
+    b"\x89PNG\r\n": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+}
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _CONSTANTS = {"": None, "~": None} | {
     spelt: value
     for word, value in (("null", None), ("true", True), ("false", False))
@@ -134,6 +145,8 @@ class _Reader:
             yield from yaml.parse(self.text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
+            if error.context_mark and "simple key" in (error.context or ""):  # the parser stands behind the key
+                mark = error.context_mark
             place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
             raise self._syntax(place, " ".join(part for part in (error.context, error.problem) if part)) from None
         except yaml.YAMLError as error:
@@ -151,10 +164,26 @@ class _Reader:
         if "cannot start any token" in said:
             cause = "a tab cannot indent YAML: use spaces"
             return _Unreadable(place, cause if letter == "\t" else f"text that begins with {letter} must be quoted")
+        if "simple key" in said:
+            return _Unreadable(place, _no_colon(line))
         if "mapping values are not allowed" in said:
+            first = self._first_of_block(lines[: place[0] - 1])
+            if first:
+                return _Unreadable(first, _no_colon(lines[first[0] - 1]))
             cause = 'a ": " stands where no key can: quote the text around it, or check the indentation'
             return _Unreadable(place, cause)
         return _Unreadable(place, f"this is not YAML: {said}")
+
+    @staticmethod
+    def _first_of_block(lines: list[str]) -> Place | None:
+        """Where the last line with content begins, if it looks like the first key of a block that lacks its colon."""
+        content = [number for number, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")]
+        found = _KEY.fullmatch(lines[content[-1]]) if content else None
+        if not found:
+            return None
+        opens = len(content) == 1 or lines[content[-2]].partition(" #")[0].rstrip().endswith((":", "---"))
+        opens = opens or found.string.lstrip().startswith("- ")
+        return (content[-1] + 1, found.start("key") + 1) if opens else None
 
     def _problem(self, event: yaml.Event, path: Path, message: str) -> None:
         self.problems.append(Problem(*_place(event), where(path), message))
@@ -270,11 +299,16 @@ class _Reader:
 
 def _decoded(text: bytes) -> str:
     """The characters of the file, less a byte order mark. Refuses what YAML cannot hold before the parser sees it."""
+    kind = _picture(text)
+    if kind:
+        raise _Unreadable((1, 1), f"this is a picture ({kind}), not a manifest: a manifest is text that names pictures")
     if len(text) > MAX_BYTES:
         raise _Unreadable((1, 1), f"larger than {MAX_BYTES >> 20} MiB: that is no manifest; split it")
     try:
         decoded = text.decode("utf-8")
     except UnicodeDecodeError as error:
+        if b"\0" in text and not text.startswith(_UTF_16):
+            raise _Unreadable((1, 1), "this is no text, and so no manifest: check the file's name") from None
         place = _place_of(text[: error.start].decode("utf-8"))
         raise _Unreadable(place, f"not UTF-8 text (byte 0x{text[error.start]:02x}): save the file as UTF-8") from None
     decoded = decoded.removeprefix("\ufeff")
@@ -283,6 +317,21 @@ def _decoded(text: bytes) -> str:
         message = f"the character {escaped(found.group())} cannot stand in a manifest"
         raise _Unreadable(_place_of(decoded[: found.start()]), message)
     return decoded
+
+
+def _picture(data: bytes) -> str | None:
+    """The format of a picture, by its first bytes."""
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "WebP"
+    if data.startswith(b"BM") and b"\0" in data[:16]:
+        return "BMP"
+    return next((kind for magic, kind in _PICTURES.items() if data.startswith(magic)), None)
+
+
+def _no_colon(line: str) -> str:
+    found = _KEY.fullmatch(line)
+    key = shown(found["key"].strip("'\"")) if found else ""
+    return f'a ":" is missing after the key {key}' if key else 'a ":" is missing after this key'
 
 
 def _place_of(before: str) -> Place:

@@ -121,14 +121,29 @@ class TextureParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     width: Annotated[Side, Meta(description="Width of the made image, in pixels.")] = 256
     height: Annotated[Side, Meta(description="Height of the made image, in pixels.")] = 256
     seed: Annotated[
-        int, Meta(ge=0, le=2147483647, description="Where chance begins: one seed always makes one image.")
+        int,
+        Meta(
+            ge=0,
+            le=2147483647,
+            description="Where chance begins: the same seed makes the same image on the same machine, another seed "
+            "another image.",
+        ),
     ] = 0
     source_width: Annotated[
         Side | None,
-        Meta(description="Scale the source to this width first, in pixels. Null leaves it as it is."),
+        Meta(
+            description="Width in pixels that the source is scaled to first, its aspect kept (several sources: the "
+            "first; the others get its area). Null shrinks a source of a larger area than the result's to that area, "
+            "and never enlarges one. A larger number brings the source closer up: the result shows a smaller part of "
+            "it. The smaller the result is beside the scaled source, the less faithful."
+        ),
     ] = None
     method: Annotated[
-        Literal["auto", "patch"], Meta(description="How to make it: auto lets the engine choose, patch quilts pieces.")
+        Literal["auto", "patch"],
+        Meta(
+            description="How to make it: auto picks the best method there is; patch, the only one so far, matches "
+            "small patches of the source and needs no network weights."
+        ),
     ] = "auto"
 
 
@@ -150,13 +165,18 @@ class TextureEntry(Defaults, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     source: Annotated[
         Pattern | Annotated[list[Pattern], Meta(min_length=1)],
         Meta(
-            description="The image to learn from, relative to this file. A glob (textures/*.png) makes one texture for "
-            "each file; a list makes one texture from all of its images."
+            description="The image to learn from, relative to this file. A glob (textures/*.png, photos/*) makes one "
+            "texture for each file; files without the suffix of a picture format (.png, .jpg, .webp, .tif, .bmp, .gif "
+            "and the like) are left out, unless no other matches. A list makes one texture from all of its images."
         ),
     ]
     name: Annotated[
         Name | UnsetType,
-        Meta(description="Folder of its outputs. Without it: the source's file name.", extra={"read": _name}),
+        Meta(
+            description="Folder of its outputs. Without it: the source's file name, in lower case. A matrix adds its "
+            "values.",
+            extra={"read": _name},
+        ),
     ] = UNSET
 
 
@@ -168,15 +188,22 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         str,
         Meta(
             pattern=f"^{_MACHINE.pattern}$",
-            description="Where each job runs: cpu, gpu or an instance type like ml.g5.xlarge.",
+            description="Kind of machine for each job: cpu, gpu or an instance type like ml.g5.xlarge. A local job "
+            "runs on this computer whatever stands here.",
             extra={"read": _machine},
         ),
     ] = "cpu"
     backend: Annotated[
         Literal["local", "docker", "sagemaker"],
-        Meta(description="local: a process on this computer. docker: a container on it. sagemaker: your AWS account."),
+        Meta(
+            description="Where jobs run. local: a process on this computer. docker (a container on it) and sagemaker "
+            "(your AWS account) are not there yet."
+        ),
     ] = "local"
-    spot: Annotated[bool, Meta(description="Use spare capacity: cheaper, and may be interrupted and resumed.")] = False
+    spot: Annotated[
+        bool,
+        Meta(description="Use spare capacity: cheaper, and may be interrupted and resumed. Nothing to a local job."),
+    ] = False
     max_runtime: Annotated[
         Runtime,
         Meta(
@@ -185,16 +212,33 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ),
     ] = DAY
     max_cost: Annotated[
-        Annotated[float, Meta(gt=0)] | None, Meta(description="Most that the whole manifest may cost, in USD.")
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="Most that the whole manifest may cost, in USD. A local job costs nothing."),
     ] = None
     tasks_per_job: Annotated[
         Annotated[int, Meta(ge=1, le=1000)] | Literal["auto"],
-        Meta(description="Textures that share one machine, one after the other; auto spreads them evenly, 16 at most."),
+        Meta(
+            description="Textures that one job makes, one after the other, so that the engine is loaded once; jobs can "
+            "run side by side. auto: as few jobs as hold 16 textures each at most, evenly filled. A command is one "
+            "task a job."
+        ),
     ] = "auto"
-    retries: Annotated[int, Meta(ge=0, le=10, description="How often a failed task is tried again.")] = 0
+    retries: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=10,
+            description="How often a failed task may be tried again: once at each further `swatch submit`, never by "
+            "itself. Beyond that only --retry-failed does.",
+        ),
+    ] = 0
     data: Annotated[
         list[Annotated[str, Meta(pattern=f"^[\\s\\S]+:/?{_MOUNT}$", extra={"read": _data})]],
-        Meta(max_length=20, description="Folders the job sees, read-only: ./weights:weights stands at /weights."),
+        Meta(
+            max_length=20,
+            description="Folders the job sees, read-only, each as folder:mount, the folder relative to this file: "
+            "./weights:weights stands at /weights. All their files travel; to a command, a change in one is a new run.",
+        ),
     ] = []
     defaults: Annotated[
         Defaults | UnsetType, Meta(description="Engine parameters for every texture that does not say otherwise.")
@@ -204,18 +248,30 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = UNSET
     command: Annotated[
         Pattern | UnsetType,
-        Meta(description="A shell command instead of textures. {key} becomes a value of the matrix, quoted."),
+        Meta(
+            description="A shell command instead of textures; what it writes to /output comes home. {key} becomes a "
+            "value of the matrix, quoted; {{key}} is the literal {key}."
+        ),
     ] = UNSET
     matrix: Annotated[
         dict[
             Annotated[str, Meta(pattern=f"^{IDENTIFIER}$", extra={"read": _key})],
             Annotated[list[Scalar], Meta(min_length=1)],
         ],
-        Meta(min_length=1, description="Values to try: every texture (or the command) with every combination."),
+        Meta(
+            min_length=1,
+            description="Values to try, a list for each key: a parameter of textures, or a {key} of the command. Every "
+            "texture (or the command) is made with every combination, each with outputs of its own and named after "
+            "its values. They go before those of defaults and textures.",
+        ),
     ] = {}
     code: Annotated[
         Pattern | UnsetType,
-        Meta(description="The folder a command runs in, relative to this file. Without it: this file's folder."),
+        Meta(
+            description="The folder a command runs in, relative to this file; without it, this file's folder. "
+            "Everything in it travels, but this file and what .gitignore and .swatchignore name, and a change in any "
+            "of it makes every task a new run: a narrower folder narrows both."
+        ),
     ] = UNSET
 
 

@@ -15,6 +15,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from job_image.texture import levels
+from job_image.texture.parameters import Parameters
 from orchestrator import document, duration, entries, manifest
 from orchestrator.errors import ManifestError, NotFound, UsageError
 from orchestrator.project import check_name
@@ -295,6 +297,14 @@ def test_the_committed_schema_is_current() -> None:
     jsonschema.Draft7Validator.check_schema(manifest.json_schema())
     run = subprocess.run([sys.executable, "-m", "orchestrator.manifest"], capture_output=True, check=True)
     assert run.stdout.decode() == (MANIFESTS / "schema.json").read_text()
+
+
+def test_the_schema_says_of_sources_what_the_engine_does_with_them() -> None:
+    said = manifest.json_schema()["$defs"]["TextureEntry"]["properties"]["source_width"]["description"]
+    assert "Null shrinks a source of a larger area than the result's to that area" in said
+    assert levels.source_sizes([(512, 256)], Parameters(128, 128)) == ((181, 91),)
+    assert levels.source_sizes([(64, 64)], Parameters(128, 128)) == ((64, 64),)
+    assert levels.source_sizes([(512, 256)], Parameters(128, 128, source_width=400)) == ((400, 200),)
 
 
 @pytest.mark.parametrize("path", sorted(MANIFESTS.glob("*.yaml")), ids=lambda path: path.name)

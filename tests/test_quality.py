@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from job_image.texture.appearance import Palette, periodic
 from job_image.texture.copying import coherence
-from job_image.texture.quality import LIMITS, measure, seam
+from job_image.texture.quality import LIMITS, judged, measure, seam
 
 Image = NDArray[np.float32]
 SIZE = 160
@@ -115,6 +115,25 @@ def test_a_mirror_tile_is_caught_by_its_edges_and_its_quarter_copy(source: Image
     assert report["baselines"]["mirror_tile"]["seam"] < 0.1
     assert report["verdict"] == "poor"
     assert "seam: the edges mirror each other" in report["reasons"]
+
+
+def test_reasons_are_sentences_with_their_figures() -> None:
+    report = {
+        "figures": {"structure": 0.17, "spectrum": 0.1, "colour": 0.9, "copied": 0.3, "copied_floor": 0, "seam": 1.4},
+        "share": {"structure": 0.5, "spectrum": 0.5, "colour": 0.05},
+        "stationary": {"structure": True, "spectrum": True, "colour": False},
+        "range": dict.fromkeys(LIMITS, (-0.1, 0.1)),
+    }
+    assert judged(report, mirrored=False, tileable=True) == (
+        "fair",
+        [
+            "structure: edges and rhythms differ from the source's by 0.170, where another crop differs by 0 and white "
+            "noise by 1; good is up to 0.1",
+            "colour: colours differ from the source's as only 5% of pairs of its own crops do; good is 10% or more",
+            "copied: 30% lifted from the source, where 0% is natural",
+            "seam: where the edges meet, the step is 1.40 times the largest usual step inside; good is up to 1.25",
+        ],
+    )
 
 
 def test_an_open_seam_counts_only_where_the_result_should_tile(source: Image) -> None:

@@ -88,6 +88,36 @@ def test_a_missing_file_names_the_folder_and_a_near_name(tmp_path: Path) -> None
     assert problem(tmp_path, "missing/x.png") == 'no such file: "HERE/missing/x.png" (looked in HERE/missing)'
 
 
+@pytest.mark.parametrize(
+    ("missing", "near"),
+    [
+        ("oak.png", ""),
+        ("stone.png", ""),
+        ("notes.png", ""),
+        ("a.png", ""),
+        ("bark.jpg", "bark.png"),
+        ("BARK1.png", "bark.png"),
+    ],
+)
+def test_a_near_name_is_no_wild_guess(tmp_path: Path, missing: str, near: str) -> None:
+    picture(tmp_path / "textures" / "bark.png")
+    (tmp_path / "textures" / "notes.txt").write_text("mine")
+    found = problem(tmp_path, f"textures/{missing}")
+    assert found.endswith(f'; did you mean "{near}"?' if near else "(looked in HERE/textures)")
+
+
+def test_a_glob_leaves_out_what_is_no_picture_by_its_name(tmp_path: Path) -> None:
+    for name in ("a.PNG", "b.jpg"):
+        picture(tmp_path / "photos" / name, form="PNG")
+    (tmp_path / "photos" / "notes.txt").write_text("mine")
+    draft, sources = drafted(tmp_path, textures("photos/*", '["photos/*"]') + "    name: both\n")
+    assert draft.problems == []
+    assert [[os.path.basename(one.path) for one in group] for group in sources[0]] == [["a.PNG"], ["b.jpg"]]
+    assert [len(group) for group in sources[1]] == [2]
+    assert problem(tmp_path, "photos/*.txt").startswith('"HERE/photos/notes.txt" is no image')
+    assert problem(tmp_path, "photos/notes.txt").startswith('"HERE/photos/notes.txt" is no image')
+
+
 def test_a_text_is_no_image(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_text("hello")
     assert problem(tmp_path, "x.png").startswith('"HERE/x.png" is no image')

@@ -1,13 +1,15 @@
 """The engine's pure pieces, each against its definition."""
 
 import re
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from job_image.texture import images, levels, patches, rhythm, sliced, start
+from job_image.texture import images, levels, patches, progress, rhythm, sliced, start
 from job_image.texture.levels import schedule, source_sizes
 from job_image.texture.parameters import Parameters
 from job_image.texture.progress import Progress, finish_work, iteration_work
@@ -270,3 +272,26 @@ def test_progress_tells_the_first_and_the_last_step() -> None:
     assert told[0]["size"] == "32x32" and told[0]["loss"] == 0.5
     assert told[-1]["step"] == told[-1]["steps"] and told[-1]["seconds_left"] == 0
     assert set(told[0]) == {"progress", "step", "steps", "size", "loss", "seconds_left"}
+
+
+def test_time_left_is_told_once_enough_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(progress, "PAUSE", 0)
+    told: list[dict[str, Any]] = []
+    plan = schedule(256, 256, [(256, 256)])
+    counter = Progress("bark", plan, 0, told.append)
+    works = [(iteration_work(level), level) for level in plan for _ in range(level.iterations)]
+    works += [(finish_work(plan[-1]), plan[-1])] * sliced.STEPS
+    ends = []
+    for number, (work, level) in enumerate(works):
+        clock[0] += 60 if number == 0 else 0.05 + work / 10e9  # the first one compiles
+        counter.advance(work, level, 0.5)
+        ends.append(clock[0])
+    assert len(told) == len(works)
+    left = [one["seconds_left"] for one in told]
+    first = next(number for number, value in enumerate(left) if value is not None)
+    assert first >= progress.TIMED_COUNTS and ends[first] - ends[0] >= progress.TIMED_SECONDS
+    assert None not in left[first:] and left[-1] == 0
+    for value, end in zip(left[first:], ends[first:], strict=True):
+        assert 0 <= value < 2 * (ends[-1] - end) + 0.1

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -80,7 +81,22 @@ def test_a_failing_texture_fails_alone(tmp_path: Path, source: Path, capsys: pyt
     steps = records(captured.out, "progress")
     assert {step["progress"] for step in steps} == {"good"}
     assert steps[-1]["step"] == steps[-1]["steps"]
-    assert captured.out.count("No VGG weights are mounted") == 1
+    plain = [line for line in captured.out.splitlines() if not line.startswith("{")]
+    assert plain[:2] == [
+        "5 textures to make",
+        "Engine: patch, which needs no network weights (no VGG weights are mounted)",
+    ]
+    assert [line.split(":")[:2] for line in plain[2:6]] == [
+        ["broken", " 40x40, seed 0"],
+        ["broken", " failed"],
+        ["missing", " failed"],
+        ["tiny", " failed"],
+    ]
+    assert plain[4] == f"missing: failed: {ends[1]['error']}"
+    assert plain[-2] == "good: 40x40, seed 0"
+    assert re.fullmatch(
+        rf"good: made in {ends[4]['seconds']} s, quality (good|fair|poor|unmeasured)( \(.+\))?", plain[-1]
+    )
     files = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert files == {
         "good/source.png",
@@ -108,8 +124,10 @@ def test_a_finished_texture_is_not_made_again(tmp_path: Path, source: Path, caps
     first = report.stat().st_mtime_ns
     assert "resumed" not in records(capsys.readouterr().out, "task")[0]
     assert synthesize.main(command) == 0
-    end = records(capsys.readouterr().out, "task")[0]
+    out = capsys.readouterr().out
+    end = records(out, "task")[0]
     assert end["resumed"] is True and end["state"] == "success"
+    assert "moss: there already" in out.splitlines() and "seed" not in out
     assert report.stat().st_mtime_ns == first
     assert synthesize.main([*command, "--seed", "5"]) == 0
     assert "resumed" not in records(capsys.readouterr().out, "task")[0]
@@ -123,6 +141,18 @@ def test_directories_come_from_the_environment(
     assert synthesize.main(["-s", str(source), "--output-width", "32", "--output-height", "32"]) == 0
     assert (tmp_path / "given" / "moss" / "texture.png").is_file()
     assert records(capsys.readouterr().out, "task")[0]["state"] == "success"
+
+
+def test_weights_that_are_mounted_are_said_to_stay_unused(tmp_path: Path) -> None:
+    assert synthesize.weights_clause(tmp_path) == "no VGG weights are mounted"
+    (tmp_path / "vgg.npz").write_bytes(b"")
+    assert synthesize.weights_clause(tmp_path) == f"this version does not use those in {tmp_path}"
+
+
+def test_a_verdict_is_said_with_its_first_reason() -> None:
+    fair = {"verdict": "fair", "reasons": ["copied: 45% lifted", "seam: wide"]}
+    assert synthesize.quality_clause(fair) == "quality fair (copied: 45% lifted)"
+    assert synthesize.quality_clause({"verdict": "good", "reasons": []}) == "quality good"
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ FINISH_COST = 35_000
 it. Fitted to timings on two CPU cores at 256 and 512 pixels; elsewhere only the estimate of the time left suffers."""
 UNIT = 100e6
 """Multiply-adds that count as one step towards the end."""
-USUAL_RATE = 25e9
-"""Multiply-adds a second on those two cores: believed with the weight of one second until the run is timed."""
+TIMED_SECONDS, TIMED_COUNTS, TIMED_SHARE = 1.5, 3, 0.05
+"""No time left is told before so many seconds, so many iterations and this share of the work have been timed: small
+levels go slowly for their size, most of all on a GPU."""
 PAUSE = 0.25
 """Least seconds between two reports."""
 
@@ -41,9 +42,10 @@ def finish_work(level: Level) -> float:
 class Progress:
     """Counts work and tells about it, at most four times a second, but always at a new size and at the end.
 
-    tell: receives a JSON-able dict: progress (the texture's name), step, steps, size, loss, seconds_left. The loss is
-    what the stage at hand lowers: while patches are matched, the root-mean-square distance of a patch from its match;
-    in the finish, the mean distance of filter responses from where transport wants them (colours in [-1, 1]).
+    tell: receives a JSON-able dict: progress (the texture's name), step, steps, size, loss, seconds_left (None until
+    enough has been timed to say, 0 at the end). The loss is what the stage at hand lowers: while patches are matched,
+    the root-mean-square distance of a patch from its match; in the finish, the mean distance of filter responses from
+    where transport wants them (colours in [-1, 1]).
     done_levels: levels that a checkpoint spares.
     """
 
@@ -56,6 +58,7 @@ class Progress:
         self.total = spared + matching + finish_work(levels[-1]) * sliced.STEPS
         self.done = spared
         self.timed: tuple[float, float] | None = None  # when the clock was started, and the work done by then
+        self.counts = 0  # iterations and finishing steps since then
         self.told, self.size = 0.0, ""
 
     def advance(self, work: float, level: Level, loss: float) -> None:
@@ -64,6 +67,8 @@ class Progress:
         now = time.monotonic()
         if self.timed is None:  # the first iteration compiles and would make every estimate gloomy
             self.timed = now, self.done
+        else:
+            self.counts += 1
         step, steps = round(self.done / UNIT), max(1, round(self.total / UNIT))
         if now - self.told < PAUSE and level.name == self.size and step < steps:
             return
@@ -75,11 +80,13 @@ class Progress:
                 "steps": steps,
                 "size": level.name,
                 "loss": round(loss, 5),
-                "seconds_left": round(self._seconds_left(now), 1),
+                "seconds_left": 0.0 if step >= steps else self._seconds_left(now, *self.timed),
             }
         )
 
-    def _seconds_left(self, now: float) -> float:
-        began, before = self.timed or (now, self.done)
-        rate = (self.done - before + USUAL_RATE) / (now - began + 1)
-        return max(0.0, self.total - self.done) / rate
+    def _seconds_left(self, now: float, began: float, before: float) -> float | None:
+        elapsed, timed = now - began, self.done - before
+        enough = timed >= TIMED_SHARE * (self.total - before)
+        if elapsed < TIMED_SECONDS or self.counts < TIMED_COUNTS or not enough:
+            return None
+        return round(max(0.0, self.total - self.done) * elapsed / timed, 1)

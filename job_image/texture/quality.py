@@ -42,6 +42,7 @@ OVERLAP = 0.1  # of a crop's area: crops sharing more than this are no evidence 
 
 
 STATISTICS = ("structure", "spectrum", "colour")
+SEEN = {"structure": "edges and rhythms", "spectrum": "coarse and fine detail", "colour": "colours"}
 FARTHEST = {"structure": "white noise", "spectrum": "white noise", "colour": "one flat colour"}
 FLAT = 1e-6  # a source without any variety has no unit of length; this stands for it and keeps figures finite
 
@@ -186,16 +187,16 @@ def judged(report: dict[str, Any], mirrored: bool, tileable: bool) -> tuple[str,
         value, share = report["figures"][name], report["share"][name]
         if not report["stationary"][name]:
             reached = 0 if share >= UNEVEN[0] else 1 if share >= UNEVEN[1] else 2
-            said = f"{share:.0%} of pairs of the source's own crops differ more than the result does"
+            said = f"as only {share:.0%} of pairs of its own crops do; good is {UNEVEN[0]:.0%} or more"
         else:
             reached = 0 if value <= good else 1 if value <= fair else 2
-            said = f"{value:.3f} on a scale from another crop (0) to {FARTHEST[name]} (1); good is up to {good}"
+            said = f"by {value:.3f}, where another crop differs by 0 and {FARTHEST[name]} by 1; good is up to {good}"
         if report["range"][name][1] >= 1:
             unmeasured.append(name)
             reasons.append(f"{name}: the source is too uneven, or too plain, to tell")
         elif reached:
             grade = max(grade, reached)
-            reasons.append(f"{name}: {said}")
+            reasons.append(f"{name}: {SEEN[name]} differ from the source's {said}")
     figures = report["figures"]
     extra = figures["copied"] - figures["copied_floor"]
     if extra > COPIED[0]:
@@ -205,7 +206,10 @@ def judged(report: dict[str, Any], mirrored: bool, tileable: bool) -> tuple[str,
         )
     if tileable and figures["seam"] > SEAM[0]:
         grade = max(grade, 1 if figures["seam"] <= SEAM[1] else 2)
-        reasons.append(f"seam: the step across the wrap is {figures['seam']:.2f} times the largest usual step inside")
+        reasons.append(
+            f"seam: where the edges meet, the step is {figures['seam']:.2f} times the largest usual step inside; "
+            f"good is up to {SEAM[0]}"
+        )
     if tileable and mirrored:
         grade = 2
         reasons.append("seam: the edges mirror each other")

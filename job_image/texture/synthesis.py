@@ -57,8 +57,9 @@ class Synthesis:
         self.levels = levels.schedule(parameters.width, parameters.height, sizes, coarsest)
         self.seconds = {"em": 0.0, "finish": 0.0, "total": 0.0}
 
-    def run(self) -> None:
-        """Make the texture and write its files: source, previews, texture, tiling and, last, the report."""
+    def run(self) -> dict[str, Any]:
+        """Make the texture and write its files: source, previews, texture, tiling and, last, the report. Returns how
+        good the texture is, as `quality.measure` says it."""
         began = time.monotonic()
         sheet = side_by_side(self.sources)
         images.write_png(self.folder / "source.png", sheet)
@@ -92,6 +93,7 @@ class Synthesis:
         }
         report.write(self.folder, self.checkpoint.identity, self.parameters, made)
         self.checkpoint.remove()
+        return quality
 
     def _match(self, level: Level, sources: Sequence[Pixels], picture: Pixels, counter: progress.Progress) -> Pixels:
         """All iterations of one level; the first level ignores `picture` and begins with noise."""

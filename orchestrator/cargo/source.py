@@ -24,6 +24,11 @@ MAX_PIXELS = 100_000_000
 MAX_BYTES = 256 << 20
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 
+SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".gif"))
+"""How names of pictures end. A glob's other files are left out, if any file is left then."""
+
+_NEAR = 0.7
+"""How alike a near name must be, by difflib's ratio: `brak` and `bark` are at 0.75, `oak` and `bark` at 0.57."""
 _SUGGESTIONS = 20
 """How many missing files get a near name suggested: a comparison with a whole folder is not free."""
 
@@ -68,7 +73,8 @@ class _Files:
         self.suggestions = 0
 
     def matches(self, pattern: str) -> list[str]:
-        """The files a pattern stands for, sorted. A path that exists is itself, whatever its letters."""
+        """The files a pattern stands for, sorted: of a glob's the pictures by their names, or all if there is none.
+        A path that exists is itself, whatever its letters."""
         expanded = os.path.expanduser(pattern)
         path = os.path.normpath(os.path.join(self.folder, expanded))
         if not glob.has_magic(pattern) or os.path.lexists(path):
@@ -81,7 +87,7 @@ class _Files:
             raise _Unusable(f"{quoted(pattern)} matches more than {MAX_TASKS:,} files")
         if not found:
             raise _Unusable(f"no file matches {quoted(pattern)} (looked in {_folder(path)})")
-        return sorted(found)
+        return sorted([match for match in found if _suffix(match) in SUFFIXES] or found)
 
     def source(self, path: str) -> Source:
         """The image at a path. Raises _Unusable, the same each time."""
@@ -111,8 +117,13 @@ class _Files:
         folder, name = os.path.split(path)
         if self.suggestions > _SUGGESTIONS or not os.path.isdir(folder or "."):
             return ""
-        near = difflib.get_close_matches(name, os.listdir(folder or "."), 1)
-        return f"; did you mean {quoted(near[0])}?" if near else ""
+        suffix = _suffix(name)
+        names = [one for one in os.listdir(folder or ".") if _suffix(one) in SUFFIXES | {suffix}]
+        stems: dict[str, str] = {}
+        for one in sorted(names, key=lambda one: (_suffix(one) != suffix, one)):
+            stems.setdefault(_stem(one), one)
+        near = difflib.get_close_matches(_stem(name), stems, 1, _NEAR)
+        return f"; did you mean {quoted(stems[near[0]])}?" if near else ""
 
 
 def _groups(draft: Draft, files: _Files, texture: Texture) -> list[tuple[Source, ...]]:
@@ -219,6 +230,14 @@ def _cut_off(jpeg: BinaryIO) -> bool:
     the end cannot occur within one. (A thumbnail with an end of its own stands before.)"""
     with mmap.mmap(jpeg.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return content.find(b"\xff\xd9", jpeg.tell()) < 0
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0].casefold()
 
 
 def _folder(path: str) -> str:
