@@ -228,8 +228,8 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Meta(
             ge=0,
             le=10,
-            description="How often a failed task may be tried again: once at each further `swatch submit`, never by "
-            "itself. Beyond that only --retry-failed does.",
+            description="How often a failed task is tried again: by `swatch submit --watch` at once, else at the next "
+            "`swatch submit`. Beyond that only --retry-failed does.",
         ),
     ] = 0
     data: Annotated[
