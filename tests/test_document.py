@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -154,7 +154,7 @@ plain = st.recursive(
 @settings(deadline=None)
 @given(plain)
 def test_what_is_dumped_is_read_back(value: Any) -> None:
-    read = document.read(yaml.safe_dump(value, allow_unicode=False).encode())
+    read = document.read(json.dumps(value, ensure_ascii=False).encode())  # JSON is YAML, and quotes every text
     if not read.problems:
         assert read.data == value
     else:
