@@ -79,3 +79,19 @@ def test_the_lock_pins_everything_the_project_names() -> None:
     assert wanted <= pinned
     assert {"boto3", "sagemaker", "tensorflow", "keras", "pyyaml", "pillow", "moto"} <= wanted | pinned
     assert not any("://" in line for line in lines)
+
+
+def test_a_laptop_installs_only_what_it_uses() -> None:
+    import tomllib
+
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+
+    def names(requirements: list[str]) -> set[str]:
+        return {re.split(r"[\[<>=;]", one)[0].strip().lower() for one in requirements}
+
+    heavy = {"tensorflow", "tensorflow-cpu", "keras", "numpy"}
+    extras = {name: names(extra) for name, extra in project["optional-dependencies"].items()}
+    assert not names(project["dependencies"]) & (heavy | {"boto3", "sagemaker", "moto"})
+    assert heavy <= extras["local"]
+    assert not extras["local"] & {"boto3", "sagemaker", "moto", "pytest"}
+    assert not extras["aws"] & heavy
