@@ -14,6 +14,7 @@ without a lock was lost.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -85,12 +86,9 @@ def host_name(home: Path) -> str:
         file.parent.mkdir(parents=True, exist_ok=True)
         temporary = file.with_name(f".id.{os.getpid()}")
         temporary.write_text(f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}\n")
-        try:
+        with contextlib.suppress(FileExistsError):  # another process was first: its name counts
             os.link(temporary, file)
-        except FileExistsError:
-            pass  # another process was first; its name counts
-        finally:
-            temporary.unlink()
+        temporary.unlink()
     return file.read_text().strip()
 
 

@@ -9,6 +9,7 @@ ends; kill the agent, and its job is known to be lost, while the queue goes on.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import os
 import shutil
@@ -17,7 +18,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -29,7 +29,7 @@ from orchestrator.errors import SwatchError
 from orchestrator.store import Store, open_store
 
 
-@contextmanager
+@contextlib.contextmanager
 def free_slot(layout: Layout, slots: int) -> Iterator[IO[bytes] | None]:
     """The lock of a free slot, or None when all are taken."""
     for number in [*range(slots)] * 2:
@@ -51,11 +51,10 @@ def next_entry(layout: Layout) -> tuple[Path, IO[bytes]] | None:
         except FileNotFoundError:
             continue  # another runner took it
         if _try_lock(handle):
-            try:
+            # Gone already, if another runner took it and its job has ended since.
+            with contextlib.suppress(FileNotFoundError):
                 (layout.queue / name).rename(layout.running / name)
                 return layout.running / name, handle
-            except FileNotFoundError:
-                pass  # another runner took it, and its job has ended already
         handle.close()
     return None
 
