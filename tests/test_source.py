@@ -165,7 +165,9 @@ def test_a_folder_and_a_pipe(tmp_path: Path) -> None:
         assert problem(tmp_path, "pipe") == '"HERE/pipe" is no regular file'
 
 
-@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="needs a user who is not root: root may read every file")
+@pytest.mark.skipif(
+    sys.platform == "win32" or os.geteuid() == 0, reason="needs a user who is not root: root may read every file"
+)
 def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     picture(tmp_path / "x.png").chmod(0)
     assert problem(tmp_path, "x.png") == '"HERE/x.png" may not be read: chmod u+r it'
