@@ -232,6 +232,12 @@ def test_the_period_of_stripes_is_found_and_fitted() -> None:
     assert found.source[1] == pytest.approx(size[1] / 20)
 
 
+def test_no_period_is_fitted_that_leaves_the_source_too_small() -> None:
+    source = stripes(32, 32, 12)
+    assert rhythm.fit(source, (32, 32)) == (rhythm.Rhythm(), (32, 32))  # three periods of 12 would leave 28 pixels
+    assert rhythm.fit(source, (32, 37))[0].torus == (0, 3)
+
+
 def test_noise_has_no_period() -> None:
     assert rhythm.find(random_image(200, 150)) == (None, None)
     assert not rhythm.fit(random_image(64, 64), (64, 64))[0]
