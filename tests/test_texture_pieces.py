@@ -72,6 +72,12 @@ def test_a_source_width_that_leaves_no_height_is_refused() -> None:
         source_sizes([(1000, 100)], Parameters(source_width=64))
 
 
+def test_a_source_width_that_fills_the_memory_is_refused() -> None:
+    assert source_sizes([(100, 100)], Parameters(source_width=8192)) == ((8192, 8192),)
+    with pytest.raises(ValueError, match="source_width 8192 makes the 32x2000 source 512000 pixels high; at most 8192"):
+        source_sizes([(32, 2000)], Parameters(source_width=8192))
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
