@@ -61,6 +61,8 @@ class Synthesis:
         """Make the texture and write its files: source, previews, texture, tiling and, last, the report. Returns how
         good the texture is, as `quality.measure` says it."""
         began = time.monotonic()
+        # Killed half-way, files of this texture would otherwise lie beside a report that vouches for an earlier one.
+        (self.folder / report.FILE).unlink(missing_ok=True)
         sheet = side_by_side(self.sources)
         images.write_png(self.folder / "source.png", sheet)
         saved = self.checkpoint.load() or State(0, np.zeros((0, 0, 3), dtype=np.float32))
