@@ -63,7 +63,8 @@ def to_srgb(image: Image.Image) -> Pixels:
         grey = np.asarray(upright).astype(np.float32) / np.float32(65535)
         return np.repeat(np.clip(grey, 0, 1)[..., None], 3, axis=2)
     if upright.mode == "F":
-        return np.repeat(np.clip(np.asarray(upright, dtype=np.float32), 0, 1)[..., None], 3, axis=2)
+        measured = np.nan_to_num(np.asarray(upright, dtype=np.float32))  # a hole, "not a number", is black
+        return np.repeat(np.clip(measured, 0, 1)[..., None], 3, axis=2)
     if upright.has_transparency_data:
         seen = upright.convert("RGBA")
         paper = Image.new("RGBA", seen.size, "white")
