@@ -97,10 +97,13 @@ def to_bytes(pixels: Pixels) -> npt.NDArray[np.uint8]:
     return np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
 
 
-def write_png(path: Path, pixels: Pixels) -> None:
-    """Write an 8-bit PNG atomically: a reader sees the old file, or none, or the whole new one."""
+def write_png(path: Path, pixels: Pixels, copies: int = 1) -> None:
+    """Write an 8-bit PNG atomically: a reader sees the old file, or none, or the whole new one.
+
+    copies: how often the image stands in the picture, across and down.
+    """
     buffer = io.BytesIO()
-    Image.fromarray(to_bytes(pixels)).save(buffer, format="PNG", compress_level=4)
+    Image.fromarray(np.tile(to_bytes(pixels), (copies, copies, 1))).save(buffer, format="PNG", compress_level=4)
     write_atomically(path, buffer.getvalue())
 
 

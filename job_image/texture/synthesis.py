@@ -77,7 +77,7 @@ class Synthesis:
         picture, loss = self._finish(sources, picture, counter)
         texture = np.clip((picture + 1) / 2, 0, 1).astype(np.float32)
         images.write_png(self.folder / "texture.png", texture)
-        images.write_png(self.folder / "tiled.png", np.tile(texture, (2, 2, 1)))
+        images.write_png(self.folder / "tiled.png", texture, copies=2)
         self.seconds["finish"] = time.monotonic() - began - self.seconds["em"]
         quality = measure(sheet, texture, self.parameters.seed)
         self.seconds["total"] = time.monotonic() - began
