@@ -154,7 +154,9 @@ def make_files(task: tasks.Task, target: Path, checkpoints: Path | None, stop: S
     sources = [images.read(source) for source in task.sources]
     synthesis = load_engine()
     kept = checkpoint.Checkpoint(checkpoints / f"{task.name}.npz" if checkpoints else None, identity)
-    quality: dict[str, Any] = synthesis.Synthesis(target, sources, parameters, kept, tell, stop.check).run()
+    making = synthesis.Synthesis(target, sources, parameters, kept, tell, stop.check)
+    del sources  # a dozen photographs in full size are gigabytes, and what is made of them now is small
+    quality: dict[str, Any] = making.run()
     return quality
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,18 +36,16 @@ def read(folder: Path) -> Report | None:
         return None
     parameters, quality = _mapping(record, "parameters"), _mapping(record, "quality")
     figures = {
-        name: float(value)
-        for name, value in _mapping(quality, "figures").items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool)
+        name: number for name, value in _mapping(quality, "figures").items() if (number := _number(value)) is not None
     }
-    seconds = _mapping(record, "seconds").get("total")
+    reasons = quality.get("reasons")
     return Report(
         size=f"{parameters.get('width')}x{parameters.get('height')}",
-        seconds=seconds if isinstance(seconds, (int, float)) else None,
+        seconds=_number(_mapping(record, "seconds").get("total")),
         figures=figures,
         doubtful=frozenset(name for name, sound in _mapping(quality, "stationary").items() if sound is False),
         verdict=str(quality.get("verdict", "")),
-        reasons=tuple(str(one) for one in quality.get("reasons") or () if isinstance(one, str)),
+        reasons=tuple(one for one in reasons if isinstance(one, str)) if isinstance(reasons, list) else (),
     )
 
 
@@ -54,7 +53,8 @@ def write_sheet(folder: Path, name: str, tasks: Iterable[TaskView]) -> Path | No
     """Write the contact sheet of all textures that are at home in the folder, those of `tasks` first; None when there
     is none to show."""
     here = [path.parent.name for path in sorted(folder.glob("*/texture.png"))]
-    first = [view.task.name for view in tasks if view.task.name in set(here)]
+    known = set(here)
+    first = [view.task.name for view in tasks if view.task.name in known]
     textures = list(dict.fromkeys([*first, *here]))
     if not textures or (folder / SHEET).is_dir():  # a task may be called so
         return None
@@ -73,3 +73,13 @@ def write_sheet(folder: Path, name: str, tasks: Iterable[TaskView]) -> Path | No
 def _mapping(record: dict[str, Any], key: str) -> dict[str, Any]:
     value = record.get(key)
     return value if isinstance(value, dict) else {}
+
+
+def _number(value: object) -> float | None:
+    """A finite number of a record as a float; None for anything else that JSON can hold there."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None

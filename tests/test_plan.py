@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from job_image.texture import checkpoint
 from orchestrator import plan
 from orchestrator.job import Source, Task
 from orchestrator.manifest import Manifest, Texture, TextureParameters
@@ -29,6 +30,11 @@ def one(path: str = "a.png", **parameters: Any) -> tuple[Manifest, plan.Sources]
 
 def task(name: str, command: str | None = None) -> Task:
     return Task(name=name, fingerprint=DIGEST, command=command)
+
+
+def test_editions_of_the_engine_agree() -> None:
+    """One stands for finished results, the other for states in the making: new pictures must raise both."""
+    assert plan.ENGINE.split("/")[1] == checkpoint.METHOD.split("/")[1]
 
 
 def test_parameters_are_complete_and_precedence_is_matrix_texture_defaults() -> None:

@@ -54,6 +54,14 @@ def test_sixteen_bits_keep_their_range(tmp_path: Path) -> None:
     np.testing.assert_allclose(found[..., 1], ramp / 65535, atol=1e-4)
 
 
+def test_holes_in_measured_values_are_black(tmp_path: Path) -> None:
+    measured = np.full((40, 48), 0.5, np.float32)
+    measured[:20], measured[-1] = np.nan, np.inf
+    Image.fromarray(measured).save(tmp_path / "measured.tif")
+    found = images.read(tmp_path / "measured.tif")
+    assert found[0, 0, 0] == 0 and found[30, 0, 0] == 0.5 and found[-1, 0, 0] == 1
+
+
 def test_rotation_from_the_camera_is_applied(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turned a quarter: shown, the left edge is on top

@@ -72,6 +72,12 @@ def test_a_source_width_that_leaves_no_height_is_refused() -> None:
         source_sizes([(1000, 100)], Parameters(source_width=64))
 
 
+def test_a_source_width_that_fills_the_memory_is_refused() -> None:
+    assert source_sizes([(100, 100)], Parameters(source_width=8192)) == ((8192, 8192),)
+    with pytest.raises(ValueError, match="source_width 8192 makes the 32x2000 source 512000 pixels high; at most 8192"):
+        source_sizes([(32, 2000)], Parameters(source_width=8192))
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -230,6 +236,12 @@ def test_the_period_of_stripes_is_found_and_fitted() -> None:
     assert found.torus == (0, 10)
     assert size[0] == 200 and size[1] == pytest.approx(200 * 20 / 19.3, abs=2)
     assert found.source[1] == pytest.approx(size[1] / 20)
+
+
+def test_no_period_is_fitted_that_leaves_the_source_too_small() -> None:
+    source = stripes(32, 32, 12)
+    assert rhythm.fit(source, (32, 32)) == (rhythm.Rhythm(), (32, 32))  # three periods of 12 would leave 28 pixels
+    assert rhythm.fit(source, (32, 37))[0].torus == (0, 3)
 
 
 def test_noise_has_no_period() -> None:

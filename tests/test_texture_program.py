@@ -159,6 +159,7 @@ def test_a_verdict_is_said_with_its_first_reason() -> None:
     ("content", "sentence"),
     [
         ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
         ("[]", '"schema": 1'),
         ('{"schema": 2, "tasks": []}', '"schema": 1'),
         ('{"schema": 1, "tasks": []}', "at least one task"),

@@ -163,6 +163,23 @@ def test_foreign_and_damaged_checkpoints_are_not_taken_up(tmp_path: Path) -> Non
     np.testing.assert_array_equal(found.picture, blobs(32, 32))
     assert Checkpoint(path, "another's").load() is None
     whole = path.read_bytes()
-    for damaged in (whole[:-100], b"", b"nonsense", whole[:300] + bytes(50) + whole[350:]):
+    directory = whole.rindex(b"PK\1\2")
+    foreign = [
+        whole[: directory + at] + bytes([value]) + whole[directory + at + 1 :]
+        for at, value in ((6, 255), (8, 1), (8, 64), (10, 8), (10, 99))  # version, flags, compression
+    ]
+    for damaged in (whole[:-100], b"", b"nonsense", whole[:300] + bytes(50) + whole[350:], *foreign):
         path.write_bytes(damaged)
         assert kept.load() is None
+
+
+def test_a_texture_in_the_making_has_no_report_of_an_earlier_one(tmp_path: Path) -> None:
+    make(tmp_path, [blobs(32, 32)], Parameters(32, 32))
+    with pytest.raises(Interrupted):
+        make(tmp_path, [blobs(32, 32)], Parameters(32, 32, seed=1), alive=interrupt_after(1))
+    assert not (tmp_path / "report.json").exists()
+
+
+def test_the_tiling_is_the_texture_two_by_two(tmp_path: Path) -> None:
+    texture = images.to_bytes(make(tmp_path, [blobs(32, 32)], Parameters(40, 32)))
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "tiled.png")), np.tile(texture, (2, 2, 1)))

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -57,8 +58,8 @@ class Checkpoint:
                 if str(saved["identity"]) != self.identity:
                     return None
                 return State(int(saved["levels"]), saved["picture"])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # torn or foreign: begin again
-            return None
+        except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
+            return None  # torn or foreign: begin again
 
     def save(self, state: State) -> None:
         """Replace the saved state."""

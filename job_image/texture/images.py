@@ -63,7 +63,8 @@ def to_srgb(image: Image.Image) -> Pixels:
         grey = np.asarray(upright).astype(np.float32) / np.float32(65535)
         return np.repeat(np.clip(grey, 0, 1)[..., None], 3, axis=2)
     if upright.mode == "F":
-        return np.repeat(np.clip(np.asarray(upright, dtype=np.float32), 0, 1)[..., None], 3, axis=2)
+        measured = np.nan_to_num(np.asarray(upright, dtype=np.float32))  # a hole, "not a number", is black
+        return np.repeat(np.clip(measured, 0, 1)[..., None], 3, axis=2)
     if upright.has_transparency_data:
         seen = upright.convert("RGBA")
         paper = Image.new("RGBA", seen.size, "white")
@@ -96,10 +97,13 @@ def to_bytes(pixels: Pixels) -> npt.NDArray[np.uint8]:
     return np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
 
 
-def write_png(path: Path, pixels: Pixels) -> None:
-    """Write an 8-bit PNG atomically: a reader sees the old file, or none, or the whole new one."""
+def write_png(path: Path, pixels: Pixels, copies: int = 1) -> None:
+    """Write an 8-bit PNG atomically: a reader sees the old file, or none, or the whole new one.
+
+    copies: how often the image stands in the picture, across and down.
+    """
     buffer = io.BytesIO()
-    Image.fromarray(to_bytes(pixels)).save(buffer, format="PNG", compress_level=4)
+    Image.fromarray(np.tile(to_bytes(pixels), (copies, copies, 1))).save(buffer, format="PNG", compress_level=4)
     write_atomically(path, buffer.getvalue())
 
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .parameters import SMALLEST_SIDE, Parameters
+from .parameters import LARGEST_SIDE, SMALLEST_SIDE, Parameters
 
 Size = tuple[int, int]
 """Width, height in pixels."""
@@ -41,7 +41,8 @@ def source_sizes(originals: Sequence[Size], parameters: Parameters) -> tuple[Siz
     quarter of the source's scale is where this method is weakest; a smaller one is never blown up. `source_width`
     decides instead for the first source, and the others get its area. No side falls under 32 pixels on its own account.
 
-    Raises ValueError when `source_width` leaves a source fewer than 32 pixels high.
+    Raises ValueError when `source_width` leaves the first source fewer than 32 pixels high, or makes it larger than a
+    square of the largest side.
     """
     area = float(parameters.width * parameters.height)
     if parameters.source_width is not None:
@@ -51,6 +52,11 @@ def source_sizes(originals: Sequence[Size], parameters: Parameters) -> tuple[Siz
             raise ValueError(
                 f"source_width {asked[0]} makes the {width}x{height} source {asked[1]} pixels high; "
                 f"at least {SMALLEST_SIDE} are needed"
+            )
+        if asked[0] * asked[1] > LARGEST_SIDE**2:
+            raise ValueError(
+                f"source_width {asked[0]} makes the {width}x{height} source {asked[1]} pixels high; "
+                f"at most {LARGEST_SIDE**2 // asked[0]} go with it"
             )
         return asked, *(fit_area(size, asked[0] * asked[1]) for size in originals[1:])
     return tuple(fit_area(size, min(area, size[0] * size[1])) for size in originals)

@@ -44,7 +44,7 @@ OVERLAP = 0.1  # of a crop's area: crops sharing more than this are no evidence 
 STATISTICS = ("structure", "spectrum", "colour")
 SEEN = {"structure": "edges and rhythms", "spectrum": "coarse and fine detail", "colour": "colours"}
 FARTHEST = {"structure": "white noise", "spectrum": "white noise", "colour": "one flat colour"}
-FLAT = 1e-6  # a source without any variety has no unit of length; this stands for it and keeps figures finite
+FLAT = 1e-3  # a source without any variety has no unit of length; this stands for it, well above rounding errors
 
 # The limits of the verdict, (good, fair). Other pieces of the same material reach about 0.1. On most of eight textures,
 # shuffled 32-pixel blocks, a blur of 1 pixel, noise of 0.05 and levels times 1.2 are each beyond good in some figure.

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from .images import Pixels, resize
 from .levels import Size
+from .parameters import SMALLEST_SIDE
 
 Field = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
@@ -142,14 +143,19 @@ def first_period(line: Field, least: float) -> float | None:
 def fit(source: Pixels, torus: Size) -> tuple[Rhythm, Size]:
     """The rhythm of a source on a torus, and the size the source needs so that whole periods fit.
 
-    A direction stays without rhythm when it has no period or would have to be stretched by more than 12%.
+    A direction stays without rhythm when it has no period, would have to be stretched by more than 12%, or would leave
+    the source fewer than 32 pixels.
     """
     size, counts = (source.shape[1], source.shape[0]), [0, 0]
     stretched = list(size)
     for i, period in enumerate(find(source)):
         count = round(torus[i] / period) if period else 0
-        if period and count and abs(torus[i] / (count * period) - 1) <= MOST_STRETCH:
-            counts[i], stretched[i] = count, round(size[i] * torus[i] / (count * period))
+        if not period or not count:
+            continue
+        stretch = torus[i] / (count * period)
+        side = round(size[i] * stretch)
+        if abs(stretch - 1) <= MOST_STRETCH and side >= SMALLEST_SIDE:
+            counts[i], stretched[i] = count, side
     cycles = counts[0] * stretched[0] / torus[0], counts[1] * stretched[1] / torus[1]
     return Rhythm((counts[0], counts[1]), cycles), (stretched[0], stretched[1])
 

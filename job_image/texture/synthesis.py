@@ -61,6 +61,8 @@ class Synthesis:
         """Make the texture and write its files: source, previews, texture, tiling and, last, the report. Returns how
         good the texture is, as `quality.measure` says it."""
         began = time.monotonic()
+        # Killed half-way, files of this texture would otherwise lie beside a report that vouches for an earlier one.
+        (self.folder / report.FILE).unlink(missing_ok=True)
         sheet = side_by_side(self.sources)
         images.write_png(self.folder / "source.png", sheet)
         saved = self.checkpoint.load() or State(0, np.zeros((0, 0, 3), dtype=np.float32))
@@ -75,7 +77,7 @@ class Synthesis:
         picture, loss = self._finish(sources, picture, counter)
         texture = np.clip((picture + 1) / 2, 0, 1).astype(np.float32)
         images.write_png(self.folder / "texture.png", texture)
-        images.write_png(self.folder / "tiled.png", np.tile(texture, (2, 2, 1)))
+        images.write_png(self.folder / "tiled.png", texture, copies=2)
         self.seconds["finish"] = time.monotonic() - began - self.seconds["em"]
         quality = measure(sheet, texture, self.parameters.seed)
         self.seconds["total"] = time.monotonic() - began

@@ -28,7 +28,7 @@ def read(path: Path) -> list[Task]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror or error}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not JSON: {error}") from None
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise ValueError(f'{path}: a task list with "schema": {SCHEMA} is needed')
