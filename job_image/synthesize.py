@@ -87,7 +87,10 @@ def single_task(options: argparse.Namespace) -> tasks.Task:
         "source_width": options.source_width,
         "seed": options.seed,
     }
-    return tasks.Task(options.source[0].stem, tuple(options.source), chosen)
+    name = options.source[0].stem.lstrip(".")
+    if not tasks.is_folder_name(name):
+        raise ValueError(f"{options.source[0]}: no folder can be named after this file; rename it")
+    return tasks.Task(name, tuple(options.source), chosen)
 
 
 def weights_clause(data: Path | None) -> str:

@@ -105,7 +105,10 @@ Name = Annotated[
     str,
     Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_-])?$", extra={"read": _name}),
 ]
-Side = Annotated[int, Meta(ge=32, le=8192)]
+MIN_SIDE = 32
+MAX_SIDE = 8192
+"""The engine's limits, in pixels."""
+Side = Annotated[int, Meta(ge=MIN_SIDE, le=MAX_SIDE)]
 Pattern = Annotated[str, Meta(min_length=1)]
 Size = Annotated[Side | Annotated[str, Meta(pattern=f"^{_SIZE.pattern}$")], Meta(extra={"read": _size})]
 Runtime = Annotated[

@@ -54,10 +54,17 @@ class Problem(NamedTuple):
         return f"{place}: {self.where}: {self.message}" if self.where else f"{place}: {self.message}"
 
 
+MAX_LINES = 200
+"""Problems of a manifest that are printed: enough to mend by, few enough to read."""
+
+
 class ManifestError(UsageError):
     """A manifest with problems; the message holds one line for each, in the order of the file."""
 
     def __init__(self, file: str, problems: Sequence[Problem]) -> None:
         self.file = file
         self.problems = tuple(sorted(problems))
-        super().__init__("\n".join(problem.sentence(file) for problem in self.problems))
+        lines = [problem.sentence(file) for problem in self.problems[:MAX_LINES]]
+        if len(self.problems) > MAX_LINES:
+            lines.append(f"and {len(self.problems) - MAX_LINES:,} more")
+        super().__init__("\n".join(lines))

@@ -26,6 +26,8 @@ from orchestrator.wording import shown, where
 
 __all__ = ["DataMount", "Draft", "Manifest", "Texture", "TextureParameters", "complete", "json_schema", "read"]
 
+MAX_COMMAND = 32_768
+"""Bytes of a command. Linux starts none with an argument over 128 KiB, placeholders filled in."""
 MAX_TASKS = 10_000
 """Most tasks of one manifest, all combinations counted."""
 
@@ -175,7 +177,9 @@ def _manifest(draft: Draft, data: dict[str, Any]) -> Manifest:
         matrix=matrix,
     )
     wanted = data.get("matrix", {})
-    if command is not None and isinstance(wanted, dict):
+    if command is not None and len(command.encode("utf-8", "replace")) > MAX_COMMAND:
+        draft.problem(("command",), f"has more than {MAX_COMMAND:,} bytes: put it into a script beside this file")
+    elif command is not None and isinstance(wanted, dict):
         _placeholders(draft, manifest, command, wanted)
     count = manifest.combinations * max(1, len(manifest.textures))
     if count > MAX_TASKS:

@@ -13,12 +13,16 @@ from typing import Any, NamedTuple
 
 from orchestrator import command as commands
 from orchestrator import contract, project
+from orchestrator.entries import MAX_SIDE, MIN_SIDE
 from orchestrator.job import Source, Task
 from orchestrator.manifest import MAX_TASKS, Draft, Manifest, Texture, complete, sides
 from orchestrator.wording import quoted, shown
 
 ENGINE = "texture/1"
 """The synthesis engine's version; a new one makes new images, and so new fingerprints."""
+
+SAME_METHOD = {"auto": "patch"}
+"""What `auto` stands for: asking for it by name makes the same image."""
 
 AUTO_TASKS_PER_JOB = 16
 
@@ -79,12 +83,42 @@ def check_names(draft: Draft, sources: Sources) -> None:
             draft.problem(("textures", one.texture.index, key), _clash(draft, before, one))
 
 
+def check_scales(draft: Draft, sources: Sources) -> None:
+    """Adds a problem for every `source_width` that makes a source too low or too large for the engine."""
+    manifest = draft.manifest
+    if manifest is None or sum(len(groups) for groups in sources) * manifest.combinations > MAX_TASKS:
+        return  # of too many tasks, the reader has said so
+    said: set[tuple[str | int, ...]] = set()
+    for one in _wanted(manifest, sources):
+        asked = _parameters(manifest, one)["source_width"]
+        if asked is None:
+            continue
+        first = one.sources[0]
+        height = round(first.height * asked / first.width)
+        if height >= MIN_SIDE and asked * height <= MAX_SIDE**2:
+            continue
+        place = _place_of_parameter(manifest, one, "source_width")
+        if place not in said:
+            said.add(place)
+            size = f"{shown(PurePath(first.path).name)}, {first.width}x{first.height},"
+            limits = f"{MIN_SIDE} to {MAX_SIDE**2 // asked:,}"
+            draft.problem(place, f"{asked} makes {size} {height:,} pixels high: {limits} go with it")
+
+
+def _place_of_parameter(manifest: Manifest, one: _Wanted, name: str) -> tuple[str | int, ...]:
+    """Where the value of a parameter that counts stands in the file."""
+    if name in one.chosen:
+        return ("matrix", name, manifest.matrix[name].index(one.chosen[name]))
+    return ("textures", one.texture.index, name) if name in one.texture.parameters else ("defaults", name)
+
+
 def fingerprint(parameters: Mapping[str, Any], sources: Sequence[str]) -> str:
     """What a texture is, 64 hexadecimal digits: engine, complete parameters, and its sources' SHA-256 in their order.
 
     Name, machine and money are not in it: the same wish elsewhere has the same outcome.
     """
-    return _digest({"engine": ENGINE, "parameters": dict(parameters), "sources": list(sources)})
+    meant = {key: SAME_METHOD.get(value, value) if key == "method" else value for key, value in parameters.items()}
+    return _digest({"engine": ENGINE, "parameters": meant, "sources": list(sources)})
 
 
 def command_fingerprint(command: str, code: str | None, data: Mapping[str, str]) -> str:

@@ -144,9 +144,11 @@ def test_any_punctuation_is_read(text: str) -> None:
         assert "\n" not in problem.message
 
 
+# One character, one escape: beyond these, JSON writes two halves, which YAML does not put together.
+texts = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]), max_size=8)
 plain = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.text(st.characters(codec="utf-8"), max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    st.none() | st.booleans() | st.integers(-(10**20), 10**20) | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
     max_leaves=12,
 )
 
@@ -154,7 +156,7 @@ plain = st.recursive(
 @settings(deadline=None)
 @given(plain)
 def test_what_is_dumped_is_read_back(value: Any) -> None:
-    read = document.read(json.dumps(value, ensure_ascii=False).encode())  # JSON is YAML, and quotes every text
+    read = document.read(json.dumps(value).encode())  # JSON is YAML, and quotes every text
     if not read.problems:
         assert read.data == value
     else:

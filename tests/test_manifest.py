@@ -401,3 +401,19 @@ def test_reading_never_raises_on_any_structure(folder: Path, value: dict[str, An
     found = draft(folder, yaml.safe_dump(value))
     assert found.problems == sorted(found.problems)
     assert all("\n" not in problem.sentence("x") for problem in found.problems)
+
+
+def test_a_command_that_could_not_start_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text(f"name: m\ncommand: echo {'x' * 40_000}\n")
+    (found,) = manifest.read(tmp_path / "m.yaml").problems
+    assert found.where == "command"
+    assert "32,768 bytes" in found.message
+
+
+def test_thousands_of_problems_are_counted_not_all_printed(tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text("name: m\ntextures:\n" + "  - sauce: a.png\n" * 1000)
+    with pytest.raises(ManifestError) as caught:
+        manifest.read(tmp_path / "m.yaml").check()
+    lines = caught.value.message.splitlines()
+    assert len(lines) == 201
+    assert lines[-1].endswith("more")

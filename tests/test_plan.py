@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from job_image.texture import checkpoint
+from job_image.texture.levels import source_sizes
+from job_image.texture.parameters import Parameters
 from orchestrator import plan
+from orchestrator.cargo.source import resolve
 from orchestrator.job import Source, Task
-from orchestrator.manifest import Manifest, Texture, TextureParameters
+from orchestrator.manifest import Manifest, Texture, TextureParameters, read
 from orchestrator.project import check_name
 
 DIGEST = "0123456789abcdef" * 4
@@ -155,7 +160,10 @@ def test_a_fingerprint_is_of_what_is_made(first: dict[str, Any], second: dict[st
         plan.expand(*one(**given)) for given in (first, {key: first[key] for key in keys}, second)
     )
     assert mine.fingerprint == shuffled.fingerprint
-    assert (mine.fingerprint == other.fingerprint) == (mine.parameters == other.parameters)
+    assert (mine.fingerprint == other.fingerprint) == (
+        # `auto` is another word for `patch`.
+        {**mine.parameters, "method": "patch"} == {**other.parameters, "method": "patch"}
+    )
     assert msgspec.json.decode(msgspec.json.encode(mine), type=Task) == mine
 
 
@@ -163,11 +171,11 @@ def test_each_parameter_and_source_changes_the_fingerprint_and_nothing_else_does
     wish, sources = one()
     [base] = plan.expand(wish, sources)
     assert set(base.parameters) == set(TextureParameters.__struct_fields__)
-    changed: dict[str, Any] = {"width": 300, "height": 300, "seed": 1, "source_width": 64, "method": "patch"}
+    changed: dict[str, Any] = {"width": 300, "height": 300, "seed": 1, "source_width": 64}
     found = {plan.expand(*one("a.png", **{key: value}))[0].fingerprint for key, value in changed.items()}
     a, b = source("a.png"), source("b.png", "f" * 64)
     found |= {plan.expand(wish, [[group]])[0].fingerprint for group in [(b,), (a, b), (b, a), (a, a)]}
-    assert len(found | {base.fingerprint}) == 10
+    assert len(found | {base.fingerprint}) == 9
     elsewhere = msgspec.structs.replace(wish, name="other", machine="gpu", max_cost=1.0, spot=True, backend="sagemaker")
     [moved] = plan.expand(elsewhere, [[(source("other/name.png"),)]])
     assert moved.fingerprint == base.fingerprint
@@ -176,7 +184,7 @@ def test_each_parameter_and_source_changes_the_fingerprint_and_nothing_else_does
 
 def test_fingerprints_do_not_drift() -> None:
     """What an older Swatch made must be found again: this text changes with ENGINE only."""
-    parameters = '{"height":256,"method":"auto","seed":0,"source_width":null,"width":256}'
+    parameters = '{"height":256,"method":"patch","seed":0,"source_width":null,"width":256}'
     text = f'{{"engine":"texture/1","parameters":{parameters},"sources":["{DIGEST}"]}}'
     [texture] = plan.expand(*one())
     assert texture.fingerprint == hashlib.sha256(text.encode()).hexdigest()
@@ -213,3 +221,38 @@ def test_packing_is_a_partition_that_keeps_the_order(count: int, per_job: int | 
 def test_a_command_has_a_job_of_its_own() -> None:
     tasks = [task(f"t{number}", "true") for number in range(3)]
     assert plan.pack(tasks, None) == [(one,) for one in tasks]
+
+
+@pytest.mark.parametrize(
+    ("size", "width", "works"),
+    [
+        ((80, 64), 40, True),
+        ((80, 48), 40, False),
+        ((64, 32), 40, False),
+        ((64, 2000), 8192, False),
+        ((64, 64), 8192, True),
+    ],
+)
+def test_a_source_width_that_the_engine_would_refuse_is_refused_before(
+    tmp_path: Path, size: tuple[int, int], width: int, works: bool
+) -> None:
+    """The planner and the engine agree, for a picture that a camera has turned too."""
+    mark = Image.Exif()
+    mark[0x0112] = 6  # stored lying on its side
+    Image.new("RGB", size[::-1]).save(tmp_path / "a.jpg", exif=mark)
+    (tmp_path / "m.yaml").write_text(f"name: m\ntextures:\n  - source: a.jpg\nmatrix:\n  source_width: [64, {width}]\n")
+    draft = read(tmp_path / "m.yaml")
+    plan.check_scales(draft, resolve(draft))
+    problems = [problem for problem in draft.problems if str(width) in problem.message]
+    assert (not problems) == works
+    assert all(problem.line == 5 for problem in problems)
+    if works:
+        source_sizes([size], Parameters(source_width=width))
+    else:
+        with pytest.raises(ValueError, match="source_width"):
+            source_sizes([size], Parameters(source_width=width))
+
+
+def test_auto_is_the_method_it_stands_for() -> None:
+    some = {"width": 64, "height": 64, "seed": 0, "source_width": None}
+    assert plan.fingerprint({**some, "method": "auto"}, ["a"]) == plan.fingerprint({**some, "method": "patch"}, ["a"])

@@ -39,10 +39,7 @@ def header(width: int, height: int) -> bytes:
 def drafted(folder: Path, text: str) -> tuple[manifest.Draft, plan.Sources]:
     path = folder / "forest.yaml"
     path.write_text(text)
-    draft = manifest.read(path)
-    sources = source.resolve(draft)
-    plan.check_names(draft, sources)
-    return draft, sources
+    return source.examine(path)
 
 
 def problems(folder: Path, text: str) -> list[str]:
@@ -332,3 +329,15 @@ def test_damaged_images_never_raise(tmp_path: Path, data: st.DataObject) -> None
     path.write_bytes(bytes(content[: data.draw(st.integers(0, len(content)))]))
     draft, sources = drafted(tmp_path, textures("x.png"))
     assert len(draft.problems) == 1 or len(sources[0]) == 1
+
+
+def test_an_address_is_no_file(tmp_path: Path) -> None:
+    assert "addresses are not read here yet" in problem(tmp_path, "https://example.org/a.png")
+    assert "addresses are not read here yet" in problem(tmp_path, "s3://bucket/*.png")
+
+
+def test_a_scale_that_cannot_work_is_said_with_all_the_rest(tmp_path: Path) -> None:
+    picture(tmp_path / "flat.png", 80, 48)
+    found = problems(tmp_path, "name: x/y\ntextures:\n  - source: flat.png\n    source_width: 40\n    sede: 1\n")
+    assert [one.split(" ")[0] for one in found] == ["forest.yaml:1:1:", "forest.yaml:4:5:", "forest.yaml:5:5:"]
+    assert 'source_width: 40 makes "flat.png", 80x48, 24 pixels high' in found[1]

@@ -14,6 +14,7 @@ import numpy as np
 
 from .images import Pixels, write_atomically
 from .parameters import Parameters
+from .report import versions
 
 METHOD = "patch/1"
 """Name and edition of the method. A change that alters pictures raises the edition: no old state is then taken up."""
@@ -47,6 +48,8 @@ class Checkpoint:
 
     def __init__(self, path: Path | None, identity: str) -> None:
         self.path, self.identity = path, identity
+        # Other versions do other arithmetic: going on from their state would give a picture that neither makes.
+        self._kept_by = f"{identity} {json.dumps(versions(), sort_keys=True)}"
 
     def load(self) -> State | None:
         """The saved state, or None when there is none, it is damaged, or it belongs to another task."""
@@ -55,7 +58,7 @@ class Checkpoint:
         try:
             # From memory: of a damaged file that it opened itself, NumPy would leave the handle to the collector.
             with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as saved:
-                if str(saved["identity"]) != self.identity:
+                if str(saved["identity"]) != self._kept_by:
                     return None
                 return State(int(saved["levels"]), saved["picture"])
         except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
@@ -66,7 +69,7 @@ class Checkpoint:
         if self.path is None:
             return
         buffer = io.BytesIO()
-        np.savez(buffer, identity=np.array(self.identity), levels=np.array(state.levels), picture=state.picture)
+        np.savez(buffer, identity=np.array(self._kept_by), levels=np.array(state.levels), picture=state.picture)
         write_atomically(self.path, buffer.getvalue())
 
     def remove(self) -> None:

@@ -16,6 +16,9 @@ Pixels = npt.NDArray[np.float32]
 MOST_PIXELS = 100_000_000
 """Larger images are refused before they are decoded: a few kilobytes can unfold to gigabytes."""
 
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
+"""What is read. Pillow knows more, some by starting other programs (EPS): nothing that a stranger's file may choose."""
+
 
 def read(path: Path) -> Pixels:
     """The image in a file, upright, as sRGB.
@@ -27,7 +30,7 @@ def read(path: Path) -> Pixels:
         with warnings.catch_warnings():
             # Pillow warns at 89 megapixels; the limit here is our own and is checked on the next line.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path)
+            image = Image.open(path, formats=FORMATS)
         with image:
             check_size(path, image.width, image.height)
             return to_srgb(image)
@@ -108,11 +111,15 @@ def write_png(path: Path, pixels: Pixels, copies: int = 1) -> None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file under a hidden name in the same folder, then rename it: no reader ever sees a part of it."""
+    """Write a file under a hidden name in the same folder, then rename it: no reader ever sees a part of it, nor finds
+    it empty after a power cut. The name ends in `.part`, which whoever collects outputs passes over."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    hidden = path.with_name(f".{path.name}.{os.getpid()}")
+    hidden = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        hidden.write_bytes(data)
+        with hidden.open("wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
         os.replace(hidden, path)
     finally:
         hidden.unlink(missing_ok=True)

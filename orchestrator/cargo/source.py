@@ -8,20 +8,28 @@ import hashlib
 import itertools
 import mmap
 import os
+import re
 import stat
 import warnings
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from orchestrator import plan
 from orchestrator.job import Source
 from orchestrator.manifest import MAX_TASKS, Draft, Manifest, Texture, read
 from orchestrator.wording import quoted
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 MIN_SIDE = 32
 MAX_SIDE = 30_000
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 256 << 20
+ORIENTATION = 0x0112
+"""EXIF's tag; 5 to 8 turn a picture on its side (CIPA DC-008, Exif 2.32, table 4)."""
+MAX_MATCHES = 10 * MAX_TASKS
+"""Files that a glob may look at, pictures or not."""
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".gif"))
@@ -38,10 +46,17 @@ Where = tuple[str | int, ...]
 def load(path: Path) -> tuple[Manifest, plan.Sources]:
     """A manifest and its sources, everything checked. Raises ManifestError with all problems of the file and of the
     files it names; NotFound or UsageError if the manifest itself cannot be read."""
+    draft, sources = examine(path)
+    return draft.check(), sources
+
+
+def examine(path: Path) -> tuple[Draft, plan.Sources]:
+    """A manifest with all its problems, and its sources. Raises NotFound or UsageError if it cannot be read."""
     draft = read(path)
     sources = resolve(draft)
     plan.check_names(draft, sources)
-    return draft.check(), sources
+    plan.check_scales(draft, sources)
+    return draft, sources
 
 
 def resolve(draft: Draft) -> plan.Sources:
@@ -51,7 +66,7 @@ def resolve(draft: Draft) -> plan.Sources:
     Each file is opened once, however often it is named. Its header is read, its checksums are verified where the
     format has them (PNG), and a PNG, JPEG or WebP that was cut off is noticed. Pixels are not decoded, so that a
     thousand sources take no time: a TIFF, BMP or GIF that was cut off, or one changed byte within a JPEG, is found by
-    the job only. Width and height are the stored ones: a camera's rotation mark is not applied.
+    the job only. Width and height are those of the upright picture, a camera's rotation mark applied.
     """
     if draft.manifest is None:
         return ()
@@ -75,6 +90,8 @@ class _Files:
     def matches(self, pattern: str) -> list[str]:
         """The files a pattern stands for, sorted: of a glob's the pictures by their names, or all if there is none.
         A path that exists is itself, whatever its letters."""
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", pattern):
+            raise _Unusable(f"{quoted(pattern)}: addresses are not read here yet: download the file")
         expanded = os.path.expanduser(pattern)
         path = os.path.normpath(os.path.join(self.folder, expanded))
         if not glob.has_magic(pattern) or os.path.lexists(path):
@@ -82,12 +99,14 @@ class _Files:
         if "**" in pattern:
             raise _Unusable('"**" is not read here: name the folders, as in textures/*/*.png')
         everything = glob.iglob(os.path.normpath(os.path.join(glob.escape(str(self.folder)), expanded)))
-        found = [match for match in itertools.islice(everything, MAX_TASKS + 1) if not os.path.isdir(match)]
-        if len(found) > MAX_TASKS:
+        files = (match for match in everything if not os.path.isdir(match))
+        found = list(itertools.islice(files, MAX_MATCHES))
+        pictures = [match for match in found if _suffix(match) in SUFFIXES]
+        if len(found) == MAX_MATCHES or len(pictures) > MAX_TASKS:
             raise _Unusable(f"{quoted(pattern)} matches more than {MAX_TASKS:,} files")
         if not found:
             raise _Unusable(f"no file matches {quoted(pattern)} (looked in {_folder(path)})")
-        return sorted([match for match in found if _suffix(match) in SUFFIXES] or found)
+        return sorted(pictures or found)
 
     def source(self, path: str) -> Source:
         """The image at a path. Raises _Unusable, the same each time."""
@@ -206,7 +225,7 @@ def _measured(path: str, file: BinaryIO) -> tuple[int, int]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of what is refused here, or of marks that do not matter
             with Image.open(file, formats=FORMATS) as image:
-                width, height = image.size
+                width, height = _upright(image)
                 cut_off = image.format == "JPEG" and _cut_off(file)
                 if max(width, height) <= MAX_SIDE and width * height <= MAX_PIXELS:
                     image.verify()
@@ -223,6 +242,15 @@ def _measured(path: str, file: BinaryIO) -> tuple[int, int]:
     if cut_off:
         raise _Unusable(f"{quoted(path)} is cut off: fetch or save it again")
     return width, height
+
+
+def _upright(image: Image.Image) -> tuple[int, int]:
+    """Width and height once a camera's rotation mark is applied, by the header alone: a PNG's mark behind its pixels
+    is not looked for."""
+    if image.format == "PNG" and "exif" not in image.info:
+        return image.size
+    turned = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+    return (image.height, image.width) if turned else image.size
 
 
 def _cut_off(jpeg: BinaryIO) -> bool:
