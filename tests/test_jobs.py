@@ -516,7 +516,7 @@ def test_a_daemon_that_a_command_leaves_behind_does_not_hold_its_job(box: Box) -
 
 
 def test_a_command_that_cannot_be_started_has_failed(box: Box) -> None:
-    said = box.swatch("submit", write(box, "true " + "x" * 200_000), "--watch", code=1)
+    said = box.swatch("submit", write(box, "true {x}", more=f"matrix: {{x: [{'x' * 200_000}]}}"), "--watch", code=1)
     assert "could not be started" in said
     assert box.json("status", "try")["jobs"][0]["attempts"] == 1
 
