@@ -49,6 +49,8 @@ def run() -> None:
 
 
 def _line(report: dict[str, Any]) -> str:
-    figures = report["quality"]["figures"]
-    measured = " ".join(f"{name} {value:.2f}" for name, value in figures.items() if isinstance(value, float))
-    return f"{report['seconds']['total']:6.1f} s  {report['quality'].get('verdict', '')}  {measured}"
+    figures, sound = report["quality"]["figures"], report["quality"]["stationary"]
+    measured = " ".join(
+        f"{name} {value:.2f}" if sound.get(name, True) else f"{name} ({value:.2f})" for name, value in figures.items()
+    )
+    return f"{report['seconds']['total']:6.1f} s  {report['quality']['verdict']}  {measured}"
