@@ -85,6 +85,8 @@ def test_a_manifest_of_textures_becomes_images(painted: Box) -> None:
         report = json.loads((made / "report.json").read_text())
         assert report["parameters"]["seed"] == 3
         assert {"structure", "spectrum", "colour", "seam"} <= set(report["quality"]["figures"])
+    several = json.loads((outputs / "both" / "report.json").read_text())["quality"]["reasons"][0]
+    assert "side by side" in several, "a mixture is measured, but not judged as if it had one source"
     with Image.open(outputs / "contact-sheet.png") as sheet:
         assert sheet.width > 500
     assert not [path for path in outputs.rglob("*") if path.name.endswith(".part")]

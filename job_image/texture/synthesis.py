@@ -20,6 +20,10 @@ from .rhythm import Rhythm, fit
 Tell = Callable[[dict[str, Any]], None]
 
 
+SIDE_BY_SIDE = "several sources: measured against all of them side by side, joins included, so take it as a hint"
+"""There is no single look that a mixture of sources should have."""
+
+
 def configure() -> None:
     """Make TensorFlow repeat itself bit for bit: ops with a fixed order of additions, and full float32 products."""
     tf.config.experimental.enable_op_determinism()
@@ -80,6 +84,8 @@ class Synthesis:
         images.write_png(self.folder / "tiled.png", texture, copies=2)
         self.seconds["finish"] = time.monotonic() - began - self.seconds["em"]
         quality = measure(sheet, texture, self.parameters.seed)
+        if len(self.sources) > 1:
+            quality["reasons"] = [SIDE_BY_SIDE, *quality["reasons"]]
         self.seconds["total"] = time.monotonic() - began
         made = {
             "method": METHOD,
