@@ -30,7 +30,7 @@ def blobs(rows: int, columns: int, seed: int = 0) -> Array:
 @pytest.fixture(autouse=True)
 def _without_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
     """The measures have tests of their own, and would take longer than these small textures."""
-    monkeypatch.setattr(synthesis, "measure", lambda source, result, seed: {"figures": {}})
+    monkeypatch.setattr(synthesis, "measure", lambda source, result, seed: {"figures": {}, "reasons": []})
 
 
 def nothing(_record: dict[str, Any] | None = None) -> None:
