@@ -29,7 +29,7 @@ from job_image.shipper import Order, Shipper
 from job_image.unpack import unpack
 from orchestrator import contract
 from orchestrator.errors import StoreError, SwatchError
-from orchestrator.journal import Fenced, Fold, Log, Progress, State, TaskEnd, Writer, read
+from orchestrator.journal import Fenced, Log, Progress, State, TaskEnd, Writer, fold
 from orchestrator.store import Store, open_store
 
 FLUSH_SECONDS = ((0.0, 0.5), (600.0, 2.0), (3600.0, 5.0))
@@ -61,10 +61,7 @@ class Run:
             raise SwatchError("This job was written by a later version of Swatch", hint="Update Swatch on this machine")
         self.stop_signal = False
         self.began = time.time()
-        self.before = Fold()
-        for chunk in read(store, project, number):
-            for event in chunk.events:
-                self.before.add(event)
+        self.before = fold(store, project, number)
         self.attempt = self.before.attempt + 1
         self.writer = Writer(store, project, number)
         self.tail: list[str] = []
@@ -176,8 +173,9 @@ class Run:
     def _failure(self, code: int) -> str:
         last = next((line.strip() for line in reversed(self.tail) if line.strip()), "")
         if code < 0:
-            name = signal.Signals(-code).name
-            why = "killed by {}{}".format(name, ", perhaps out of memory" if name == "SIGKILL" else "")
+            why = "killed by {}{}".format(
+                contract.signal_name(-code), ", perhaps out of memory" if code == -signal.SIGKILL else ""
+            )
         else:
             why = f"exit code {code}"
         hint = OUTPUT_HINT if any(re.search(r"""No such file.*['"]/output\b""", line) for line in self.tail) else ""

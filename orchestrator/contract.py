@@ -5,6 +5,8 @@ Standard library only, and Python 3.8 syntax: the agent carries this file into i
 
 from __future__ import annotations
 
+import signal
+
 SCHEMA = 1
 """Version of every record in the store. A reader refuses a larger one."""
 
@@ -30,6 +32,14 @@ HOME_INDEX = ".swatch-index.json"
 
 MAX_NAME = 64
 """Longest name of a project or task, in characters; with suffixes it stays below every file system's 255 bytes."""
+
+
+def signal_name(number: int) -> str:
+    """`SIGKILL` for 9; `signal 35` for one that has no name, as most real-time signals."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 # Keys of the store. `number` counts from 1 within a project.

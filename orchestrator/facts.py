@@ -57,7 +57,7 @@ class Seen(NamedTuple):
         if self.lost:
             return self.fold.reason if self.fold.state == contract.FAILED else LOST_REASON
         if self.presence is Presence.ELSEWHERE and self.job.host:
-            return f"on another computer ({self.job.host}); if that is gone: swatch stop --now"
+            return f"on another computer ({self.job.host}); if that is gone: swatch stop {self.job.short} --now"
         return self.fold.reason if self.launched else UNLAUNCHED_REASON
 
     def seconds(self, now: float) -> float:
@@ -86,9 +86,7 @@ def see(store: Store, look: Look, project: str, number: int) -> Seen:
     fold = journal.Fold()
     if final is None:
         presence = look(job)
-        for chunk in journal.read(store, project, number):
-            for event in chunk.events:
-                fold.add(event)
+        fold = journal.fold(store, project, number)
         if presence is Presence.GONE:
             final = read_final(store, project, number)  # it may have ended while we looked
     return Seen(job, final, presence, fold)

@@ -165,6 +165,15 @@ def read(store: Store, project: str, number: int, after: str = "") -> Iterator[C
         yield Chunk(entry.key, [event for event in events if event is not None])
 
 
+def fold(store: Store, project: str, number: int) -> Fold:
+    """What follows from the whole journal of a job, as far as it is written."""
+    found = Fold()
+    for chunk in read(store, project, number):
+        for event in chunk.events:
+            found.add(event)
+    return found
+
+
 class Fenced(StoreError):
     """Another writer has appended to this journal: this one is no longer the job's agent."""
 

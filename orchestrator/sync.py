@@ -62,9 +62,14 @@ class Homecoming:
     def keep_only(self, task: str, paths: Collection[str]) -> None:
         """Remove what earlier runs brought for a task and this one did not make; what a person edited stays."""
         for path in [path for path in self._index if path.startswith(f"{task}/") and path not in paths]:
-            target = self.folder / path
-            if target.is_file() and not self._is_edited(path, target):
-                target.unlink()
+            try:
+                target = self._target(path)  # the index lies among the outputs: anybody may have written it
+                if target.is_file() and not self._is_edited(path, target):
+                    target.unlink()
+            except StoreError as error:
+                self.problems[path] = error.message
+            except OSError as error:
+                self.problems[path] = explain(error, str(self.folder))[0]
             del self._index[path]
             self._dirty = True
 
@@ -139,7 +144,9 @@ class Homecoming:
             try:
                 self._store.download(output.key, temporary)
             except NotFound:
-                raise StoreError(f"{output.key} is missing in the store") from None
+                raise StoreError(
+                    f"{output.key} is missing in the store; swatch submit MANIFEST --retry-failed makes it anew"
+                ) from None
             if _sha256(temporary) != output.sha256:
                 raise StoreError(f"{output.key} is not what the journal says: damaged, or just being replaced")
             os.replace(temporary, target)

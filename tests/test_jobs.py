@@ -191,6 +191,10 @@ def test_what_the_command_left_running_ends_with_it(box: Box) -> None:
     assert not alive(child)
 
 
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def alive(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/stat") as file:
@@ -257,7 +261,7 @@ def test_kill_everything_at_once_as_a_reboot_does(box: Box) -> None:
     stream = Stream(box, "first/1")
     agent = int(stream.text("agent"))
     command = int(stream.text("ready"))
-    runner = int(Path(f"/proc/{agent}/stat").read_text().rpartition(")")[2].split()[1])
+    runner = parent(agent)
     for pid in (runner, agent, command):
         os.kill(pid, signal.SIGKILL)
     assert stream.end() == 1
@@ -298,7 +302,7 @@ def test_kill_the_runner_and_agent_and_queue_go_on(box: Box) -> None:
     box.swatch("submit", second)
     stream = Stream(box, "first/1")
     agent = int(stream.text("agent"))
-    os.kill(int(Path(f"/proc/{agent}/stat").read_text().rpartition(")")[2].split()[1]), signal.SIGKILL)
+    os.kill(parent(agent), signal.SIGKILL)
     assert state(box, "first/1") == "running"
     watch = box.start("watch", "second")
     assert state(box, "second/1") == "queued", "the agent still has the slot"
@@ -586,8 +590,9 @@ def test_a_flood_of_log_is_cut_and_said(box: Box) -> None:
 
 
 def test_a_job_of_a_computer_that_is_gone_can_be_ended(box: Box) -> None:
+    box.environment["SWATCH_STOP_GRACE"] = "600"
     pipe = box.pipe("gate")
-    manifest = write(box, f"echo ready; cat {pipe}")
+    manifest = write(box, f"trap '' TERM; echo ready; cat {pipe}")  # goes on, whatever is asked of it
     box.swatch("submit", manifest)
     stream = Stream(box, "try/1")
     stream.text("ready")
@@ -601,6 +606,7 @@ def test_a_job_of_a_computer_that_is_gone_can_be_ended(box: Box) -> None:
     assert box.json("plan", manifest)["counts"] == {"new": 1}
     box.environment["SWATCH_HOME"] = str(here)
     assert stream.end() == 1
+    pipe.write_text("")
 
 
 def test_what_is_gone_from_the_store_is_said_and_made_anew_when_asked(box: Box) -> None:
@@ -651,3 +657,8 @@ def test_a_literal_output_folder_inside_a_program_is_explained(box: Box) -> None
     said = box.swatch("submit", write(box, "python3 tool.py"), "--watch", code=1)
     assert "hand it to the program" in said
     assert "nothing was written to /output" in said
+
+
+def test_a_signal_without_a_name_is_no_riddle(box: Box) -> None:
+    said = box.swatch("submit", write(box, "kill -35 $$"), "--watch", code=1)
+    assert "killed by signal 35" in said

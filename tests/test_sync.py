@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
 
+from orchestrator import contract
 from orchestrator.contract import HOME_INDEX
 from orchestrator.store.local import LocalStore
 from orchestrator.sync import Homecoming, Output
@@ -88,6 +90,20 @@ def test_no_output_leaves_the_folder_through_a_link(store: LocalStore, tmp_path:
     assert home.bring(made(store, "bark/a.png", b"one")) is None
     assert "through a link" in home.problems["bark/a.png"]
     assert names(tmp_path / "elsewhere") == []
+
+
+def test_no_index_can_have_a_file_outside_removed(store: LocalStore, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"mine")
+    status = precious.stat()
+    as_brought = {"sha256": hashlib.sha256(b"mine").hexdigest(), "size": 4, "modified": status.st_mtime_ns}
+    folder = tmp_path / "outputs"
+    (folder / "bark").mkdir(parents=True)
+    (folder / contract.HOME_INDEX).write_text(json.dumps({"files": {"bark/../../precious": as_brought}}))
+    home = Homecoming(store, folder)
+    home.keep_only("bark", set())
+    assert precious.read_bytes() == b"mine"
+    assert home.problems
 
 
 def test_a_folder_that_cannot_be_written_is_told(store: LocalStore, tmp_path: Path) -> None:

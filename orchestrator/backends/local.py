@@ -134,8 +134,6 @@ class LocalBackend(Backend):
             return
         if all(_locked(self.layout.slots / str(number)) for number in range(self.slots)):
             return  # whoever holds a slot looks into the queue before it ends
-        if all(_locked(self.layout.slots / str(number)) for number in range(self.slots)):
-            return  # whoever holds a slot looks at the queue again when it is free
         with open(self.layout.log, "ab") as log:
             subprocess.Popen(
                 [

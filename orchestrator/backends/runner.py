@@ -62,7 +62,7 @@ def next_entry(layout: Layout) -> tuple[Path, IO[bytes]] | None:
 def run_agent(layout: Layout, entry: Entry, keep: list[int]) -> None:
     """Run the agent to its end. The job's folders go when the job has ended, and stay for a retry if it was lost."""
     store, work = open_store(entry.store), layout.work(entry)
-    attempts = fold_of(store, entry).attempt
+    attempts = journal.fold(store, entry.project, entry.number).attempt
     try:
         code = agent_code(entry, work, keep)
     except OSError as error:
@@ -72,7 +72,7 @@ def run_agent(layout: Layout, entry: Entry, keep: list[int]) -> None:
         if not (work / "output").exists():  # what could not be shipped stays
             shutil.rmtree(work, ignore_errors=True)
     elif code != contract.BUSY:
-        why = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        why = f"killed by {contract.signal_name(-code)}" if code < 0 else f"exit code {code}"
         said = (work / "agent.log").read_text(errors="replace").strip().rpartition("\n")[2]
         note_loss(store, entry, attempts, f"lost: its agent ended early ({why}){f': {said[:300]}' if said else ''}")
 
@@ -101,19 +101,10 @@ def agent_code(entry: Entry, work: Path, keep: list[int]) -> int:
     return agent.wait()
 
 
-def fold_of(store: Store, entry: Entry) -> journal.Fold:
-    """What the job's journal says so far."""
-    fold = journal.Fold()
-    for chunk in journal.read(store, entry.project, entry.number):
-        for event in chunk.events:
-            fold.add(event)
-    return fold
-
-
 def note_loss(store: Store, entry: Entry, attempts_before: int, reason: str) -> None:
     """Say in the journal that the agent ended without a final record, and why: so the try counts even if the agent
     never came to write a word."""
-    attempt = max(fold_of(store, entry).attempt, attempts_before + 1)
+    attempt = max(journal.fold(store, entry.project, entry.number).attempt, attempts_before + 1)
     writer = journal.Writer(store, entry.project, entry.number)
     writer.append(journal.State(time.time(), contract.FAILED, attempt, reason))
     writer.flush()

@@ -23,10 +23,7 @@ def command(name: str | None, store: str | None, as_json: bool) -> None:
     settings, where = opened(store)
     project, number = target.job(where, name)
     one = facts.see(where, Looker(settings, where), project, number)
-    fold = journal.Fold()
-    for chunk in journal.read(where, project, number):
-        for event in chunk.events:
-            fold.add(event)
+    fold = journal.fold(where, project, number)
     if as_json:
         print_json(
             "info",

@@ -19,9 +19,7 @@ def command(name: str | None, store: str | None, as_json: bool) -> None:
     """List the files that a job has made so far: a project stands for its latest job, nothing for the latest of all."""
     _, where = opened(store)
     project, number = target.job(where, name)
-    files: dict[str, journal.File] = {}
-    for chunk in journal.read(where, project, number):
-        files.update((event.path, event) for event in chunk.events if isinstance(event, journal.File))
+    files = journal.fold(where, project, number).files
     prefix = contract.output_prefix(project, number)
     ordered = sorted(files.values(), key=lambda file: file.path)
     if as_json:
