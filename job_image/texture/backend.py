@@ -35,18 +35,19 @@ def configure() -> None:
         torch.use_deterministic_algorithms(True)
 
 
-def compiled(*static: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def compiled(*static: str, exact: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """A decorator: the function as a graph, compiled once for every texture of a job.
 
-    static: names of the arguments that are plain Python values and shape the graph; pass them by keyword. TensorFlow's
-    graphs serve all shapes of tensors, JAX compiles one for each shape, and PyTorch runs line by line.
+    static: names of the arguments that are plain Python values and shape the graph; pass them by keyword. exact: a
+    graph for each shape of tensors, which then is known while the function is traced; otherwise TensorFlow's graphs
+    serve all shapes. JAX compiles one for each shape in any case, and PyTorch runs line by line.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         if NAME == "tensorflow":
             import tensorflow as tf
 
-            return cast(Callable[P, R], tf.function(function, reduce_retracing=True))
+            return cast(Callable[P, R], tf.function(function, reduce_retracing=not exact, autograph=False))
         if NAME == "jax":
             import jax
 
@@ -66,7 +67,7 @@ def value_and_gradient(function: Callable[..., Tensor]) -> Callable[..., tuple[T
             with tf.GradientTape() as tape:
                 tape.watch(x)
                 value = function(x, *rest)
-            return value, tape.gradient(value, x)
+            return value, tape.gradient(value, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
         return taped
     if NAME == "jax":

@@ -1,0 +1,155 @@
+"""The weight-free method: balanced patch matching, coarse to fine on a torus, then a short sliced-Wasserstein finish."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import images, levels, sliced, start
+from .course import Stand, State, number, whole
+from .images import Pixels
+from .levels import Level
+from .parameters import Parameters
+from .patches import BALANCE_QUERIES, Matcher, Matching, grid, stride
+from .rhythm import Rhythm, fit
+
+METHOD = "patch/1"
+"""Name and edition of the method. A change that alters pictures raises the edition: no old state is then taken up."""
+
+MATCH_OVERHEAD = 200e6
+PATCH_COST = 8000
+FINISH_OVERHEAD = 400e6
+FINISH_COST = 35_000
+"""Work besides comparing patches, in multiply-adds: of an iteration, a picture patch, a finishing step, and a pixel of
+it. Fitted to timings on two CPU cores at 256 and 512 pixels; elsewhere only the estimate of the time left suffers."""
+OVERLAP = 16
+"""Pixels that a picture is made too large by along an axis that is not to wrap, and cut by in the end: twice the reach
+of a patch, so that no patch of the result has seen the other side."""
+
+
+class Patchwork:
+    """The course of the weight-free method (see `course.Course`). Sources in [0, 1].
+
+    Raises ValueError when the parameters do not fit the sources.
+    """
+
+    name = METHOD
+
+    def __init__(self, sources: Sequence[Pixels], parameters: Parameters, alive: Any) -> None:
+        self.parameters, self.alive = parameters, alive
+        across, down = wrapping(parameters)
+        self.torus = (
+            parameters.width + (0 if across else OVERLAP),
+            parameters.height + (0 if down else OVERLAP),
+        )
+        sizes = levels.source_sizes([(source.shape[1], source.shape[0]) for source in sources], parameters)
+        self.rhythm, coarsest = Rhythm(), levels.COARSEST_SIDE
+        if len(sources) == 1:  # several sources would need one rhythm in common
+            self.rhythm, stretched = fit(images.resize(sources[0], *sizes[0]), self.torus)
+            sizes = (stretched,)
+            coarsest = max(coarsest, self.rhythm.coarsest(self.torus))
+        self.sources = [images.resize(source, *size) for source, size in zip(sources, sizes, strict=True)]
+        self.schedule = levels.schedule(*self.torus, sizes, coarsest)
+        self.levels = [level.name for level in self.schedule]
+        self.matching = [iteration_work(level) for level in self.schedule]
+        self.finishing = finish_work(self.schedule[-1])
+        iterations = (level.iterations for level in self.schedule)
+        self.total = sum(work * count for work, count in zip(self.matching, iterations, strict=True))
+        self.total += self.finishing * sliced.STEPS
+        self.loss = 0.0
+
+    def stands(self, saved: State | None) -> Iterator[Stand]:
+        """See `course.Course`."""
+        if saved is None or "picture" in saved:
+            picture = yield from self.matched(saved)
+            finish = sliced.Finish(self.symmetric_range(), picture, self.parameters.seed)
+            first, done = 0, self.total - self.finishing * sliced.STEPS
+        else:
+            finish = sliced.Finish.restored(self.symmetric_range(), saved, self.parameters.seed)
+            first = number(saved, "iteration")
+            done = self.total - self.finishing * (sliced.STEPS - first)
+        for iteration in range(first, sliced.STEPS):
+            self.loss = finish.step(iteration, self.alive)
+            done += self.finishing
+            yield Stand(
+                self.levels[-1],
+                iteration + 1,
+                done,
+                self.loss,
+                lambda: [self.cut(finish.picture())],
+                lambda at=iteration + 1: {**finish.state(), "iteration": whole(at)},
+                iteration + 1 == sliced.STEPS,
+            )
+
+    def matched(self, saved: State | None, last: int | None = None) -> Any:
+        """The levels' stands, up to level `last`; returns the picture after them, in [-1, 1] on the torus."""
+        schedule = self.schedule if last is None else self.schedule[: last + 1]
+        picture = None if saved is None else saved["picture"]
+        reached, first = number(saved, "level"), number(saved, "iteration")
+        done = sum(self.matching[level.index] * level.iterations for level in self.schedule[:reached])
+        done += self.matching[reached] * first if first else 0
+        for level in schedule[reached:]:
+            small = [images.resize(source, *size) for source, size in zip(self.symmetric_range(), level.sources, strict=True)]
+            matcher = Matcher(small, level, self.parameters.seed, self.rhythm)
+            if not first:
+                picture = self.begun(small, level) if picture is None else images.resize_torus(picture, *level.size)
+            for iteration in range(first, level.iterations):
+                picture, self.loss = matcher.iterate(picture, iteration, self.alive)
+                done += self.matching[level.index]
+                ended = iteration + 1 == level.iterations
+                yield Stand(
+                    level.name,
+                    iteration + 1,
+                    done,
+                    self.loss,
+                    lambda now=picture, scale=level.size[0] / self.torus[0]: [self.cut(now, scale)],
+                    lambda now=picture, at=(level.index + ended, 0 if ended else iteration + 1): {
+                        "picture": now,
+                        "level": whole(at[0]),
+                        "iteration": whole(at[1]),
+                    },
+                    ended,
+                )
+            first = 0
+        return picture
+
+    def begun(self, small: Sequence[Pixels], level: Level) -> Pixels:
+        """The picture that the coarsest level begins with."""
+        picture = start.picture(small, level.size, self.parameters.seed, self.rhythm)
+        return start.mirrored(picture) if self.parameters.start == "symmetric" else picture
+
+    def symmetric_range(self) -> list[Pixels]:
+        """The sources in [-1, 1], as patches are compared."""
+        return [2 * source - 1 for source in self.sources]
+
+    def cut(self, picture: Pixels, scale: float = 1.0) -> Pixels:
+        """The picture in [0, 1], without what was made too much along axes that are not to wrap."""
+        width, height = (max(1, round(side * scale)) for side in (self.parameters.width, self.parameters.height))
+        shown: Pixels = np.clip((picture[:height, :width] + 1) / np.float32(2), 0, 1).astype(np.float32)
+        return shown
+
+    def report(self) -> dict[str, Any]:
+        """See `course.Course`."""
+        return {"periods": list(self.rhythm.torus), "loss": round(self.loss, 6)}
+
+
+def wrapping(parameters: Parameters) -> tuple[bool, bool]:
+    """Whether the result continues at its opposite edges: across (left and right), down (top and bottom)."""
+    seamless = parameters.seamless or ("both" if parameters.method in ("auto", "patch", "swatch") else "none")
+    return seamless in ("both", "x"), seamless in ("both", "y")
+
+
+def iteration_work(level: Level) -> float:
+    """Work of one patch-matching iteration, in multiply-adds."""
+    width, height = level.size
+    step, how = stride(level), Matching.for_level(level)
+    queries = grid(width, step) * grid(height, step)
+    patches = sum((w - how.side + 1) * (h - how.side + 1) for w, h in level.sources)
+    candidates = min(patches, how.candidates)
+    compared = candidates * (queries + min(BALANCE_QUERIES, width * height))
+    return MATCH_OVERHEAD + PATCH_COST * queries + compared * (how.dimensions + 2)
+
+
+def finish_work(level: Level) -> float:
+    """Work of one step of the finish, in multiply-adds."""
+    return FINISH_OVERHEAD + FINISH_COST * level.size[0] * level.size[1]
