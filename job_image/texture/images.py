@@ -3,11 +3,15 @@
 import io
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from .parameters import SMALLEST_SIDE
 
@@ -26,22 +30,33 @@ def read(path: Path) -> Pixels:
     Raises ValueError, with a sentence that names the file, when it is missing, is not an image, is damaged, has more
     than 100 megapixels or has a side under 32 pixels.
     """
+    with ExitStack() as stack:
+        with told(path):
+            # Pillow is given the open file, not its name: named ones it maps into memory, and Pillow 13 then gets a
+            # turned TIFF of one strip wrong.
+            image = Image.open(stack.enter_context(path.open("rb")), formats=FORMATS)
+        check_size(path, image.width, image.height)
+        with told(path):
+            pixels = to_srgb(image)
+    return pixels
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """What Pillow raises becomes a ValueError that names the file: of a damaged one that may be anything."""
     try:
         with warnings.catch_warnings():
-            # Pillow warns at 89 megapixels; the limit here is our own and is checked on the next line.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path, formats=FORMATS)
-        with image:
-            check_size(path, image.width, image.height)
-            return to_srgb(image)
+            # Of images over 89 megapixels, where the limit here is our own, and of damage that does not matter.
+            warnings.simplefilter("ignore")
+            yield
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
     except Image.DecompressionBombError:
         raise ValueError(f"{path}: more than {MOST_PIXELS // 1_000_000} megapixels; shrink it first") from None
     except UnidentifiedImageError:
         raise ValueError(f"{path}: not an image in a known format (PNG, JPEG, WebP and TIFF are)") from None
-    except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for some broken PNG chunks
-        raise ValueError(f"{path}: cannot be read as an image: {error}") from error
+    except Exception as error:
+        raise ValueError(f"{path}: cannot be read as an image: {error}; save it anew") from error
 
 
 def check_size(path: Path, width: int, height: int) -> None:
@@ -61,9 +76,13 @@ def to_srgb(image: Image.Image) -> Pixels:
     arbitrary, often black, and would surface in the texture.
     """
     profile = image.info.get("icc_profile")
-    upright = ImageOps.exif_transpose(image)
+    # Scanners count ink: of 16 bits Pillow leaves that to us, of 8 it has turned the numbers already.
+    white_is_zero = isinstance(image, TiffImageFile) and image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == 0
+    upright = turned(image)
     if upright.mode.startswith("I"):  # 16 bits a pixel, or the same numbers held in 32
         grey = np.asarray(upright).astype(np.float32) / np.float32(65535)
+        if white_is_zero:
+            grey = 1 - grey
         return np.repeat(np.clip(grey, 0, 1)[..., None], 3, axis=2)
     if upright.mode == "F":
         measured = np.nan_to_num(np.asarray(upright, dtype=np.float32))  # a hole, "not a number", is black
@@ -75,6 +94,25 @@ def to_srgb(image: Image.Image) -> Pixels:
     elif upright.mode not in ("RGB", "CMYK", "L", "LAB"):
         upright = upright.convert("RGB")
     return from_bytes(np.asarray(through_profile(upright, profile).convert("RGB")))
+
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What EXIF's orientation asks for. Pillow's own `exif_transpose` also writes the tags anew, and fails on odd ones."""
+
+
+def turned(image: Image.Image) -> Image.Image:
+    """The image as the camera was held."""
+    image.load()  # which turns a TIFF, and takes away its tag
+    turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation) or 1)
+    return image if turn is None else image.transpose(turn)
 
 
 def through_profile(image: Image.Image, profile: bytes | None) -> Image.Image:
@@ -97,7 +135,9 @@ def from_bytes(values: npt.NDArray[np.uint8]) -> Pixels:
 
 def to_bytes(pixels: Pixels) -> npt.NDArray[np.uint8]:
     """[0, 1] to 8-bit samples, rounded; values outside are clipped."""
-    return np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    scaled = np.clip(pixels, 0, 1)
+    scaled *= 255
+    return np.rint(scaled, out=scaled).astype(np.uint8)
 
 
 def write_png(path: Path, pixels: Pixels, copies: int = 1) -> None:
@@ -111,16 +151,31 @@ def write_png(path: Path, pixels: Pixels, copies: int = 1) -> None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file under a hidden name in the same folder, then rename it: no reader ever sees a part of it, nor finds
-    it empty after a power cut. The name ends in `.part`, which whoever collects outputs passes over."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    hidden = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    """Write a file whole or not at all: see `replacing`."""
+    with replacing(path) as out:
+        out.write(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of `path` when the block ends well: no reader ever sees a part of it, nor
+    finds it empty after a power cut."""
+    with hidden_beside(path) as hidden:
         with hidden.open("wb") as out:
-            out.write(data)
+            yield out
             out.flush()
             os.fsync(out.fileno())
         os.replace(hidden, path)
+
+
+@contextmanager
+def hidden_beside(path: Path) -> Iterator[Path]:
+    """A hidden name in the same folder, which is made; what lies there at the end of the block is removed. The name
+    ends in `.part`, which whoever collects outputs passes over."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    hidden = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield hidden
     finally:
         hidden.unlink(missing_ok=True)
 
