@@ -93,46 +93,61 @@ class Objective:
         )
         return float(loss), gradient
 
+    def averages(self, picture: Tensor) -> list[Moments]:
+        """The statistics of a picture at the view's places, found as the loss finds them."""
+        if self.tile is None or self.view.padding == "same" or self.tile >= max(picture.shape[1:3]):
+            found, _ = looked_at(self.network, self.view, None)(picture)
+            return [Moments(*pair) for pair in found]
+        levels = [to_numpy(one) for one in shrunk(self.view)(picture)]
+        return [Moments(*pair) for pair in self._added_up(levels, self.tile)[0]]
+
     def _tiled(self, picture: Tensor, side: int) -> tuple[float, Tensor]:
         levels = [to_numpy(one) for one in shrunk(self.view)(picture)]
-        weight = np.float32(self.content.weight if self.content else 0)
-        averages, counts, loss = [], [], 0.0
-        for octave, level in enumerate(levels):
-            added: list[npt.NDArray[np.float64]] = []
-            for pixels, piece in self._pieces(octave, level, side):
-                add = piece_sums(self.network, self._layers(octave), self._content_layer(octave))
-                found, apart = add(pixels, piece.own, piece.content)
-                # Added up in double precision: thousands of tiles must not lose what one matrix product keeps.
-                new = [np.asarray(to_numpy(part), np.float64) for pair in found for part in pair]
-                added = [old + one for old, one in zip(added, new, strict=True)] if added else new
-                loss += float(apart) * float(weight)
-            for i, (down, across) in enumerate(windows(self.view, octave, *level.shape[1:3])):
-                counts.append(len(down) * len(across))
-                averages.append([(part / counts[-1]).astype(np.float32) for part in added[2 * i : 2 * i + 2]])
+        averages, counts, apart = self._added_up(levels, side)
         distance, slopes = sloped(self.distance)(averages, self.wanted)
         pulls = [
             [to_numpy(part) / np.float32(count) for part in pair] for pair, count in zip(slopes, counts, strict=True)
         ]
-        gradients = [self._carried_back(octave, level, side, pulls, weight) for octave, level in enumerate(levels)]
-        return loss + float(distance), unshrunk(self.view)(picture, gradients)
+        gradients = [self._carried_back(octave, level, side, pulls) for octave, level in enumerate(levels)]
+        weight = self.content.weight if self.content else 0.0
+        return float(distance) + weight * apart, unshrunk(self.view)(picture, gradients)
+
+    def _added_up(self, levels: Sequence[Array], side: int) -> tuple[list[list[Array]], list[int], float]:
+        """The averages at each place, their numbers of features, and half the squared distance of the content."""
+        averages, counts, apart = [], [], 0.0
+        for octave, level in enumerate(levels):
+            added: list[npt.NDArray[np.float64]] = []
+            add = piece_sums(self.network, self.view.layers(octave), self._content_layer(octave))
+            for pixels, piece in self._pieces(octave, level, side):
+                found, share = add(pixels, piece.own, piece.content)
+                # Added up in double precision: thousands of tiles must not lose what one matrix product keeps.
+                new = [np.asarray(to_numpy(part), np.float64) for pair in found for part in pair]
+                added = [old + one for old, one in zip(added, new, strict=True)] if added else new
+                apart += float(share)
+            for i, (down, across) in enumerate(windows(self.view, octave, *level.shape[1:3])):
+                counts.append(len(down) * len(across))
+                averages.append([(part / counts[-1]).astype(np.float32) for part in added[2 * i : 2 * i + 2]])
+        return averages, counts, apart
 
     def _carried_back(
-        self, octave: int, level: Array, side: int, pulls: Sequence[Sequence[Array]], weight: np.float32
+        self, octave: int, level: Array, side: int, pulls: Sequence[Sequence[Array]]
     ) -> Array:
         """The gradient of one octave's picture, from that of the statistics' sums."""
         here = [pulls[i] for i, place in enumerate(self.view.places) if place.octave == octave]
         batch, rows, columns, channels = level.shape
-        beyond = [margin(self._layers(octave)) if wraps and here else 0 for wraps in self.view.wraps]
+        layers = self.view.layers(octave)
+        beyond = [margin(layers) if wraps and layers else 0 for wraps in self.view.wraps]
+        weight = np.float32(self.content.weight if self.content else 0)
+        pull = piece_gradient(self.network, layers, self._content_layer(octave))
         gradient = np.zeros((batch, rows + 2 * beyond[0], columns + 2 * beyond[1], channels), np.float32)
         for pixels, piece in self._pieces(octave, level, side):
-            pull = piece_gradient(self.network, self._layers(octave), self._content_layer(octave))
             gradient[piece.where] += to_numpy(pull(pixels, here, piece.own, piece.content, weight))
         # What lies beyond a torus is its other side.
         return folded(folded(gradient, beyond[0], rows, 1), beyond[1], columns, 2)
 
     def _pieces(self, octave: int, level: Array, side: int) -> Iterator[tuple[Array, Piece]]:
         """The tiles of one octave's picture, with their pixels; `alive` is called before each."""
-        layers = self._layers(octave)
+        layers = self.view.layers(octave)
         if not layers:
             return
         everything = to_numpy(continued(level, self.view, octave))
@@ -166,9 +181,6 @@ class Objective:
                     columns = np.clip(x // stride - across.start + np.arange(own[kept].shape[1]), 0, len(across) - 1)
                     content = self.content.features[:, rows[:, None], columns]
                 yield pixels, Piece(where, own, content)
-
-    def _layers(self, octave: int) -> tuple[Layer, ...]:
-        return self.view.layers(octave)
 
     def _content_layer(self, octave: int) -> int | None:
         """Which of the octave's layers carries the content, if any does."""
@@ -221,6 +233,17 @@ def whole(network: Network, view: View, distance: Distance, content: int | None)
         return value
 
     return compiled(exact=True)(value_and_gradient(loss))
+
+
+@lru_cache(maxsize=16)
+def looked_at(network: Network, view: View, content: int | None) -> Callable[[Tensor], Any]:
+    """The averages of a picture at once, and the features of one place if asked."""
+
+    def look(picture: Tensor) -> Any:
+        seen = moments(network, view, picture, content)
+        return [tuple(one) for one in seen.averages], () if seen.content is None else seen.content
+
+    return compiled(exact=True)(look)
 
 
 @lru_cache(maxsize=16)

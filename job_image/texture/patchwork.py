@@ -13,7 +13,7 @@ from .parameters import Parameters
 from .patches import BALANCE_QUERIES, Matcher, Matching, grid, stride
 from .rhythm import Rhythm, fit
 
-METHOD = "patch/1"
+METHOD = "patch/2"
 """Name and edition of the method. A change that alters pictures raises the edition: no old state is then taken up."""
 
 MATCH_OVERHEAD = 200e6

@@ -1,6 +1,6 @@
 """The finish: a short sliced-Wasserstein descent at full size. It gives back the grain that the votes averaged away."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ SIDE = 5
 the loss a little faster but leaves a grid of dots, or a weave, on smooth stones."""
 SAMPLES = 4096
 KNOTS = 1024
+MOVING = ("components", "first_moment", "second_moment")
+"""What a descent carries from step to step: the picture's colour components, and Adam's two averages."""
 MOST_RESPONSES = FILTERS * 512 * 512
 """Filter responses held at once (21 MB, and some ten times that on the way to the gradient): larger pictures take their
 filters in groups."""
@@ -129,10 +131,22 @@ class Finish:
         self.colours = Colours(sources)
         self.source_patches = Candidates([self.colours.whiten(source) for source in sources], SIDE)
         values = ops.convert_to_tensor(self.colours.whiten(picture))
-        self.state = (values, ops.zeros_like(values), ops.zeros_like(values))
+        self.moving = (values, ops.zeros_like(values), ops.zeros_like(values))
         most = max(1, MOST_RESPONSES // (picture.size // 3))
         # Groups of one size: some backends compile anew for each.
         self.group = max(size for size in range(1, FILTERS + 1) if size <= most and FILTERS % size == 0)
+
+    def state(self) -> dict[str, Array]:
+        """All that `restored` needs to go on exactly where this is."""
+        return dict(zip(MOVING, map(to_numpy, self.moving), strict=True))
+
+    @classmethod
+    def restored(cls, sources: Sequence[Pixels], state: Mapping[str, Array], seed: int) -> "Finish":
+        """The finish whose `state` this was."""
+        made = cls(sources, state["components"], seed)
+        values, first, second = (ops.convert_to_tensor(state[name]) for name in MOVING)
+        made.moving = (values, first, second)
+        return made
 
     def step(self, number: int, alive: Callable[[], None]) -> float:
         """One step of the descent; returns its loss. `alive` is called between groups of filters."""
@@ -141,20 +155,20 @@ class Finish:
         flat = kernels.reshape(-1, FILTERS)
         want = quantiles(self.source_patches.draw(SAMPLES, draws).patches @ flat)
         have = quantiles(self._own_patches(draws) @ flat)
-        gradient, loss = ops.zeros_like(self.state[0]), 0.0
+        gradient, loss = ops.zeros_like(self.moving[0]), 0.0
         share = self.group / FILTERS
         for first in range(0, FILTERS, self.group):
             alive()
             some = slice(first, first + self.group)
-            part, slope = descent(self.state[0], kernels[..., some], have[some], want[some])
+            part, slope = descent(self.moving[0], kernels[..., some], have[some], want[some])
             gradient, loss = gradient + share * slope, loss + share * float(part)
-        self.state = adam(self.state, gradient, float(number))
+        self.moving = adam(self.moving, gradient, float(number))
         return loss
 
     def _own_patches(self, draws: np.random.Generator) -> Array:
-        values = np.pad(to_numpy(self.state[0]), ((0, SIDE - 1), (0, SIDE - 1), (0, 0)), mode="wrap")
+        values = np.pad(to_numpy(self.moving[0]), ((0, SIDE - 1), (0, SIDE - 1), (0, 0)), mode="wrap")
         return Candidates([values], SIDE).draw(SAMPLES, draws).patches
 
     def picture(self) -> Array:
         """The picture as it stands, in [-1, 1] but for a little overshoot."""
-        return self.colours.colour(to_numpy(self.state[0]))
+        return self.colours.colour(to_numpy(self.moving[0]))

@@ -38,6 +38,16 @@ def noise(sources: Sequence[Pixels], size: Size, seed: int) -> Pixels:
     return field_of_colour
 
 
+def mirrored(picture: Pixels) -> Pixels:
+    """The picture as its own mirror image, left to right and top to bottom, with the contrast it had."""
+    symmetric = picture + picture[:, ::-1]
+    symmetric = symmetric + symmetric[::-1]
+    mean = symmetric.mean(axis=(0, 1))
+    # Averages of four independent values have half the deviation.
+    back: Pixels = ((symmetric - mean) / 2 + mean / 4).astype(np.float32)
+    return back
+
+
 def texton(source: Pixels, width: int, height: int) -> npt.NDArray[np.float64]:
     """The centred source under a Hann window of unit energy, folded onto the torus; (height, width, 3)."""
     rows, columns = source.shape[:2]
