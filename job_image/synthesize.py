@@ -1,17 +1,11 @@
-"""Make seamless textures from source images.
-
-    synthesize.py --tasks tasks.json --output-dir DIR
-    synthesize.py -s bark.jpg --output-width 512 --output-height 512 --output-dir DIR
-
-Each texture gets a folder in DIR: source.png, previews/, texture.png, tiled.png (the texture two by two) and, last,
-report.json. A texture already there is not made again. With --checkpoint-dir an interrupted run goes on where it was.
+"""Make textures from source images: `synthesize.py -h` tells how.
 
 Standard output has plain lines for people (how each texture begins and ends) and one JSON object a line for machines:
 progress while a texture is made, and its end. The exit code is 0 when every texture was made, 1 when some were not, 2
-when nothing could be tried, 143 after SIGTERM.
+when nothing could be tried, 143 after SIGTERM and 130 after Ctrl-C; then the state is saved, and the same command goes
+on from it.
 """
 
-import argparse
 import json
 import os
 import signal
@@ -22,121 +16,149 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING or __package__:
-    from .texture import checkpoint, images, report, tasks
+    from . import flags
+    from .texture import checkpoint, images, report, tasks, weights
     from .texture.parameters import Parameters
 else:  # run as a script from its own folder
-    from texture import checkpoint, images, report, tasks
+    import flags
+    from texture import checkpoint, images, report, tasks, weights
     from texture.parameters import Parameters
 
-TERMINATED = 128 + signal.SIGTERM
+CHECKPOINTS = ".checkpoints"
+"""Where states are kept, in the output folder, when no other place is given."""
+MOST_RUNS = 1000
+"""Folders of one name, numbered as subjective-functions numbers them: out.L2,7.o4.512x512.0 and so on."""
+
+
+class Run(NamedTuple):
+    """What is the same for every texture of a run.
+
+    weights: where network weights are, if anywhere. novelty: what the textures are to be novel in, as a record; None
+    for textures of sources. tree: whether folders are numbered, and filled, as subjective-functions does. command: as
+    it was typed.
+    """
+
+    output: Path
+    checkpoints: Path
+    weights: Path | None
+    novelty: dict[str, Any] | None
+    tree: bool
+    save_every: int
+    command: str
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit code."""
-    parser = build_parser()
-    options = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = flags.parser().parse_args(given)
     try:
-        wanted = tasks.read(options.tasks) if options.tasks else [single_task(options)]
+        flags.check(options)
+        wanted = tasks.read(options.tasks) if options.tasks else [flags.single_task(options)]
+        run = Run(
+            options.output_dir,
+            options.checkpoint_dir or options.output_dir / CHECKPOINTS,
+            found_weights(options.data_dir),
+            {"internal": options.internal, "step": options.octave_step} if options.novelty else None,
+            not options.tasks,
+            options.save_every,
+            flags.command(given),
+        )
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        stop = Stop()
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(sign, stop)
+        print(f"{len(wanted)} texture{'s' if len(wanted) > 1 else ''} to make")
+        network = load_network(run, wanted)
     except ValueError as error:
         print(f"synthesize.py: {error}", file=sys.stderr)
         return 2
-    if options.output_dir is None:
-        print("synthesize.py: give --output-dir, or set SWATCH_OUTPUT_DIR", file=sys.stderr)
-        return 2
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    stop = Stop()
-    signal.signal(signal.SIGTERM, stop)
-    print(f"{len(wanted)} texture{'s' if len(wanted) > 1 else ''} to make")
-    print(f"Engine: patch, which needs no network weights ({weights_clause(options.data_dir)})")
-    made = [make(task, options.output_dir, options.checkpoint_dir, stop) for task in wanted]
+    made = [make(task, run, network, stop) for task in wanted]
     return 0 if all(made) else 1
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command line. Defaults of the directories come from the environment a job runs in."""
-    parser = argparse.ArgumentParser(
-        prog="synthesize.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--tasks", type=Path, metavar="FILE", help="a task list (JSON)")
-    what.add_argument("-s", "--source", type=Path, nargs="+", metavar="IMAGE", help="sources of one texture")
-    parser.add_argument("--output-width", type=int, default=256, metavar="PIXELS")
-    parser.add_argument("--output-height", type=int, default=256, metavar="PIXELS")
-    parser.add_argument("--source-width", type=int, metavar="PIXELS", help="width the source is resized to")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output-dir", type=Path, metavar="DIR", default=folder("SWATCH_OUTPUT_DIR"))
-    parser.add_argument("--checkpoint-dir", type=Path, metavar="DIR", default=folder("SWATCH_CHECKPOINT_DIR"))
-    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where data is mounted, such as VGG weights")
-    return parser
+def found_weights(given: Path | None) -> Path | None:
+    """The file with VGG-19's weights: in the folder given, else in `model_data`, else in the data mounted into the job.
+
+    Raises ValueError when a folder is given and has none: whoever names one means it.
+    """
+    if given is not None:
+        found = weights.find(given)
+        if found is None:
+            raise ValueError(
+                f"--data-dir {given}: no VGG-19 weights there (.h5, .npz or .safetensors); "
+                "without --data-dir, the weight-free method makes the texture"
+            )
+        return found
+    mounted = flags.variable("SWATCH_DATA_DIR")
+    folders = sorted(one for one in mounted.iterdir() if one.is_dir()) if mounted and mounted.is_dir() else []
+    return next((found for one in (flags.DEFAULT_DATA, *folders) if (found := weights.find(one))), None)
 
 
-def folder(variable: str) -> Path | None:
-    """The folder an environment variable names, if any."""
-    value = os.environ.get(variable)
-    return Path(value) if value else None
+def load_network(run: Run, wanted: Sequence[tasks.Task]) -> Any:
+    """The network up to the deepest layer that any texture needs, or None where none needs it or there are no weights;
+    says which it is. Raises ValueError when the weights cannot be used."""
+    needed = [parameters for task in wanted if (parameters := valid(task)) is not None]
+    if needed and all(one.method == "patch" for one in needed) and run.novelty is None:
+        print("Method: patch, which needs no network weights")
+        return None
+    if run.weights is None:
+        print("NO VGG-19 WEIGHTS: none in --data-dir, model_data or mounted data.")
+        print("Textures are made by the weight-free method, from patches of their sources.")
+        return None
+    synthesis = load_engine()
+    loaded = weights.load(run.weights, synthesis.deepest_layer(needed))
+    print(f"Weights: {run.weights} ({loaded.layout}, SHA-256 {loaded.digest[:12]})")
+    return synthesis.network(loaded)
 
 
-def single_task(options: argparse.Namespace) -> tasks.Task:
-    """The texture that -s and its companions describe, named after its first source."""
-    chosen = {
-        "width": options.output_width,
-        "height": options.output_height,
-        "source_width": options.source_width,
-        "seed": options.seed,
-    }
-    name = options.source[0].stem.lstrip(".")
-    if not tasks.is_folder_name(name):
-        raise ValueError(f"{options.source[0]}: no folder can be named after this file; rename it")
-    return tasks.Task(name, tuple(options.source), chosen)
-
-
-def weights_clause(data: Path | None) -> str:
-    """What became of network weights."""
-    if data is not None and data.is_dir() and any(data.iterdir()):
-        return f"this version does not use those in {data}"
-    return "no VGG weights are mounted"
+def valid(task: tasks.Task) -> Parameters | None:
+    """A task's parameters, or None when they are wrong, which is told when the task's turn comes."""
+    try:
+        return Parameters.from_mapping(task.parameters)
+    except (ValueError, TypeError):
+        return None
 
 
 class Stop:
-    """SIGTERM as an end to the run.
+    """SIGTERM, or Ctrl-C, as an end to the run.
 
     The handler raises, and remembers: an exception raised while Python runs a destructor is lost, so the run also asks
     many times a second.
     """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.asked = 0
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
-        self.asked = True
-        raise SystemExit(TERMINATED)
+        self.asked = signum
+        raise SystemExit(128 + signum)
 
     def check(self) -> None:
-        """Raise SystemExit(143) if SIGTERM has come."""
+        """Raise SystemExit(143), or 130, if the signal has come."""
         if self.asked:
-            raise SystemExit(TERMINATED)
+            raise SystemExit(128 + self.asked)
 
 
-def make(task: tasks.Task, output: Path, checkpoints: Path | None, stop: Stop) -> bool:
+def make(task: tasks.Task, run: Run, network: Any, stop: Stop) -> bool:
     """Make one texture and tell how it ended. Its failure, whatever the cause, leaves the others alone."""
     began = time.monotonic()
     try:
-        quality = make_files(task, output / task.name, checkpoints, stop)
+        name, quality = make_files(task, run, network, stop)
     except Exception as error:  # noqa: BLE001 - the boundary between tasks: no failure of one may stop the next
         sentence = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         sentence = (sentence.splitlines() or ["failed"])[0]
         print(f"{task.name}: failed: {sentence}")
         tell({"task": task.name, "state": "failed", "error": sentence})
         return False
-    end = {"task": task.name, "state": "success", "seconds": round(time.monotonic() - began, 1)}
+    end = {"task": name, "state": "success", "seconds": round(time.monotonic() - began, 1)}
     if quality is None:
-        print(f"{task.name}: there already")
+        print(f"{name}: there already")
         tell({**end, "resumed": True})
     else:
-        print(f"{task.name}: made in {end['seconds']} s, {quality_clause(quality)}")
+        print(f"{name}: made in {end['seconds']} s, {quality_clause(quality)}")
         tell(end)
     return True
 
@@ -147,20 +169,46 @@ def quality_clause(quality: dict[str, Any]) -> str:
     return f"quality {quality.get('verdict', 'unmeasured')}" + (f" ({reasons[0]})" if reasons else "")
 
 
-def make_files(task: tasks.Task, target: Path, checkpoints: Path | None, stop: Stop) -> dict[str, Any] | None:
-    """Make one texture; returns how good it is, or None if it was there already."""
+def make_files(task: tasks.Task, run: Run, network: Any, stop: Stop) -> tuple[str, dict[str, Any] | None]:
+    """Make one texture; returns its folder's name, and how good it is, or None if it was there already."""
     parameters = Parameters.from_mapping(task.parameters)
-    identity = checkpoint.fingerprint(parameters, task.sources)
+    pictures = (*task.sources, *([task.content] if task.content else []))
+    besides = {
+        "sources": len(task.sources),
+        "weights": network.digest if network is not None and parameters.method != "patch" else None,
+        "novelty": run.novelty,
+    }
+    identity = checkpoint.fingerprint(parameters, pictures, besides)
+    name = folder_of(task.name, run, identity) if run.tree else task.name
+    target = run.output / name
     if report.is_done(target, identity):
-        return None
-    print(f"{task.name}: {parameters.width}x{parameters.height}, seed {parameters.seed}")
+        return name, None
+    print(f"{name}: {parameters.width}x{parameters.height}, seed {parameters.seed}")
     sources = [images.read(source) for source in task.sources]
+    content = images.read(task.content) if task.content else None
     synthesis = load_engine()
-    kept = checkpoint.Checkpoint(checkpoints / f"{task.name}.npz" if checkpoints else None, identity)
-    making = synthesis.Synthesis(target, sources, parameters, kept, tell, stop.check)
-    del sources  # a dozen photographs in full size are gigabytes, and what is made of them now is small
+    kept = checkpoint.Checkpoint(run.checkpoints / f"{name}.npz", identity)
+    subject = synthesis.subject(sources, network, content, run.novelty, parameters)
+    making = synthesis.Synthesis(
+        target, subject, parameters, kept, tell, stop.check, run.save_every if run.tree else None
+    )
+    del sources, subject  # a dozen photographs in full size are gigabytes, and what is made of them now is small
+    if run.tree:
+        images.write_atomically(target / "Acommand.txt", f"{run.command}\n".encode())
     quality: dict[str, Any] = making.run()
-    return quality
+    return name, quality
+
+
+def folder_of(name: str, run: Run, identity: str) -> str:
+    """The folder of a run: the first of its name, or with a number after it, that holds this very texture, or has its
+    state, or is free. What other runs made stays."""
+    for number in range(-1, MOST_RUNS):
+        numbered = name if number < 0 else f"{name}.{number}"
+        target = run.output / numbered
+        state = checkpoint.Checkpoint(run.checkpoints / f"{numbered}.npz", identity)
+        if not target.exists() or report.is_done(target, identity) or state.is_ours():
+            return numbered
+    raise ValueError(f"{run.output / name}: {MOST_RUNS} runs lie there already; name another --output-dir")
 
 
 def load_engine() -> Any:

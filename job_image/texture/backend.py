@@ -7,6 +7,7 @@ JAX or PyTorch carries it out. Differentiation and compilation are the backend's
 import os
 from collections.abc import Callable, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import keras
@@ -42,6 +43,28 @@ def configure() -> None:
         torch.use_deterministic_algorithms(True)
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
+
+
+def fast_precision() -> str:
+    """The number format in which this device computes convolutions fastest without harm to a descent: "bfloat16" where
+    it has instructions for it (processors with AVX512-BF16 or AMX under TensorFlow, and GPUs), otherwise "float32"."""
+    if NAME == "tensorflow":
+        import tensorflow as tf
+
+        if tf.config.list_physical_devices("GPU"):
+            return "bfloat16"
+        try:
+            known = Path("/proc/cpuinfo").read_text()
+        except OSError:  # not Linux
+            return "float32"
+        return "bfloat16" if "avx512_bf16" in known or "amx_bf16" in known else "float32"
+    if NAME == "jax":
+        import jax
+
+        return "bfloat16" if jax.default_backend() == "gpu" else "float32"
+    import torch
+
+    return "bfloat16" if torch.cuda.is_available() else "float32"
 
 
 def compiled(*static: str, exact: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -129,7 +152,9 @@ def value_and_gradient(function: Callable[..., Tensor]) -> Callable[..., tuple[T
             value = function(variables, *rest)
             leaves = keras.tree.flatten(variables)
             slopes = torch.autograd.grad(value, leaves, allow_unused=True)
-            slopes = [torch.zeros_like(one) if slope is None else slope for one, slope in zip(leaves, slopes, strict=True)]
+            slopes = [
+                torch.zeros_like(one) if slope is None else slope for one, slope in zip(leaves, slopes, strict=True)
+            ]
         return value.detach(), keras.tree.pack_sequence_as(variables, slopes)
 
     return leaf

@@ -1,38 +1,36 @@
-"""What survives an interruption: the picture after the last finished level."""
+"""What survives an interruption: the state of a texture's course."""
 
 import hashlib
 import io
 import json
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
-from .images import Pixels, write_atomically
+from .course import State
+from .images import replacing
 from .parameters import Parameters
 from .report import versions
 
-METHOD = "patch/2"
-"""Name and edition of the method. A change that alters pictures raises the edition: no old state is then taken up."""
+IDENTITY = "kept_by"
+EDITION = "texture/2"
+"""Of all methods together. A change that alters pictures raises it: no old state is then taken up, and no finished
+picture passed off as what would be made now."""
 
 
-class State(NamedTuple):
-    """The number of levels done and the picture after them, in [-1, 1]."""
+def fingerprint(parameters: Parameters, sources: Sequence[Path], besides: Mapping[str, Any] | None = None) -> str:
+    """SHA-256 over the edition, the parameters and the bytes of the sources: equal fingerprints mean equal textures.
 
-    levels: int
-    picture: Pixels
-
-
-def fingerprint(parameters: Parameters, sources: Sequence[Path]) -> str:
-    """SHA-256 over the method, the parameters and the bytes of the sources: equal fingerprints mean equal textures.
+    besides: what else decides the picture, such as the weights' digest; JSON-able.
 
     Raises ValueError, naming the file, when a source cannot be read.
     """
-    asked = json.dumps({"method": METHOD, "parameters": asdict(parameters)}, sort_keys=True)
+    asked = json.dumps({"edition": EDITION, "parameters": asdict(parameters), **(besides or {})}, sort_keys=True)
     digest = hashlib.sha256(asked.encode())
     for source in sources:
         try:
@@ -58,19 +56,22 @@ class Checkpoint:
         try:
             # From memory: of a damaged file that it opened itself, NumPy would leave the handle to the collector.
             with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as saved:
-                if str(saved["identity"]) != self._kept_by:
+                if str(saved[IDENTITY]) != self._kept_by:
                     return None
-                return State(int(saved["levels"]), saved["picture"])
+                return {name: saved[name] for name in saved.files if name != IDENTITY}
         except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
             return None  # torn or foreign: begin again
+
+    def is_ours(self) -> bool:
+        """Whether there is a state of this very texture to go on from."""
+        return self.load() is not None
 
     def save(self, state: State) -> None:
         """Replace the saved state."""
         if self.path is None:
             return
-        buffer = io.BytesIO()
-        np.savez(buffer, identity=np.array(self._kept_by), levels=np.array(state.levels), picture=state.picture)
-        write_atomically(self.path, buffer.getvalue())
+        with replacing(self.path) as out:
+            np.savez(out, **{IDENTITY: np.array(self._kept_by)}, **state)
 
     def remove(self) -> None:
         """Forget the state; the texture is done."""

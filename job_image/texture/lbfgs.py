@@ -145,7 +145,8 @@ class LBFGS:
             return gradient
         low, high = self.bounds
         pressed = ops.logical_or(
-            ops.logical_and(self.point <= low, self.gradient > 0), ops.logical_and(self.point >= high, self.gradient < 0)
+            ops.logical_and(self.point <= low, self.gradient > 0),
+            ops.logical_and(self.point >= high, self.gradient < 0),
         )
         return ops.where(pressed, 0.0, gradient)
 

@@ -45,6 +45,8 @@ def source_sizes(originals: Sequence[Size], parameters: Parameters) -> tuple[Siz
     square of the largest side.
     """
     area = float(parameters.width * parameters.height)
+    if parameters.source_scale is not None:
+        return tuple(times(size, parameters.source_scale) for size in originals)
     if parameters.source_width is not None:
         width, height = originals[0]
         asked = parameters.source_width, round(height * parameters.source_width / width)
@@ -60,6 +62,17 @@ def source_sizes(originals: Sequence[Size], parameters: Parameters) -> tuple[Siz
             )
         return asked, *(fit_area(size, asked[0] * asked[1]) for size in originals[1:])
     return tuple(fit_area(size, min(area, size[0] * size[1])) for size in originals)
+
+
+def times(size: Size, factor: float) -> Size:
+    """A size times a factor. Raises ValueError when that is no size a source can have."""
+    width, height = round(size[0] * factor), round(size[1] * factor)
+    if min(width, height) < SMALLEST_SIDE or width * height > LARGEST_SIDE**2:
+        raise ValueError(
+            f"a {size[0]}x{size[1]} source times {factor:g} is {width}x{height} pixels; a source needs "
+            f"at least {SMALLEST_SIDE} a side, and at most {LARGEST_SIDE}x{LARGEST_SIDE} in all"
+        )
+    return width, height
 
 
 def fit_area(size: Size, area: float) -> Size:

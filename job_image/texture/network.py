@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from .backend import Tensor
+from .backend import Tensor, to_numpy
 
 MEAN = np.array([103.939, 116.779, 123.68], np.float32)
 """Mean of ImageNet's blue, green and red, in 0..255: subtracted from every input of VGG."""
@@ -67,7 +67,9 @@ def layer(asked: str | int) -> Layer:
             name = f"{kind}{found['block']}" + (f"_{found['number']}" if found["number"] else "")
             if name in NAMES:
                 return LAYERS[NAMES.index(name)]
-    raise ValueError(f"VGG-19 has no layer {asked!r}; give a number from 0 to {len(LAYERS) - 1} or one of: {', '.join(NAMES)}")
+    raise ValueError(
+        f"VGG-19 has no layer {asked!r}; give a number from 0 to {len(LAYERS) - 1} or one of: {', '.join(NAMES)}"
+    )
 
 
 def deepest(layers: Sequence[Layer]) -> Layer:
@@ -76,13 +78,30 @@ def deepest(layers: Sequence[Layer]) -> Layer:
 
 
 class Network:
-    """The convolutions up to `last`, ready on the device. kernels: see `weights.Weights`; digest tells networks apart."""
+    """The convolutions up to some layer, ready on the device.
 
-    def __init__(self, kernels: Mapping[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]], digest: str) -> None:
-        self.digest = digest
+    kernels, digest: see `weights.Weights`. precision: "float32", or "bfloat16" for what the layers compute; statistics
+    are float32 in either case.
+    """
+
+    def __init__(
+        self,
+        kernels: Mapping[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]],
+        digest: str,
+        precision: str = "float32",
+    ) -> None:
+        self.digest, self.precision, self._others = digest, precision, {precision: self}
         self._kernels = {
-            name: (ops.convert_to_tensor(kernel), ops.convert_to_tensor(bias)) for name, (kernel, bias) in kernels.items()
+            name: tuple(ops.cast(ops.convert_to_tensor(one), precision) for one in both)
+            for name, both in kernels.items()
         }
+
+    def at(self, precision: str) -> "Network":
+        """The same network computing in another precision; one and the same object each time, for graphs go by it."""
+        if precision not in self._others:
+            kernels = {name: (to_numpy(kernel), to_numpy(bias)) for name, (kernel, bias) in self._kernels.items()}
+            self._others[precision] = Network(kernels, self.digest, precision)
+        return self._others[precision]
 
     def features(self, picture: Tensor, layers: Sequence[Layer], padding: str = "valid") -> list[Tensor]:
         """The outputs of `layers`, each (batch, rows, columns, channels), after the rectifier.
@@ -90,7 +109,7 @@ class Network:
         padding: "valid" lets every feature see the picture alone; "same" surrounds each layer's input with zeros.
         """
         wanted = {one.name for one in layers}
-        found, x = {}, picture
+        found, x = {}, ops.cast(picture, self.precision)
         for one in LAYERS[: LAYERS.index(deepest(layers)) + 1]:
             if one.name.startswith("pool"):
                 x = ops.average_pool(x, 2, 2, padding=padding)
@@ -98,7 +117,7 @@ class Network:
                 kernel, bias = self._kernels[one.name]
                 x = ops.relu(ops.conv(x, kernel, padding=padding) + bias)
             if one.name in wanted:
-                found[one.name] = x
+                found[one.name] = ops.cast(x, "float32")
         return [found[one.name] for one in layers]
 
 

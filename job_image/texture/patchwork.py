@@ -1,4 +1,4 @@
-"""The weight-free method: balanced patch matching, coarse to fine on a torus, then a short sliced-Wasserstein finish."""
+"""The weight-free method: balanced patch matching, coarse to fine on a torus, then a sliced-Wasserstein finish."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -89,7 +89,9 @@ class Patchwork:
         done = sum(self.matching[level.index] * level.iterations for level in self.schedule[:reached])
         done += self.matching[reached] * first if first else 0
         for level in schedule[reached:]:
-            small = [images.resize(source, *size) for source, size in zip(self.symmetric_range(), level.sources, strict=True)]
+            small = [
+                images.resize(source, *size) for source, size in zip(self.symmetric_range(), level.sources, strict=True)
+            ]
             matcher = Matcher(small, level, self.parameters.seed, self.rhythm)
             if not first:
                 picture = self.begun(small, level) if picture is None else images.resize_torus(picture, *level.size)

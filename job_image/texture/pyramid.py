@@ -1,9 +1,12 @@
 """The Gaussian pyramid: a picture at every octave, each half the size of the one before (Burt and Adelson, 1983)."""
 
+from functools import lru_cache
+from typing import Any
+
 import numpy as np
 from keras import ops
 
-from .backend import Tensor
+from .backend import Tensor, compiled, value_and_gradient
 
 Wraps = tuple[bool, bool]
 """Whether a picture goes on at its opposite edge: down its rows, along its columns."""
@@ -55,3 +58,38 @@ def side(pixels: int, octave: int, wrapping: bool, padding: str = "valid") -> in
         else:
             pixels = (pixels - 3) // 2 if padding == "valid" else (pixels + 1) // 2
     return pixels
+
+
+CONJUGATE_STEPS = 12
+"""After so many the picture halves to the wanted one within a thousandth of a grey level."""
+
+
+def refined(picture: Tensor, smaller: Tensor, wraps: Wraps) -> Tensor:
+    """The picture nearest to `picture` that halves to `smaller`: what is coarse comes from the one, what is fine from
+    the other.
+
+    With R for halving it is x + R^T l where R R^T l is what is missing, found by conjugate gradients.
+    """
+    halve, back = halving(wraps)
+    missing = smaller - halve(picture)
+    found, direction = ops.zeros_like(missing), missing
+    square = float(ops.sum(missing * missing))
+    for _ in range(CONJUGATE_STEPS):
+        if square <= 0:
+            break
+        image = halve(back(picture, direction))
+        length = square / float(ops.sum(direction * image))
+        found, missing = found + length * direction, missing - length * image
+        before, square = square, float(ops.sum(missing * missing))
+        direction = missing + square / before * direction
+    return picture + back(picture, found)
+
+
+@lru_cache(maxsize=4)
+def halving(wraps: Wraps) -> tuple[Any, Any]:
+    """`halved`, and its transpose, (picture of the larger size, smaller): both compiled."""
+    transpose = value_and_gradient(lambda picture, smaller: ops.sum(halved(picture, wraps) * smaller))
+    return (
+        compiled(exact=True)(lambda picture: halved(picture, wraps)),
+        compiled(exact=True)(lambda picture, smaller: transpose(picture, smaller)[1]),
+    )

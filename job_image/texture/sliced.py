@@ -1,6 +1,7 @@
 """The finish: a short sliced-Wasserstein descent at full size. It gives back the grain that the votes averaged away."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -108,14 +109,14 @@ def descent(components: Tensor, kernels: Tensor, have: Tensor, want: Tensor) -> 
 
 
 @compiled()
-def adam(state: tuple[Tensor, Tensor, Tensor], gradient: Tensor, step: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def adam(
+    state: tuple[Tensor, Tensor, Tensor], gradient: Tensor, step: Tensor, rate: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """One step of Adam (Kingma and Ba, 2015). state: values, first and second moments; step counts from 0.
 
     It is written out, with its state in plain tensors, so that one compiled graph serves every texture of a job.
     """
     values, first, second = state
-    share = step / (STEPS - 1)
-    rate = RATE[0] + (RATE[1] - RATE[0]) * share
     first = DECAY[0] * first + (1 - DECAY[0]) * gradient
     second = DECAY[1] * second + (1 - DECAY[1]) * gradient**2
     corrected = first / (1 - DECAY[0] ** (step + 1))
@@ -124,10 +125,17 @@ def adam(state: tuple[Tensor, Tensor, Tensor], gradient: Tensor, step: Tensor) -
 
 
 class Finish:
-    """The finish of one picture. Sources and picture are in [-1, 1]."""
+    """The finish of one picture, in so many steps. Sources and picture are in [-1, 1]; rate: see `RATE`."""
 
-    def __init__(self, sources: Sequence[Pixels], picture: Array, seed: int) -> None:
-        self.seed = seed
+    def __init__(
+        self,
+        sources: Sequence[Pixels],
+        picture: Array,
+        seed: int,
+        steps: int = STEPS,
+        rate: tuple[float, float] = RATE,
+    ) -> None:
+        self.seed, self.steps, self.rate = seed, steps, rate
         self.colours = Colours(sources)
         self.source_patches = Candidates([self.colours.whiten(source) for source in sources], SIDE)
         values = ops.convert_to_tensor(self.colours.whiten(picture))
@@ -141,9 +149,9 @@ class Finish:
         return dict(zip(MOVING, map(to_numpy, self.moving), strict=True))
 
     @classmethod
-    def restored(cls, sources: Sequence[Pixels], state: Mapping[str, Array], seed: int) -> "Finish":
-        """The finish whose `state` this was."""
-        made = cls(sources, state["components"], seed)
+    def restored(cls, sources: Sequence[Pixels], state: Mapping[str, Array], seed: int, **how: Any) -> "Finish":
+        """The finish whose `state` this was; `how` as in the constructor."""
+        made = cls(sources, state["components"], seed, **how)
         values, first, second = (ops.convert_to_tensor(state[name]) for name in MOVING)
         made.moving = (values, first, second)
         return made
@@ -162,7 +170,9 @@ class Finish:
             some = slice(first, first + self.group)
             part, slope = descent(self.moving[0], kernels[..., some], have[some], want[some])
             gradient, loss = gradient + share * slope, loss + share * float(part)
-        self.moving = adam(self.moving, gradient, float(number))
+        share = number / max(1, self.steps - 1)
+        rate = self.rate[0] + (self.rate[1] - self.rate[0]) * share
+        self.moving = adam(self.moving, gradient, float(number), rate)
         return loss
 
     def _own_patches(self, draws: np.random.Generator) -> Array:

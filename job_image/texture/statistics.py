@@ -164,7 +164,7 @@ def target(sources: Sequence[Moments], mode: str = "average", multiplied: float 
     joined = multiplied * join(grams, mode)
     return Target(
         joined.astype(np.float32),
-        np.sqrt(multiplied) * means.mean(0).astype(np.float32),
+        (np.sqrt(multiplied) * means.mean(0)).astype(np.float32),
         np.sqrt(multiplied * variances.mean(0)).astype(np.float32),
     )
 

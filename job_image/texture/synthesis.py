@@ -1,33 +1,115 @@
-"""One texture from its sources to its report: the levels, the finish, and the files written on the way."""
+"""One texture from its sources to its report: a method's course, and the files written on the way."""
 
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import images, levels, progress, report, sliced, start
-from .checkpoint import METHOD, Checkpoint, State
+from . import animation, backend, images, pictures, report
+from .checkpoint import Checkpoint
+from .course import Course, Stand
+from .descent import PRESETS, Descent
 from .images import Pixels
-from .levels import Level
+from .network import LAYERS, Network, deepest, layer
+from .novelty import NoveltyDistance
 from .parameters import Parameters
-from .patches import Matcher
+from .patchwork import Patchwork, wrapping
+from .progress import Progress
 from .quality import measure
-from .rhythm import Rhythm, fit
+from .swatch import LAYERS as SWATCH_LAYERS
+from .swatch import Swatch
+from .weights import Weights
 
 Tell = Callable[[dict[str, Any]], None]
 
-
 SIDE_BY_SIDE = "several sources: measured against all of them side by side, joins included, so take it as a hint"
 """There is no single look that a mixture of sources should have."""
+SAVE_SECONDS = 30.0
+"""Most seconds between two saved states, as long as one iteration takes less."""
+UNFINISHED = "unfinished.png"
+"""The picture as it was when the run was stopped."""
+FRAMES_PER_SECOND = 12.0
+
+
+class Subject(NamedTuple):
+    """What a texture is made from, besides its parameters.
+
+    sources: in [0, 1], as read. network: None where there are no weights. content: the picture whose content "style"
+    keeps. novelty: instead of sources.
+    """
+
+    sources: Sequence[Pixels]
+    network: Network | None = None
+    content: Pixels | None = None
+    novelty: NoveltyDistance | None = None
+
+
+def course(subject: Subject, parameters: Parameters, alive: Callable[[], None]) -> Course:
+    """The course of the method asked for. Raises ValueError when it lacks something, or does not fit the sources."""
+    method = resolved(parameters.method, subject.network is not None)
+    if method == "patch" and not subject.novelty:
+        if parameters.count > 1:
+            raise ValueError('frames that move need VGG-19 weights: the method "patch" makes one picture')
+        return Patchwork(subject.sources, parameters, alive)
+    if subject.network is None:
+        raise ValueError(f"the method {method!r} needs VGG-19 weights: name their folder with --data-dir")
+    if method == "style" and subject.content is None:
+        raise ValueError('the method "style" needs a picture to keep the content of: name it with --content')
+    if method == "swatch" and parameters.count == 1 and not subject.novelty:
+        return Swatch(subject.sources, parameters, subject.network.at(backend.fast_precision()), alive)
+    return Descent(subject.sources, parameters, subject.network, alive, subject.content, subject.novelty)
+
+
+def subject(
+    sources: Sequence[Pixels],
+    network: Network | None,
+    content: Pixels | None,
+    novelty: dict[str, Any] | None,
+    parameters: Parameters,
+) -> Subject:
+    """What a texture is made from, of plain values. novelty: {"internal", "step"}, see `NoveltyDistance`."""
+    if novelty is None:
+        return Subject(sources, network, content)
+    if network is None:
+        raise ValueError("novelty needs VGG-19 weights: name their folder with --data-dir")
+    return Subject((), network, None, NoveltyDistance(parameters.multiply, novelty["internal"], novelty["step"]))
+
+
+def network(loaded: Weights) -> Network:
+    """A network of weights."""
+    return Network(loaded.kernels, loaded.digest)
+
+
+def deepest_layer(needed: Sequence[Parameters]) -> str:
+    """The name of the deepest convolution that any of these textures needs."""
+    last = LAYERS[0]
+    for parameters in needed:
+        method = resolved(parameters.method, True)
+        names = parameters.layers or (SWATCH_LAYERS if method not in PRESETS else PRESETS[method].layers)
+        content = PRESETS[method].content if method in PRESETS else None
+        for name in (*names, *([content[0]] if content else [])):
+            try:
+                last = deepest([last, layer(name)])
+            except ValueError:  # told when the texture's turn comes
+                continue
+    # A pooling layer has no weights of its own; the convolution before it has.
+    before = LAYERS[: LAYERS.index(last) + 1]
+    return next(one.name for one in reversed(before) if one.name.startswith("conv"))
+
+
+def resolved(method: str, weights: bool) -> str:
+    """The method that "auto" stands for."""
+    return ("swatch" if weights else "patch") if method == "auto" else method
 
 
 class Synthesis:
     """The making of one texture.
 
-    folder: where its files go. sources: in [0, 1], as read. identity: see `checkpoint.fingerprint`. tell: receives
-    progress. alive: called many times a second; raises to stop the run, which loses no more than the level at hand.
+    folder: where its files go. checkpoint: its saved state. tell: receives progress. alive: called many times a second;
+    raises to stop the run. save_every: every so many iterations the frames are written as I0010_F0000.png, as
+    subjective-functions does; None for not at all.
 
     Raises ValueError when the parameters do not fit the sources.
     """
@@ -35,88 +117,105 @@ class Synthesis:
     def __init__(
         self,
         folder: Path,
-        sources: Sequence[Pixels],
+        subject: Subject,
         parameters: Parameters,
         checkpoint: Checkpoint,
         tell: Tell,
         alive: Callable[[], None],
+        save_every: int | None = None,
     ) -> None:
         self.folder, self.parameters, self.checkpoint = folder, parameters, checkpoint
-        self.tell, self.alive = tell, alive
-        sizes = levels.source_sizes([(source.shape[1], source.shape[0]) for source in sources], parameters)
-        self.rhythm, coarsest = Rhythm(), levels.COARSEST_SIDE
-        if len(sources) == 1:  # several sources would need one rhythm in common
-            torus = parameters.width, parameters.height
-            self.rhythm, stretched = fit(images.resize(sources[0], *sizes[0]), torus)
-            sizes = (stretched,)
-            coarsest = max(coarsest, self.rhythm.coarsest(torus))
-        self.sources = [images.resize(source, *size) for source, size in zip(sources, sizes, strict=True)]
-        self.levels = levels.schedule(parameters.width, parameters.height, sizes, coarsest)
-        self.seconds = {"em": 0.0, "finish": 0.0, "total": 0.0}
+        self.tell, self.save_every = tell, save_every
+        self.course = course(subject, parameters, alive)
+        self.network = subject.network
+        self.saved = time.monotonic()
 
     def run(self) -> dict[str, Any]:
         """Make the texture and write its files: source, previews, texture, tiling and, last, the report. Returns how
-        good the texture is, as `quality.measure` says it."""
+        good the texture is, as `quality.measure` says it. Stopped by SystemExit or KeyboardInterrupt, it leaves its
+        state and the picture so far."""
         began = time.monotonic()
         # Killed half-way, files of this texture would otherwise lie beside a report that vouches for an earlier one.
         (self.folder / report.FILE).unlink(missing_ok=True)
-        sheet = side_by_side(self.sources)
-        images.write_png(self.folder / "source.png", sheet)
-        saved = self.checkpoint.load() or State(0, np.zeros((0, 0, 3), dtype=np.float32))
-        counter = progress.Progress(self.folder.name, self.levels, saved.levels, self.tell)
-        sources = [2 * source - 1 for source in self.sources]
-        picture = saved.picture
-        for level in self.levels[saved.levels :]:
-            picture = self._match(level, sources, picture, counter)
-            images.write_png(self.folder / "previews" / f"{level.name}.png", (picture + 1) / np.float32(2))
-            self.checkpoint.save(State(level.index + 1, picture))
-        self.seconds["em"] = time.monotonic() - began
-        picture, loss = self._finish(sources, picture, counter)
-        texture = np.clip((picture + 1) / 2, 0, 1).astype(np.float32)
-        images.write_png(self.folder / "texture.png", texture)
-        images.write_png(self.folder / "tiled.png", texture, copies=2)
-        self.seconds["finish"] = time.monotonic() - began - self.seconds["em"]
-        quality = measure(sheet, texture, self.parameters.seed)
-        if len(self.sources) > 1:
-            quality["reasons"] = [SIDE_BY_SIDE, *quality["reasons"]]
-        self.seconds["total"] = time.monotonic() - began
+        sheet = side_by_side(self.course.sources) if self.course.sources else None
+        if sheet is not None:
+            images.write_png(self.folder / "source.png", sheet)
+        last, resumed_at = self.taken()
+        if last is None:
+            raise ValueError("nothing is left to do: the number of iterations is spent")
+        frames = last.pictures()
+        self.deliver(frames)
+        making = time.monotonic() - began
+        quality = self.judged(sheet, frames[0])
+        (self.folder / UNFINISHED).unlink(missing_ok=True)
         made = {
-            "method": METHOD,
+            "method": self.course.name,
             "seed": self.parameters.seed,
             "size": [self.parameters.width, self.parameters.height],
-            "source_sizes": [[source.shape[1], source.shape[0]] for source in self.sources],
-            "periods": list(self.rhythm.torus),
-            "levels": [level.name for level in self.levels],
-            "resumed_after_levels": saved.levels,
-            "seconds": {stage: round(value, 3) for stage, value in self.seconds.items()},
-            "loss": round(loss, 6),
+            "source_sizes": [[source.shape[1], source.shape[0]] for source in self.course.sources],
+            "levels": self.course.levels,
+            "resumed_at": resumed_at,
+            "weights": self.network.digest if self.network and not isinstance(self.course, Patchwork) else None,
+            **self.course.report(),
+            "seconds": {"making": round(making, 3), "total": round(time.monotonic() - began, 3)},
             "quality": quality,
         }
         report.write(self.folder, self.checkpoint.identity, self.parameters, made)
         self.checkpoint.remove()
         return quality
 
-    def _match(self, level: Level, sources: Sequence[Pixels], picture: Pixels, counter: progress.Progress) -> Pixels:
-        """All iterations of one level; the first level ignores `picture` and begins with noise."""
-        small = [images.resize(source, *size) for source, size in zip(sources, level.sources, strict=True)]
-        if level.index == 0:
-            picture = start.picture(small, level.size, self.parameters.seed, self.rhythm)
-        else:
-            picture = images.resize_torus(picture, *level.size)
-        matcher = Matcher(small, level, self.parameters.seed, self.rhythm)
-        for iteration in range(level.iterations):
-            picture, loss = matcher.iterate(picture, iteration, self.alive)
-            counter.advance(progress.iteration_work(level), level, loss)
-        return picture
+    def taken(self) -> tuple[Stand | None, float | None]:
+        """The whole course; its last stand, and the share of the work that a saved state spared (None without one)."""
+        saved = self.checkpoint.load()
+        progress: Progress | None = None
+        spared: float | None = None
+        last: Stand | None = None
+        try:
+            for stand in self.course.stands(saved):
+                if progress is None:
+                    progress = Progress(self.folder.name, self.course.total, stand.done, self.tell)
+                    spared = round(stand.done / self.course.total, 4) if saved is not None else None
+                last = stand
+                progress.at(stand.done, stand.size, stand.loss)
+                self.keep(stand)
+        except (SystemExit, KeyboardInterrupt):
+            if last is not None:
+                self.checkpoint.save(last.state())
+                images.write_png(self.folder / UNFINISHED, last.pictures()[0])
+            raise
+        return last, spared
 
-    def _finish(self, sources: Sequence[Pixels], picture: Pixels, counter: progress.Progress) -> tuple[Pixels, float]:
-        """The finish at full size: the picture and its last loss."""
-        finish = sliced.Finish(sources, picture, self.parameters.seed)
-        loss = 0.0
-        for number in range(sliced.STEPS):
-            loss = finish.step(number, self.alive)
-            counter.advance(progress.finish_work(self.levels[-1]), self.levels[-1], loss)
-        return finish.picture(), loss
+    def keep(self, stand: Stand) -> None:
+        """Write what a stand is due to leave: a preview of a finished size, frames, the state."""
+        if stand.level_done:
+            images.write_png(self.folder / "previews" / f"{stand.size}.png", stand.pictures()[0])
+        if self.save_every and stand.size == self.course.levels[-1] and stand.iteration % self.save_every == 0:
+            for number, frame in enumerate(stand.pictures()):
+                images.write_png(self.folder / f"I{stand.iteration:04d}_F{number:04d}.png", frame)
+        if time.monotonic() - self.saved >= SAVE_SECONDS:
+            self.checkpoint.save(stand.state())
+            self.saved = time.monotonic()
+
+    def deliver(self, frames: Sequence[Pixels]) -> None:
+        """The finished picture, its tiling, and of several frames each one and the video."""
+        for number, frame in enumerate(frames if len(frames) > 1 else ()):
+            pictures.write(self.folder / "frames" / f"F{number:04d}.png", frame, self.parameters.bits)
+        if len(frames) > 1:
+            for warning in animation.write_animation(self.folder / "video", frames, FRAMES_PER_SECOND).warnings:
+                print(f"{self.folder.name}: {warning}")
+        pictures.write(self.folder / "texture.png", frames[0], self.parameters.bits)
+        if self.parameters.bits == 16:
+            pictures.write(self.folder / "texture.tiff", frames[0], 16)
+        images.write_png(self.folder / "tiled.png", frames[0], copies=2)
+
+    def judged(self, sheet: Pixels | None, picture: Pixels) -> dict[str, Any]:
+        """How good the picture is, beside its sources; style and novelty have nothing to be compared with."""
+        if sheet is None or self.parameters.method == "style":
+            return {"verdict": "unmeasured", "reasons": ["there is no source that it should look like"]}
+        quality = measure(sheet, picture, self.parameters.seed, tileable=all(wrapping(self.parameters)))
+        if len(self.course.sources) > 1:
+            quality["reasons"] = [SIDE_BY_SIDE, *quality["reasons"]]
+        return quality
 
 
 def side_by_side(sources: Sequence[Pixels]) -> Pixels:

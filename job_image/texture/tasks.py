@@ -7,22 +7,25 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA = 1
+KEYS = ("name", "sources", "parameters", "content")
 
 
 @dataclass(frozen=True)
 class Task:
-    """One texture to make. name: of its folder. parameters: as written; a bad one fails this task and no other."""
+    """One texture to make. name: of its folder. parameters: as written; a bad one fails this task and no other.
+    content: for style transfer, the picture to keep."""
 
     name: str
     sources: tuple[Path, ...]
     parameters: Mapping[str, Any]
+    content: Path | None = None
 
 
 def read(path: Path) -> list[Task]:
-    """The tasks in a file `{"schema": 1, "tasks": [{"name", "sources", "parameters"}]}`.
+    """The tasks in a file `{"schema": 1, "tasks": [{"name", "sources", "parameters", "content"}]}`.
 
-    Source paths are relative to the file's folder. Raises ValueError, naming the file and the place in it, when it
-    cannot be used at all.
+    Parameters and content may be absent. Paths are relative to the file's folder. Raises ValueError, naming the file
+    and the place in it, when it cannot be used at all.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -47,9 +50,9 @@ def task(entry: object, path: Path, place: str) -> Task:
     """One entry of the list. Raises ValueError when it does not say what to make."""
     if not isinstance(entry, dict):
         raise ValueError(f"{path}: {place} must be an object")
-    unknown = sorted(set(entry) - {"name", "sources", "parameters"})
+    unknown = sorted(set(entry) - set(KEYS))
     if unknown:
-        raise ValueError(f"{path}: {place} has an unknown key {unknown[0]!r}; known keys: name, sources, parameters")
+        raise ValueError(f"{path}: {place} has an unknown key {unknown[0]!r}; known keys: {', '.join(KEYS)}")
     name, sources, parameters = entry.get("name"), entry.get("sources"), entry.get("parameters", {})
     if not isinstance(name, str) or not is_folder_name(name):
         raise ValueError(f'{path}: {place} needs a "name" that can name a folder, not {name!r}')
@@ -57,7 +60,10 @@ def task(entry: object, path: Path, place: str) -> Task:
         raise ValueError(f'{path}: {place} ({name}) needs "sources", a list of paths')
     if not isinstance(parameters, dict):
         raise ValueError(f'{path}: {place} ({name}): "parameters" must be an object')
-    return Task(name, tuple(path.parent / one for one in sources), parameters)
+    content = entry.get("content")
+    if content is not None and not (isinstance(content, str) and content):
+        raise ValueError(f'{path}: {place} ({name}): "content" must be a path')
+    return Task(name, tuple(path.parent / one for one in sources), parameters, content and path.parent / content)
 
 
 def is_folder_name(name: str) -> bool:

@@ -1,0 +1,270 @@
+"""The default method where there are weights: a patch-matched start, then VGG-19's statistics matched coarse to fine.
+
+The coarsest pictures come from balanced patch matching: rows, periods and large shapes are right from the start, which
+no statistic of features sees. Each level then matches the statistics of all octaves from its own down. A finished
+level is carried to the next so that it stays exactly what the coarse octaves of the larger picture show, and only what
+is finer than it begins as noise, with the source's spectrum. A few sliced-Wasserstein steps end it.
+
+The picture wraps, or ends, along each axis as asked; sources are never taken to wrap.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from . import aims, images, memory, pyramid, sliced, start
+from .backend import to_numpy
+from .course import Stand, State, named, number, whole
+from .descent import chosen_layers, evaluation_work
+from .images import Pixels
+from .lbfgs import LBFGS
+from .network import Network, from_rgb, to_rgb
+from .objective import Objective
+from .parameters import Parameters
+from .patchwork import Patchwork, finish_work, wrapping
+from .spectrum import Spectrum
+from .statistics import GramDistance, Place, View
+
+METHOD = "swatch/1"
+LAYERS = ("pool1", "conv3_2")
+OCTAVES = 4
+ITERATIONS = 60
+COARSER = 2
+"""Times as many iterations at a level half as large: they cost half as much in all, and carry most of the structure."""
+COARSEST_SIDE = 96
+"""Shorter side in pixels that the coarsest level has at least: below it, patches alone are as good."""
+MOMENTS = 0.5
+"""Weight of means and deviations beside the Gram matrices."""
+REGULARITY = 0.1
+"""Weight of the spectrum of a regular source: its term begins as this share of the loss."""
+MEMORY, LEAST_MEMORY = 40, 5
+"""Steps that L-BFGS remembers. In evaluations until subjective-functions' loss after 300 iterations is reached (bark,
+256 pixels): 194 with 10, 171 with 20, 152 with 40, 135 with 100."""
+MEMORY_SHARE = 0.25
+FIRST_STEP = 1.0
+"""Root mean square of the first step tried, in grey levels."""
+FINISH_STEPS = 8
+FINISH_RATE = (0.012, 0.002)
+
+
+class Swatch:
+    """The course of the default method (see `course.Course`). Raises ValueError when parameters and sources do not fit.
+
+    sources: in [0, 1].
+    """
+
+    name = METHOD
+
+    def __init__(
+        self, sources: Sequence[Pixels], parameters: Parameters, network: Network, alive: Callable[[], None]
+    ) -> None:
+        self.parameters, self.network, self.alive = parameters, network, alive
+        across, down = wrapping(parameters)
+        self.wraps = (down, across)
+        self.layers = chosen_layers(parameters, LAYERS)
+        octaves = parameters.octaves or OCTAVES
+        step = 2 ** (octaves - 1) * max(one.stride for one in self.layers)
+        asked = parameters.width, parameters.height
+        self.size = tuple(
+            -(-side // step) * step if wraps else side for side, wraps in zip(asked, (across, down), strict=True)
+        )
+        self.patchwork = Patchwork(sources, replace(parameters, width=self.size[0], height=self.size[1]), alive)
+        self.sources = self.patchwork.sources
+        inputs = [from_rgb(source) for source in self.sources]
+        shapes = [(source.shape[1], source.shape[0]) for source in self.sources]
+        places = aims.places(self.layers, range(octaves), self.size, shapes, self.wraps, "valid")
+        self.view = View(places, self.wraps)
+        self.targets = aims.targets(network, self.view, inputs, parameters.join, parameters.multiply)
+        self.scales = [0]
+        while self.scales[-1] + 1 < self.view.octaves and min(self.side(self.scales[-1] + 1)) >= COARSEST_SIDE:
+            self.scales.append(self.scales[-1] + 1)
+        self.scales.reverse()
+        self.iterations = parameters.iterations or ITERATIONS
+        coarsest = self.side(self.scales[0])
+        fitting = [level.index for level in self.patchwork.schedule if min(level.size) >= min(coarsest)]
+        self.patched = fitting[0]
+        matched = self.patchwork.schedule[: self.patched + 1]
+        self.levels = [level.name for level in matched] + [named(self.side(scale)) for scale in self.scales]
+        self.patching = sum(self.patchwork.matching[level.index] * level.iterations for level in matched)
+        self.work = {scale: evaluation_work(self.shown_places(scale), self.side(scale)) for scale in self.scales}
+        self.finishing = finish_work(self.patchwork.schedule[-1])
+        self.total = self.patching + self.finishing * FINISH_STEPS
+        self.total += sum(self.work[scale] * self.steps(scale) for scale in self.scales)
+        self.losses: dict[str, float] = {}
+        self.evaluations = 0
+
+    def side(self, scale: int) -> tuple[int, int]:
+        """The picture's size (width, height) after halving so often."""
+        down, across = self.wraps
+        return pyramid.side(self.size[0], scale, across), pyramid.side(self.size[1], scale, down)
+
+    def steps(self, scale: int) -> int:
+        """Iterations at a level."""
+        return self.iterations * COARSER**scale
+
+    def shown_places(self, scale: int) -> View:
+        """What a level's picture is looked at for: the octaves from its own on."""
+        return View(
+            tuple(Place(one.octave - scale, one.layer) for one in self.view.places if one.octave >= scale), self.wraps
+        )
+
+    def objective(self, scale: int) -> Objective:
+        """The loss at a level."""
+        view = self.shown_places(scale)
+        wanted = [aim for place, aim in zip(self.view.places, self.targets, strict=True) if place.octave >= scale]
+        width, height = self.side(scale)
+        distance = GramDistance((1.0,) * len(wanted), MOMENTS)
+        made = aims.objective(self.network, view, distance, wanted, (1, height, width, 3))
+        made.alive = self.alive
+        return made
+
+    def stands(self, saved: State | None) -> Iterator[Stand]:
+        """See `course.Course`."""
+        stage = str(saved["stage"]) if saved is not None else "patches"
+        if stage == "patches":
+            picture = yield from self.begun(saved)
+            saved = None
+        done = self.patching
+        if stage != "finish":
+            first = number(saved, "level")
+            for at, scale in enumerate(self.scales):
+                if at < first:
+                    done += self.work[scale] * self.steps(scale)
+                    continue
+                point = None if saved is not None else self.entered(scale, picture)
+                picture = yield from self.descended(at, scale, point, saved, done)
+                done += self.work[scale] * self.steps(scale)
+                saved = None
+        else:
+            done = self.total - self.finishing * FINISH_STEPS
+        yield from self.finished(None if stage != "finish" else saved, picture if stage != "finish" else None, done)
+
+    def begun(self, saved: State | None) -> Any:
+        """The coarse start, by patches; returns it as the coarsest level's picture, as the network sees it."""
+        rising = self.patchwork.matched(saved, self.patched)
+        try:
+            while True:
+                stand = next(rising)
+                state = stand.state
+                yield stand._replace(state=lambda kept=state: {**kept(), "stage": np.array("patches")})
+        except StopIteration as ended:
+            picture = ended.value
+        scale = self.scales[0]
+        width, height = self.side(scale)
+        share = self.patchwork.schedule[self.patched].size[0] / self.patchwork.torus[0]
+        cut = self.patchwork.cut(picture, share)
+        return from_rgb(images.resize_torus(cut, width, height))[None]
+
+    def entered(self, scale: int, smaller: Pixels) -> Any:
+        """A level's first picture from the one before: `smaller` itself at the coarsest."""
+        if scale == self.scales[0]:
+            return smaller
+        width, height = self.side(scale)
+        small = [images.resize(one, *self.halved_source(one, scale)) for one in self.sources]
+        noise = start.noise(small, (width, height), self.parameters.seed + scale)
+        return pyramid.refined(from_rgb(noise)[None], smaller, self.wraps)
+
+    def halved_source(self, source: Pixels, scale: int) -> tuple[int, int]:
+        """The size of a source at a level."""
+        return max(1, source.shape[1] >> scale), max(1, source.shape[0] >> scale)
+
+    def descended(self, at: int, scale: int, point: Any, saved: State | None, done: float) -> Any:
+        """One level's descent; returns its picture, as the network sees it."""
+        objective = self.objective(scale)
+        width, height = self.side(scale)
+        rhythmic = bool(self.patchwork.rhythm) and all(self.wraps)
+        weight = 0.0
+        if rhythmic:
+            small = images.resize(self.sources[0], *self.halved_source(self.sources[0], scale))
+            term = Spectrum(from_rgb(small), (width, height), 1.0)
+            if saved is None:
+                loss, apart = objective(point)[0], term(point)[0]
+                weight = REGULARITY * loss / max(apart, 1e-6)
+            else:
+                weight = float(saved["weight"])
+            term.weight = weight
+            objective.extras = [term]
+        how = {"memory": self.remembered(width * height), "first": FIRST_STEP * np.sqrt(3 * width * height)}
+        descent = LBFGS.restored(saved, objective, **how) if saved is not None else LBFGS(objective, point, **how)
+        iteration, steps = number(saved, "iteration"), self.steps(scale)
+        while iteration < steps:
+            before = descent.loss
+            moved = descent.iterate()
+            iteration += 1
+            small_step = before - descent.loss <= self.parameters.tolerance * max(before, 1.0)
+            ended = not moved or small_step or iteration == steps
+            self.losses[named((width, height))] = descent.loss
+            yield Stand(
+                named((width, height)),
+                iteration,
+                done + self.work[scale] * (steps if ended else iteration),
+                descent.loss,
+                lambda: [self.shown(to_numpy(descent.point)[0], scale)],
+                lambda now=iteration: {
+                    **descent.state(),
+                    "stage": np.array("descent"),
+                    "level": whole(at),
+                    "iteration": whole(now),
+                    "weight": np.float64(weight),
+                },
+                ended,
+            )
+            if ended:
+                break
+        self.evaluations += descent.evaluations
+        return to_numpy(descent.point)
+
+    def remembered(self, pixels: int) -> int:
+        """How many steps L-BFGS may remember, of a picture of so many pixels."""
+        free = memory.free()
+        if free is None:
+            return MEMORY
+        return int(np.clip(MEMORY_SHARE * free / (2 * 3 * 4 * pixels), LEAST_MEMORY, MEMORY))
+
+    def finished(self, saved: State | None, picture: Any, done: float) -> Iterator[Stand]:
+        """The finish: colours and grain as the source has them."""
+        sources = self.patchwork.symmetric_range()
+        how = {"steps": FINISH_STEPS, "rate": FINISH_RATE}
+        if saved is None:
+            finish = sliced.Finish(sources, 2 * to_rgb(picture[0]) - 1, self.parameters.seed, **how)
+        else:
+            finish = sliced.Finish.restored(sources, saved, self.parameters.seed, **how)
+        for iteration in range(number(saved, "iteration"), FINISH_STEPS):
+            loss = finish.step(iteration, self.alive)
+            yield Stand(
+                named(self.size),
+                iteration + 1,
+                done + self.finishing * (iteration + 1),
+                loss,
+                lambda: [self.fitted((finish.picture() + 1) / np.float32(2))],
+                lambda now=iteration + 1: {
+                    **finish.state(),
+                    "stage": np.array("finish"),
+                    "iteration": whole(now),
+                },
+                iteration + 1 == FINISH_STEPS,
+            )
+
+    def shown(self, picture: Pixels, scale: int) -> Pixels:
+        """A level's picture in [0, 1]; at full size, of the size asked for."""
+        pixels = to_rgb(picture)
+        return self.fitted(pixels) if scale == 0 else np.clip(pixels, 0, 1)
+
+    def fitted(self, pixels: Pixels) -> Pixels:
+        """A full-size picture in [0, 1], of the size asked for."""
+        fitted = images.resize_torus(pixels, self.parameters.width, self.parameters.height)
+        return np.clip(fitted, 0, 1).astype(np.float32)
+
+    def report(self) -> dict[str, Any]:
+        """See `course.Course`."""
+        return {
+            "periods": list(self.patchwork.rhythm.torus),
+            "layers": [one.name for one in self.layers],
+            "octaves": sorted({place.octave for place in self.view.places}),
+            "losses": {size: float(f"{loss:.6g}") for size, loss in self.losses.items()},
+            "loss": float(f"{list(self.losses.values())[-1]:.6g}") if self.losses else None,
+            "evaluations": self.evaluations,
+            "precision": self.network.precision,
+        }
