@@ -129,7 +129,9 @@ def value_and_gradient(function: Callable[..., Tensor]) -> Callable[..., tuple[T
             value = function(variables, *rest)
             leaves = keras.tree.flatten(variables)
             slopes = torch.autograd.grad(value, leaves, allow_unused=True)
-            slopes = [torch.zeros_like(one) if slope is None else slope for one, slope in zip(leaves, slopes, strict=True)]
+            slopes = [
+                torch.zeros_like(one) if slope is None else slope for one, slope in zip(leaves, slopes, strict=True)
+            ]
         return value.detach(), keras.tree.pack_sequence_as(variables, slopes)
 
     return leaf

@@ -67,7 +67,9 @@ def layer(asked: str | int) -> Layer:
             name = f"{kind}{found['block']}" + (f"_{found['number']}" if found["number"] else "")
             if name in NAMES:
                 return LAYERS[NAMES.index(name)]
-    raise ValueError(f"VGG-19 has no layer {asked!r}; give a number from 0 to {len(LAYERS) - 1} or one of: {', '.join(NAMES)}")
+    raise ValueError(
+        f"VGG-19 has no layer {asked!r}; give a number from 0 to {len(LAYERS) - 1} or one of: {', '.join(NAMES)}"
+    )
 
 
 def deepest(layers: Sequence[Layer]) -> Layer:
@@ -76,12 +78,15 @@ def deepest(layers: Sequence[Layer]) -> Layer:
 
 
 class Network:
-    """The convolutions up to `last`, ready on the device. kernels: see `weights.Weights`; digest tells networks apart."""
+    """The convolutions, ready on the device. kernels and digest: see `weights.Weights`."""
 
-    def __init__(self, kernels: Mapping[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]], digest: str) -> None:
+    def __init__(
+        self, kernels: Mapping[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]], digest: str
+    ) -> None:
         self.digest = digest
         self._kernels = {
-            name: (ops.convert_to_tensor(kernel), ops.convert_to_tensor(bias)) for name, (kernel, bias) in kernels.items()
+            name: (ops.convert_to_tensor(kernel), ops.convert_to_tensor(bias))
+            for name, (kernel, bias) in kernels.items()
         }
 
     def features(self, picture: Tensor, layers: Sequence[Layer], padding: str = "valid") -> list[Tensor]:
@@ -104,7 +109,7 @@ class Network:
 
 @cache
 def multiply_adds(last: Layer) -> float:
-    """Multiply-adds per input pixel of a forward pass up to a layer; the gradient costs about twice that again."""
+    """Multiply-adds per input pixel of a forward pass up to a layer; the gradient of the input costs as many again."""
     total, channels = 0.0, 3
     for one in LAYERS[: LAYERS.index(last) + 1]:
         if one.name.startswith("conv"):

@@ -20,7 +20,7 @@ from . import pyramid
 from .backend import Tensor, compiled, to_numpy, value_and_gradient
 from .memory import is_out_of_memory
 from .network import Layer, Network, deepest
-from .statistics import Moments, Target, View, continued, margin, moments, sums, windows
+from .statistics import Moments, View, continued, margin, moments, sums, windows
 
 Array = npt.NDArray[np.float32]
 Distance = Callable[[Sequence[Moments], Any], Tensor]
@@ -33,7 +33,7 @@ LEAST_TILE = 128
 
 
 class Content(NamedTuple):
-    """Features a picture should keep. place: number of the place in the view; features: (1, rows, columns, channels)."""
+    """Features a picture should keep. place: its number in the view; features: (1, rows, columns, channels)."""
 
     place: int
     features: Array
@@ -129,9 +129,7 @@ class Objective:
                 averages.append([(part / counts[-1]).astype(np.float32) for part in added[2 * i : 2 * i + 2]])
         return averages, counts, apart
 
-    def _carried_back(
-        self, octave: int, level: Array, side: int, pulls: Sequence[Sequence[Array]]
-    ) -> Array:
+    def _carried_back(self, octave: int, level: Array, side: int, pulls: Sequence[Sequence[Array]]) -> Array:
         """The gradient of one octave's picture, from that of the statistics' sums."""
         here = [pulls[i] for i, place in enumerate(self.view.places) if place.octave == octave]
         batch, rows, columns, channels = level.shape
