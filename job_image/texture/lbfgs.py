@@ -64,7 +64,7 @@ class LBFGS:
         return float(ops.max(ops.abs(self._free(self.gradient))))
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        """All that a later `restore` needs to go on exactly where this is."""
+        """All that a later `restored` needs to go on exactly where this is."""
         arrays = {"point": to_numpy(self.point), "gradient": to_numpy(self.gradient), "loss": np.float64(self.loss)}
         for name, kept in (("step", self.steps), ("change", self.changes)):
             arrays |= {f"{name}{number}": to_numpy(one) for number, one in enumerate(kept)}

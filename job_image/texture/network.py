@@ -123,7 +123,7 @@ class Network:
 
 @cache
 def multiply_adds(last: Layer) -> float:
-    """Multiply-adds per input pixel of a forward pass up to a layer; the gradient costs about twice that again."""
+    """Multiply-adds per input pixel of a forward pass up to a layer; the gradient of the input costs as many again."""
     total, channels = 0.0, 3
     for one in LAYERS[: LAYERS.index(last) + 1]:
         if one.name.startswith("conv"):

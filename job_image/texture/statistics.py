@@ -54,7 +54,7 @@ class View:
 
     def step(self) -> int:
         """The pixels that a wrapping side must be a multiple of."""
-        return max(2**place.octave * place.layer.stride for place in self.places)
+        return max(place.layer.stride << place.octave for place in self.places)
 
 
 class Moments(NamedTuple):
@@ -127,7 +127,8 @@ class Seen(NamedTuple):
 
 def moments(network: Network, view: View, picture: Tensor, content: int | None = None) -> Seen:
     """Look at a picture (batch, rows, columns, 3), see `network`. content: number of the place to show features of."""
-    found, features = [], None
+    found: list[Moments] = []
+    features = None
     for octave, level in enumerate(pyramid.octaves(picture, view.octaves, view.wraps, view.padding)):
         layers = view.layers(octave)
         if not layers:
