@@ -188,7 +188,7 @@ def make_files(task: tasks.Task, run: Run, network: Any, stop: Stop) -> tuple[st
     content = images.read(task.content) if task.content else None
     synthesis = load_engine()
     kept = checkpoint.Checkpoint(run.checkpoints / f"{name}.npz", identity)
-    subject = synthesis.subject(sources, network, content, run.novelty, parameters)
+    subject = synthesis.subject(sources, network, content, run.novelty)
     making = synthesis.Synthesis(
         target, subject, parameters, kept, tell, stop.check, run.save_every if run.tree else None
     )

@@ -71,7 +71,8 @@ class Checkpoint:
         if self.path is None:
             return
         with replacing(self.path) as out:
-            np.savez(out, **{IDENTITY: np.array(self._kept_by)}, **state)
+            arrays: dict[str, Any] = {IDENTITY: np.array(self._kept_by), **state}
+            np.savez(out, **arrays)
 
     def remove(self) -> None:
         """Forget the state; the texture is done."""

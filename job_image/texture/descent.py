@@ -21,12 +21,12 @@ from .images import Pixels
 from .lbfgs import LBFGS
 from .levels import Size
 from .network import LAYERS, MEAN, Network, deepest, from_rgb, layer, multiply_adds, to_rgb
-from .novelty import NoveltyDistance
+from .novelty import Novelty, NoveltyDistance
 from .objective import Content, Distance, Extra
 from .parameters import Parameters
 from .patchwork import wrapping
 from .randomness import Stage, generator
-from .start import mirrored
+from .start import blurred, mirrored
 from .statistics import GramDistance, View
 
 EVALUATIONS = 1.15
@@ -63,12 +63,14 @@ PRESETS = {
 }
 SMOOTHNESS = 50
 """Pixels: deviation of the blur of a symmetric start, as subjective-functions has it."""
+BLOTS = 28.0
+"""Grey levels: deviation of its soft blots, about what subjective-functions' factors come to."""
 
 
 class Descent:
     """The course of a classic method, of frames tied to each other, and of novelty (see `course.Course`).
 
-    sources: in [0, 1]; none for novelty, which is a `NoveltyDistance`. content: the picture whose content is kept.
+    sources: in [0, 1]; none for novelty. content: the picture whose content is kept.
     Raises ValueError when the parameters do not fit the sources.
     """
 
@@ -79,7 +81,7 @@ class Descent:
         network: Network,
         alive: Callable[[], None],
         content: Pixels | None = None,
-        novelty: NoveltyDistance | None = None,
+        novelty: Novelty | None = None,
     ) -> None:
         method = parameters.method if parameters.method in PRESETS and not novelty else "snelgrove"
         preset = PRESETS[method]
@@ -112,7 +114,7 @@ class Descent:
         inputs = [from_rgb(source) for source in self.sources]
         distance: Distance
         if novelty:
-            distance, wanted = novelty, None
+            distance, wanted = NoveltyDistance(places, parameters.multiply, *novelty), None
         else:
             weights = tuple(preset.weight if one.layer in self.layers else 0.0 for one in places)
             distance = GramDistance(weights)
@@ -167,24 +169,20 @@ class Descent:
         draws = generator(self.parameters.seed, Stage.START)
         noise = draws.standard_normal(self.shape).astype(np.float32)
         if self.parameters.start == "symmetric":
-            from scipy.ndimage import gaussian_filter
-
-            blots = np.stack([mirrored(frame) for frame in noise])
-            for frame in blots:
-                for channel in range(3):
-                    frame[..., channel] = 2 * SMOOTHNESS**2 * gaussian_filter(frame[..., channel], SMOOTHNESS)
-            noise = blots + 2 * draws.standard_normal(self.shape).astype(np.float32)
-            return noise.astype(np.float32)
+            blots = np.stack([blurred(mirrored(frame), SMOOTHNESS) for frame in noise])
+            blots *= BLOTS / blots.std()
+            return (blots + 2 * draws.standard_normal(self.shape)).astype(np.float32)
         if self.preset is PRESETS["snelgrove"]:
             return (noise + 10 - MEAN).astype(np.float32)
         return (30 * noise).astype(np.float32)
 
     def stands(self, saved: State | None) -> Iterator[Stand]:
         """See `course.Course`."""
-        how = {"memory": self.preset.memory, "bounds": self.bounds}
+        how: dict[str, Any] = {"memory": self.preset.memory, "bounds": self.bounds}
         first = number(saved, "iteration")
         if saved is None:
             descent = LBFGS(self.objective, self.begun(), **how)
+            yield self.stand(descent, 0, ended=False)
         else:
             descent = LBFGS.restored(saved, self.objective, **how)
         ended = first >= self.iterations

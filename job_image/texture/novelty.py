@@ -2,13 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from keras import ops
 
 from .backend import Tensor
 from .parameters import MOST_OCTAVES, check_range
 from .statistics import Moments, Place, gram
+
+
+class Novelty(NamedTuple):
+    """The wish for a texture without a source; see `NoveltyDistance`."""
+
+    internal: bool = False
+    step: int = 1
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The weight-free method: balanced patch matching, coarse to fine on a torus, then a sliced-Wasserstein finish."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class Patchwork:
 
     name = METHOD
 
-    def __init__(self, sources: Sequence[Pixels], parameters: Parameters, alive: Any) -> None:
+    def __init__(self, sources: Sequence[Pixels], parameters: Parameters, alive: Callable[[], None]) -> None:
         self.parameters, self.alive = parameters, alive
         across, down = wrapping(parameters)
         self.torus = (
@@ -77,14 +78,14 @@ class Patchwork:
                 done,
                 self.loss,
                 lambda: [self.cut(finish.picture())],
-                lambda at=iteration + 1: {**finish.state(), "iteration": whole(at)},
+                partial(finishing_state, finish, iteration + 1),
                 iteration + 1 == sliced.STEPS,
             )
 
     def matched(self, saved: State | None, last: int | None = None) -> Any:
         """The levels' stands, up to level `last`; returns the picture after them, in [-1, 1] on the torus."""
         schedule = self.schedule if last is None else self.schedule[: last + 1]
-        picture = None if saved is None else saved["picture"]
+        picture: Any = None if saved is None else saved["picture"]
         reached, first = number(saved, "level"), number(saved, "iteration")
         done = sum(self.matching[level.index] * level.iterations for level in self.schedule[:reached])
         done += self.matching[reached] * first if first else 0
@@ -93,8 +94,12 @@ class Patchwork:
                 images.resize(source, *size) for source, size in zip(self.symmetric_range(), level.sources, strict=True)
             ]
             matcher = Matcher(small, level, self.parameters.seed, self.rhythm)
-            if not first:
-                picture = self.begun(small, level) if picture is None else images.resize_torus(picture, *level.size)
+            if picture is None:
+                picture = self.begun(small, level)
+                scale = level.size[0] / self.torus[0]
+                yield Stand(level.name, 0, 0.0, 0.0, partial(self.shown, picture, scale), dict)
+            elif not first:
+                picture = images.resize_torus(picture, *level.size)
             for iteration in range(first, level.iterations):
                 picture, self.loss = matcher.iterate(picture, iteration, self.alive)
                 done += self.matching[level.index]
@@ -104,12 +109,8 @@ class Patchwork:
                     iteration + 1,
                     done,
                     self.loss,
-                    lambda now=picture, scale=level.size[0] / self.torus[0]: [self.cut(now, scale)],
-                    lambda now=picture, at=(level.index + ended, 0 if ended else iteration + 1): {
-                        "picture": now,
-                        "level": whole(at[0]),
-                        "iteration": whole(at[1]),
-                    },
+                    partial(self.shown, picture, level.size[0] / self.torus[0]),
+                    partial(matching_state, picture, level.index + ended, 0 if ended else iteration + 1),
                     ended,
                 )
             first = 0
@@ -124,6 +125,10 @@ class Patchwork:
         """The sources in [-1, 1], as patches are compared."""
         return [2 * source - 1 for source in self.sources]
 
+    def shown(self, picture: Pixels, scale: float) -> list[Pixels]:
+        """See `course.Stand.pictures`."""
+        return [self.cut(picture, scale)]
+
     def cut(self, picture: Pixels, scale: float = 1.0) -> Pixels:
         """The picture in [0, 1], without what was made too much along axes that are not to wrap."""
         width, height = (max(1, round(side * scale)) for side in (self.parameters.width, self.parameters.height))
@@ -133,6 +138,16 @@ class Patchwork:
     def report(self) -> dict[str, Any]:
         """See `course.Course`."""
         return {"periods": list(self.rhythm.torus), "loss": round(self.loss, 6)}
+
+
+def matching_state(picture: Pixels, level: int, iteration: int) -> State:
+    """Where the matching goes on: at an iteration (from 0) of a level; 0 is before the level's own resizing."""
+    return {"picture": picture, "level": whole(level), "iteration": whole(iteration)}
+
+
+def finishing_state(finish: sliced.Finish, iteration: int) -> State:
+    """Where the finish goes on."""
+    return {**finish.state(), "iteration": whole(iteration)}
 
 
 def wrapping(parameters: Parameters) -> tuple[bool, bool]:

@@ -38,6 +38,14 @@ def noise(sources: Sequence[Pixels], size: Size, seed: int) -> Pixels:
     return field_of_colour
 
 
+def blurred(picture: Pixels, deviation: float) -> Pixels:
+    """A picture on a torus, (height, width, channels), under a Gaussian blur of so many pixels."""
+    down, across = (np.exp(-2 * (np.pi * deviation * np.fft.fftfreq(side)) ** 2) for side in picture.shape[:2])
+    gains = np.outer(down, across)[..., None]
+    soft: Pixels = np.fft.ifft2(np.fft.fft2(picture, axes=(0, 1)) * gains, axes=(0, 1)).real.astype(np.float32)
+    return soft
+
+
 def mirrored(picture: Pixels) -> Pixels:
     """The picture as its own mirror image, left to right and top to bottom, with the contrast it had."""
     symmetric = picture + picture[:, ::-1]

@@ -10,6 +10,7 @@ The picture wraps, or ends, along each axis as asked; sources are never taken to
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from .lbfgs import LBFGS
 from .network import Network, from_rgb, to_rgb
 from .objective import Objective
 from .parameters import Parameters
-from .patchwork import Patchwork, finish_work, wrapping
+from .patchwork import Patchwork, finish_work, finishing_state, wrapping
 from .spectrum import Spectrum
 from .statistics import GramDistance, Place, View
 
@@ -67,9 +68,10 @@ class Swatch:
         octaves = parameters.octaves or OCTAVES
         step = 2 ** (octaves - 1) * max(one.stride for one in self.layers)
         asked = parameters.width, parameters.height
-        self.size = tuple(
+        width, height = (
             -(-side // step) * step if wraps else side for side, wraps in zip(asked, (across, down), strict=True)
         )
+        self.size = width, height
         self.patchwork = Patchwork(sources, replace(parameters, width=self.size[0], height=self.size[1]), alive)
         self.sources = self.patchwork.sources
         inputs = [from_rgb(source) for source in self.sources]
@@ -102,7 +104,7 @@ class Swatch:
 
     def steps(self, scale: int) -> int:
         """Iterations at a level."""
-        return self.iterations * COARSER**scale
+        return int(self.iterations * COARSER**scale)
 
     def shown_places(self, scale: int) -> View:
         """What a level's picture is looked at for: the octaves from its own on."""
@@ -147,8 +149,7 @@ class Swatch:
         try:
             while True:
                 stand = next(rising)
-                state = stand.state
-                yield stand._replace(state=lambda kept=state: {**kept(), "stage": np.array("patches")})
+                yield stand._replace(state=partial(staged, "patches", stand.state)) if stand.iteration else stand
         except StopIteration as ended:
             picture = ended.value
         scale = self.scales[0]
@@ -186,7 +187,10 @@ class Swatch:
                 weight = float(saved["weight"])
             term.weight = weight
             objective.extras = [term]
-        how = {"memory": self.remembered(width * height), "first": FIRST_STEP * np.sqrt(3 * width * height)}
+        how: dict[str, Any] = {
+            "memory": self.remembered(width * height),
+            "first": FIRST_STEP * np.sqrt(3 * width * height),
+        }
         descent = LBFGS.restored(saved, objective, **how) if saved is not None else LBFGS(objective, point, **how)
         iteration, steps = number(saved, "iteration"), self.steps(scale)
         while iteration < steps:
@@ -202,13 +206,7 @@ class Swatch:
                 done + self.work[scale] * (steps if ended else iteration),
                 descent.loss,
                 lambda: [self.shown(to_numpy(descent.point)[0], scale)],
-                lambda now=iteration: {
-                    **descent.state(),
-                    "stage": np.array("descent"),
-                    "level": whole(at),
-                    "iteration": whole(now),
-                    "weight": np.float64(weight),
-                },
+                partial(descent_state, descent, at, iteration, weight),
                 ended,
             )
             if ended:
@@ -226,7 +224,7 @@ class Swatch:
     def finished(self, saved: State | None, picture: Any, done: float) -> Iterator[Stand]:
         """The finish: colours and grain as the source has them."""
         sources = self.patchwork.symmetric_range()
-        how = {"steps": FINISH_STEPS, "rate": FINISH_RATE}
+        how: dict[str, Any] = {"steps": FINISH_STEPS, "rate": FINISH_RATE}
         if saved is None:
             finish = sliced.Finish(sources, 2 * to_rgb(picture[0]) - 1, self.parameters.seed, **how)
         else:
@@ -239,11 +237,7 @@ class Swatch:
                 done + self.finishing * (iteration + 1),
                 loss,
                 lambda: [self.fitted((finish.picture() + 1) / np.float32(2))],
-                lambda now=iteration + 1: {
-                    **finish.state(),
-                    "stage": np.array("finish"),
-                    "iteration": whole(now),
-                },
+                partial(staged, "finish", partial(finishing_state, finish, iteration + 1)),
                 iteration + 1 == FINISH_STEPS,
             )
 
@@ -268,3 +262,14 @@ class Swatch:
             "evaluations": self.evaluations,
             "precision": self.network.precision,
         }
+
+
+def staged(stage: str, state: Callable[[], State]) -> State:
+    """A state that tells which stage it is of."""
+    return {**state(), "stage": np.array(stage)}
+
+
+def descent_state(descent: LBFGS, level: int, iteration: int, weight: float) -> State:
+    """Where a level's descent goes on. weight: of its spectrum term."""
+    kept = {"level": whole(level), "iteration": whole(iteration), "weight": np.asarray(weight)}
+    return {**descent.state(), **kept, "stage": np.array("descent")}

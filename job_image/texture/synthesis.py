@@ -13,7 +13,7 @@ from .course import Course, Stand
 from .descent import PRESETS, Descent
 from .images import Pixels
 from .network import LAYERS, Network, deepest, layer
-from .novelty import NoveltyDistance
+from .novelty import Novelty
 from .parameters import Parameters
 from .patchwork import Patchwork, wrapping
 from .progress import Progress
@@ -43,7 +43,7 @@ class Subject(NamedTuple):
     sources: Sequence[Pixels]
     network: Network | None = None
     content: Pixels | None = None
-    novelty: NoveltyDistance | None = None
+    novelty: Novelty | None = None
 
 
 def course(subject: Subject, parameters: Parameters, alive: Callable[[], None]) -> Course:
@@ -67,14 +67,13 @@ def subject(
     network: Network | None,
     content: Pixels | None,
     novelty: dict[str, Any] | None,
-    parameters: Parameters,
 ) -> Subject:
-    """What a texture is made from, of plain values. novelty: {"internal", "step"}, see `NoveltyDistance`."""
+    """What a texture is made from, of plain values. novelty: the fields of `Novelty`."""
     if novelty is None:
         return Subject(sources, network, content)
     if network is None:
         raise ValueError("novelty needs VGG-19 weights: name their folder with --data-dir")
-    return Subject((), network, None, NoveltyDistance(parameters.multiply, novelty["internal"], novelty["step"]))
+    return Subject((), network, None, Novelty(**novelty))
 
 
 def network(loaded: Weights) -> Network:
@@ -108,8 +107,9 @@ class Synthesis:
     """The making of one texture.
 
     folder: where its files go. checkpoint: its saved state. tell: receives progress. alive: called many times a second;
-    raises to stop the run. save_every: every so many iterations the frames are written as I0010_F0000.png, as
-    subjective-functions does; None for not at all.
+    raises to stop the run. save_every: every so many iterations at full size the frames are written as
+    I0010_F0000.png, and first those that all begins with as Aseed_F0000.png, as subjective-functions does; None for not
+    at all.
 
     Raises ValueError when the parameters do not fit the sources.
     """
@@ -172,6 +172,9 @@ class Synthesis:
         last: Stand | None = None
         try:
             for stand in self.course.stands(saved):
+                if not stand.iteration:
+                    self.keep_frames("Aseed", stand)
+                    continue
                 if progress is None:
                     progress = Progress(self.folder.name, self.course.total, stand.done, self.tell)
                     spared = round(stand.done / self.course.total, 4) if saved is not None else None
@@ -189,12 +192,19 @@ class Synthesis:
         """Write what a stand is due to leave: a preview of a finished size, frames, the state."""
         if stand.level_done:
             images.write_png(self.folder / "previews" / f"{stand.size}.png", stand.pictures()[0])
-        if self.save_every and stand.size == self.course.levels[-1] and stand.iteration % self.save_every == 0:
-            for number, frame in enumerate(stand.pictures()):
-                images.write_png(self.folder / f"I{stand.iteration:04d}_F{number:04d}.png", frame)
+        if self.save_every and stand.size == self.course.levels[-1]:
+            # As subjective-functions counts: from 0, every so many. It lost the last one, unless that was due anyway.
+            iteration = stand.iteration - 1
+            if iteration % self.save_every == 0 or stand.level_done:
+                self.keep_frames(f"I{iteration:04d}", stand)
         if time.monotonic() - self.saved >= SAVE_SECONDS:
             self.checkpoint.save(stand.state())
             self.saved = time.monotonic()
+
+    def keep_frames(self, name: str, stand: Stand) -> None:
+        """Write the frames as they are, if such files are wanted at all."""
+        for number, frame in enumerate(stand.pictures() if self.save_every else ()):
+            images.write_png(self.folder / f"{name}_F{number:04d}.png", frame)
 
     def deliver(self, frames: Sequence[Pixels]) -> None:
         """The finished picture, its tiling, and of several frames each one and the video."""
