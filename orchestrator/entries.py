@@ -22,6 +22,9 @@ MAX_RUNTIME = 28 * DAY
 
 _SIDE = "(?:3[2-9]|[4-9][0-9]|[1-9][0-9]{2}|[1-7][0-9]{3}|80[0-9]{2}|81[0-8][0-9]|819[0-2])"  # 32 to 8192
 _SIZE = re.compile(f"{_SIDE}x{_SIDE}")
+_LAYER = re.compile("(conv|relu)([12]_[12]|[345]_[1-4])|pool[1-5]|block([12]_conv[12]|[345]_conv[1-4]|[1-5]_pool)")
+LAYERS = 21
+"""VGG-19's convolutions and poolings, numbered from 0 as in subjective-functions."""
 _MOUNT = "[A-Za-z0-9._-]+"
 _MACHINE = re.compile("[A-Za-z0-9._-]{1,64}")
 _TAKEN = frozenset(
@@ -77,6 +80,18 @@ def _size(value: Any) -> tuple[int, int]:
     raise Unfit(f'expected a size like 512 or "512x256", each side from 32 to 8192, got {shown(value)}')
 
 
+def _layers(value: Any) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or not 1 <= len(value) <= LAYERS:
+        raise Unfit(f"expected a list of VGG-19's layers, as in [pool1, conv3_2], got {shown(value)}")
+    for one in value:
+        number = isinstance(one, int) and not isinstance(one, bool) and 0 <= one < LAYERS
+        if not number and not (isinstance(one, str) and _LAYER.fullmatch(one)):
+            raise Unfit(f"VGG-19 has no layer {shown(one)}: give conv1_1 to conv5_4, pool1 to pool5, or 0 to 20")
+    return tuple(str(one) for one in value)
+
+
 def _data(value: Any) -> DataMount:
     source, _, mount = _text(value).rpartition(":")
     mount = mount.removeprefix("/")
@@ -111,6 +126,13 @@ MAX_SIDE = 8192
 Side = Annotated[int, Meta(ge=MIN_SIDE, le=MAX_SIDE)]
 Pattern = Annotated[str, Meta(min_length=1)]
 Size = Annotated[Side | Annotated[str, Meta(pattern=f"^{_SIZE.pattern}$")], Meta(extra={"read": _size})]
+Layers = Annotated[
+    Annotated[
+        list[Annotated[str, Meta(pattern=f"^{_LAYER.pattern}$")] | Annotated[int, Meta(ge=0, le=20)]],
+        Meta(min_length=1, max_length=21),
+    ],
+    Meta(extra={"read": _layers}),
+]
 Runtime = Annotated[
     Annotated[int, Meta(ge=1, le=MAX_RUNTIME)] | Annotated[str, Meta(pattern=duration.PATTERN)],
     Meta(extra={"read": _runtime}),
@@ -141,13 +163,72 @@ class TextureParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             "it. The smaller the result is beside the scaled source, the less faithful."
         ),
     ] = None
+    source_scale: Annotated[
+        Annotated[float, Meta(ge=0.01, le=100)] | None,
+        Meta(description="The same as a factor of each source's own size. Not beside source_width."),
+    ] = None
     method: Annotated[
-        Literal["auto", "patch"],
+        Literal["auto", "patch", "swatch", "snelgrove", "gatys"],
         Meta(
-            description="How to make it: auto picks the best method there is; patch, the only one so far, matches "
-            "small patches of the source and needs no network weights."
+            description="How to make it. patch matches small patches of the source and needs no network weights; "
+            "swatch goes on from there and matches what VGG-19 sees, coarse to fine; snelgrove and gatys are the "
+            "methods of 2017 and 2015. auto is swatch where VGG-19's weights are mounted (data), otherwise patch."
         ),
     ] = "auto"
+    seamless: Annotated[
+        Literal["both", "x", "y", "none"] | None,
+        Meta(
+            description="Which edges continue at the opposite edge: x left and right, y top and bottom. Null is both "
+            "for patch and swatch, none for snelgrove and gatys."
+        ),
+    ] = None
+    layers: Annotated[
+        Layers | None,
+        Meta(
+            description="The layers of VGG-19 that are matched, by name or number. Null is the method's choice.",
+            extra={"read": _layers},
+        ),
+    ] = None
+    octaves: Annotated[
+        Annotated[int, Meta(ge=1, le=9)] | None,
+        Meta(description="Scales at which they look, each half the size of the one before. Null: the method's choice."),
+    ] = None
+    iterations: Annotated[
+        Annotated[int, Meta(ge=1, le=100_000)] | None,
+        Meta(description="Most steps of the optimiser at full size. Null is the method's choice."),
+    ] = None
+    tolerance: Annotated[
+        float,
+        Meta(ge=0, le=1, description="A step that lowers the loss by a smaller share than this is the last one."),
+    ] = 1e-9
+    padding: Annotated[
+        Literal["valid", "same"], Meta(description="Of convolutions, for snelgrove and gatys where nothing wraps.")
+    ] = "valid"
+    join: Annotated[
+        Literal["average", "max", "log_euclidean", "affine_invariant", "riemann"],
+        Meta(description="How the Gram matrices of several sources become one."),
+    ] = "average"
+    multiply: Annotated[float, Meta(ge=1e-6, le=1e6, description="What they are multiplied by then.")] = 1.0
+    start: Annotated[
+        Literal["noise", "symmetric"], Meta(description="What it begins with; symmetric is its own mirror image.")
+    ] = "noise"
+    count: Annotated[
+        int, Meta(ge=1, le=64, description="Frames of a looping video, made at once (snelgrove, gatys, swatch).")
+    ] = 1
+    frame_weight: Annotated[float, Meta(ge=0, le=1e9, description="How much frames are held together.")] = 1.0
+    frame_shift: Annotated[
+        float, Meta(ge=0, le=8192, description="Pixels of movement between frames that this imitates.")
+    ] = 5.0
+    frame_order: Annotated[int, Meta(ge=1, le=64, description="How many frames further each is held to.")] = 2
+    frame_distance: Annotated[
+        Literal["l2", "lap1"], Meta(description="How frames are compared: pixels, or the bands of a pyramid.")
+    ] = "lap1"
+    frame_octaves: Annotated[
+        Annotated[int, Meta(ge=1, le=9)] | None, Meta(description="At how many scales. Null: all.")
+    ] = None
+    bits: Annotated[
+        Literal[8, 16], Meta(description="Of a sample in texture.png; with 16 there is a texture.tiff, too.")
+    ] = 8
 
 
 class Defaults(TextureParameters, frozen=True, kw_only=True, forbid_unknown_fields=True):

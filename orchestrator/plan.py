@@ -21,9 +21,6 @@ from orchestrator.wording import quoted, shown
 ENGINE = "texture/2"
 """The synthesis engine's version; a new one makes new images, and so new fingerprints."""
 
-SAME_METHOD = {"auto": "patch"}
-"""What `auto` stands for: asking for it by name makes the same image."""
-
 AUTO_TASKS_PER_JOB = 16
 
 Sources = Sequence[Sequence[tuple[Source, ...]]]
@@ -53,7 +50,7 @@ def expand(
         tasks.append(
             Task(
                 name=wanted.name,
-                fingerprint=fingerprint(parameters, [source.sha256 for source in wanted.sources]),
+                fingerprint=fingerprint(parameters, [source.sha256 for source in wanted.sources], data or {}),
                 sources=wanted.sources,
                 parameters=parameters,
             )
@@ -90,7 +87,14 @@ def check_scales(draft: Draft, sources: Sources) -> None:
         return  # of too many tasks, the reader has said so
     said: set[tuple[str | int, ...]] = set()
     for one in _wanted(manifest, sources):
-        asked = _parameters(manifest, one)["source_width"]
+        parameters = _parameters(manifest, one)
+        asked = parameters["source_width"]
+        if asked is not None and parameters["source_scale"] is not None:
+            place = _place_of_parameter(manifest, one, "source_scale")
+            if place not in said:
+                said.add(place)
+                draft.problem(place, "source_width is given, too: give one of them")
+            continue
         if asked is None:
             continue
         first = one.sources[0]
@@ -112,13 +116,18 @@ def _place_of_parameter(manifest: Manifest, one: _Wanted, name: str) -> tuple[st
     return ("textures", one.texture.index, name) if name in one.texture.parameters else ("defaults", name)
 
 
-def fingerprint(parameters: Mapping[str, Any], sources: Sequence[str]) -> str:
-    """What a texture is, 64 hexadecimal digits: engine, complete parameters, and its sources' SHA-256 in their order.
+def fingerprint(parameters: Mapping[str, Any], sources: Sequence[str], data: Mapping[str, str]) -> str:
+    """What a texture is, 64 hexadecimal digits: engine, complete parameters, its sources' SHA-256 in their order, and
+    the digest of the files at each mount, among which network weights may be.
 
-    Name, machine and money are not in it: the same wish elsewhere has the same outcome.
+    Name, machine and money are not in it: the same wish elsewhere has the same outcome. Without data there are no
+    weights, and `auto` is another word for `patch`, which looks at no data.
     """
-    meant = {key: SAME_METHOD.get(value, value) if key == "method" else value for key, value in parameters.items()}
-    return _digest({"engine": ENGINE, "parameters": meant, "sources": list(sources)})
+    method = "patch" if parameters["method"] == "auto" and not data else parameters["method"]
+    wish: dict[str, Any] = {"engine": ENGINE, "parameters": {**parameters, "method": method}, "sources": list(sources)}
+    if data and method != "patch":
+        wish["data"] = dict(data)
+    return _digest(wish)
 
 
 def command_fingerprint(command: str, code: str | None, data: Mapping[str, str]) -> str:

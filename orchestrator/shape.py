@@ -7,6 +7,7 @@ msgspec's, so that the JSON Schema made from them and this reading are one rule.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -60,6 +61,8 @@ def expected(kind: inspect.Type) -> str:
     if isinstance(kind, inspect.IntType):
         return f"an integer from {kind.ge} to {kind.le}"
     if isinstance(kind, inspect.FloatType):
+        if kind.ge is not None and kind.le is not None:
+            return f"a number from {kind.ge:g} to {kind.le:g}"
         return "a number" + (f" above {kind.gt:g}" if kind.gt is not None else "")
     if isinstance(kind, inspect.BoolType):
         return "true or false"
@@ -137,7 +140,8 @@ def _fit_inside(kind: inspect.Type, value: Any, path: Path, report: Report) -> A
         elif kind.le is not None and value > kind.le:
             complaint = f"expected an integer of at most {kind.le}, got {shown(value)}"
     elif isinstance(kind, inspect.FloatType):
-        if kind.gt is not None and value <= kind.gt:
+        low = (kind.gt is not None and value <= kind.gt) or (kind.ge is not None and value < kind.ge)
+        if low or (kind.le is not None and value > kind.le) or not math.isfinite(value):
             complaint = f"expected {expected(kind)}, got {shown(value)}"
         value = float(value)
     elif isinstance(kind, inspect.StrType) and kind.min_length and not value.strip():

@@ -16,7 +16,8 @@ from job_image.texture import checkpoint
 from job_image.texture.levels import source_sizes
 from job_image.texture.parameters import Parameters
 from orchestrator import plan
-from orchestrator.cargo.source import resolve
+from orchestrator.cargo.source import load, resolve
+from orchestrator.errors import ManifestError
 from orchestrator.job import Source, Task
 from orchestrator.manifest import Manifest, Texture, TextureParameters, read
 from orchestrator.project import check_name
@@ -39,7 +40,7 @@ def task(name: str, command: str | None = None) -> Task:
 
 def test_editions_of_the_engine_agree() -> None:
     """One stands for finished results, the other for states in the making: new pictures must raise both."""
-    assert plan.ENGINE.split("/")[1] == checkpoint.METHOD.split("/")[1]
+    assert plan.ENGINE == checkpoint.EDITION
 
 
 def test_parameters_are_complete_and_precedence_is_matrix_texture_defaults() -> None:
@@ -52,7 +53,9 @@ def test_parameters_are_complete_and_precedence_is_matrix_texture_defaults() -> 
     )
     tasks = plan.expand(wish, [[(source("a.png"),)]])
     assert [task.name for task in tasks] == ["a-seed6", "a-seed7"]
-    assert tasks[0].parameters == {"width": 512, "height": 64, "seed": 6, "source_width": None, "method": "patch"}
+    given = {"width": 512, "height": 64, "seed": 6, "method": "patch"}
+    assert {key: tasks[0].parameters[key] for key in given} == given
+    assert tasks[0].parameters["source_width"] is None
     assert tasks[1].parameters["seed"] == 7
 
 
@@ -182,9 +185,31 @@ def test_each_parameter_and_source_changes_the_fingerprint_and_nothing_else_does
     assert plan.expand(*one(width=256, method="auto"))[0].fingerprint == base.fingerprint
 
 
+def test_weights_that_may_be_used_are_part_of_the_fingerprint() -> None:
+    def made(method: str, **data: str) -> str:
+        return plan.expand(*one(method=method), data=data)[0].fingerprint
+
+    assert made("patch") == made("auto") == made("patch", vgg="a")
+    assert len({made("patch"), made("auto", vgg="a"), made("auto", vgg="b"), made("swatch", vgg="a")}) == 4
+
+
+def test_a_source_is_scaled_one_way(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    (tmp_path / "m.yaml").write_text(
+        "name: forest\ntextures: [{source: a.png, source_width: 64}]\ndefaults: {source_scale: 0.5}\n"
+    )
+    with pytest.raises(ManifestError, match=r"m.yaml:3:.*source_width is given, too"):
+        load(tmp_path / "m.yaml")
+
+
 def test_fingerprints_do_not_drift() -> None:
     """What an older Swatch made must be found again: this text changes with ENGINE only."""
-    parameters = '{"height":256,"method":"patch","seed":0,"source_width":null,"width":256}'
+    parameters = (
+        '{"bits":8,"count":1,"frame_distance":"lap1","frame_octaves":null,"frame_order":2,"frame_shift":5.0,'
+        '"frame_weight":1.0,"height":256,"iterations":null,"join":"average","layers":null,"method":"patch",'
+        '"multiply":1.0,"octaves":null,"padding":"valid","seamless":null,"seed":0,"source_scale":null,'
+        '"source_width":null,"start":"noise","tolerance":1e-09,"width":256}'
+    )
     text = f'{{"engine":"texture/2","parameters":{parameters},"sources":["{DIGEST}"]}}'
     [texture] = plan.expand(*one())
     assert texture.fingerprint == hashlib.sha256(text.encode()).hexdigest()
@@ -255,4 +280,5 @@ def test_a_source_width_that_the_engine_would_refuse_is_refused_before(
 
 def test_auto_is_the_method_it_stands_for() -> None:
     some = {"width": 64, "height": 64, "seed": 0, "source_width": None}
-    assert plan.fingerprint({**some, "method": "auto"}, ["a"]) == plan.fingerprint({**some, "method": "patch"}, ["a"])
+    auto, patch = ({**some, "method": method} for method in ("auto", "patch"))
+    assert plan.fingerprint(auto, ["a"], {}) == plan.fingerprint(patch, ["a"], {})
