@@ -46,6 +46,7 @@ def _table() -> tuple[Layer, ...]:
 LAYERS = _table()
 """In order; a layer's place is its number in the program subjective-functions, whose model has no input layer."""
 NAMES = tuple(layer.name for layer in LAYERS)
+NUMBERS = tuple(map(str, range(len(LAYERS))))
 SPELLINGS = (
     re.compile(r"(?P<kind>conv|relu|pool)(?P<block>[1-5])(_(?P<number>[1-4]))?"),
     re.compile(r"block(?P<block>[1-5])_(?P<kind>conv|pool)(?P<number>[1-4])?"),
@@ -58,8 +59,8 @@ def layer(asked: str | int) -> Layer:
     Raises ValueError for one that VGG-19 does not have.
     """
     text = str(asked).strip().lower()
-    if text.isdecimal() and int(text) < len(LAYERS):
-        return LAYERS[int(text)]
+    if text in NUMBERS:
+        return LAYERS[NUMBERS.index(text)]
     for spelling in SPELLINGS:
         found = spelling.fullmatch(text)
         if found:
@@ -68,7 +69,7 @@ def layer(asked: str | int) -> Layer:
             if name in NAMES:
                 return LAYERS[NAMES.index(name)]
     raise ValueError(
-        f"VGG-19 has no layer {asked!r}; give a number from 0 to {len(LAYERS) - 1} or one of: {', '.join(NAMES)}"
+        f"VGG-19 has no layer {text[:40]!r}; give a number from 0 to {len(LAYERS) - 1} or one of: {', '.join(NAMES)}"
     )
 
 
