@@ -13,11 +13,12 @@ from job_image.texture import frames, pyramid
 from job_image.texture.backend import to_numpy
 from job_image.texture.frames import Tie
 from job_image.texture.lbfgs import LBFGS
-from job_image.texture.network import Network, layer
+from job_image.texture.network import Network
 from job_image.texture.objective import Objective
 from job_image.texture.parameters import DISTANCES, Parameters
 from job_image.texture.pyramid import Wraps
 from job_image.texture.statistics import GramDistance, Place, View, moments, target
+from job_image.texture.vgg import layer
 from tests.vgg import random_weights
 
 Array = npt.NDArray[Any]

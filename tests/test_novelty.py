@@ -12,10 +12,11 @@ from keras import ops
 
 from job_image.texture.backend import to_numpy
 from job_image.texture.lbfgs import LBFGS
-from job_image.texture.network import Network, layer
+from job_image.texture.network import Network
 from job_image.texture.novelty import NoveltyDistance
 from job_image.texture.objective import Objective
 from job_image.texture.statistics import Moments, Place, View, moments
+from job_image.texture.vgg import layer
 from tests.vgg import random_weights
 
 Array = npt.NDArray[Any]

@@ -9,10 +9,11 @@ import numpy as np
 from . import memory
 from .backend import Tensor
 from .levels import Size
-from .network import Layer, Network, deepest
+from .network import Network
 from .objective import LEAST_TILE, Distance, Objective
 from .pyramid import Wraps, side
 from .statistics import Place, Target, View, target, windows
+from .vgg import LAYERS, Layer, deepest
 
 BYTES_PER_FEATURE = 14.0
 """Peak memory of one evaluation for each number of a layer's output: it is kept before and after the rectifier, and so
@@ -70,8 +71,6 @@ def evaluation_bytes(view: View, rows: int, columns: int) -> int:
 
 def features_of_a_pixel(last: Layer) -> float:
     """Numbers that the network makes of each input pixel, up to a layer."""
-    from .network import LAYERS
-
     return sum(one.channels / one.stride**2 for one in LAYERS[: LAYERS.index(last) + 1])
 
 

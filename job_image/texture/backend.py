@@ -1,10 +1,11 @@
-"""The few things that Keras' operations do not cover: compiling, differentiating, and bit-for-bit repetition.
+"""The few things that Keras' operations do not cover: compiling, differentiating, bit-for-bit repetition, free memory.
 
 All arithmetic of the engine on the device is written in `keras.ops`, so that KERAS_BACKEND decides whether TensorFlow,
 JAX or PyTorch carries it out. Differentiation and compilation are the backend's own, and stand here alone.
 """
 
 import os
+import subprocess
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -65,6 +66,33 @@ def fast_precision() -> str:
     import torch
 
     return "bfloat16" if torch.cuda.is_available() else "float32"
+
+
+def free_memory() -> int | None:
+    """Bytes free on the accelerator that computes; None where there is none, or nobody says."""
+    if NAME == "tensorflow":
+        import tensorflow as tf
+
+        if not tf.config.list_physical_devices("GPU"):
+            return None
+        # TensorFlow tells what it uses, not what there is; it takes nearly all of the GPU when it first computes.
+        asked = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+        try:
+            told = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True).stdout
+            total = int(told.split()[0]) << 20
+        except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+            return None
+        return total - int(tf.config.experimental.get_memory_info("GPU:0")["current"])
+    if NAME == "jax":
+        import jax
+
+        stats = jax.devices()[0].memory_stats() or {}
+        return stats["bytes_limit"] - stats["bytes_in_use"] if "bytes_limit" in stats else None
+    if NAME == "torch":
+        import torch
+
+        return torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else None
+    return None
 
 
 def compiled(*static: str, exact: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:

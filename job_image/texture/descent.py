@@ -20,7 +20,7 @@ from .course import Stand, State, named, number, whole
 from .images import Pixels
 from .lbfgs import LBFGS
 from .levels import Size
-from .network import LAYERS, MEAN, Network, deepest, from_rgb, layer, multiply_adds, to_rgb
+from .network import Network, from_rgb, to_rgb
 from .novelty import Novelty, NoveltyDistance
 from .objective import Content, Distance, Extra
 from .parameters import Parameters
@@ -28,6 +28,7 @@ from .patchwork import wrapping
 from .randomness import Stage, generator
 from .start import blurred, mirrored
 from .statistics import GramDistance, View
+from .vgg import LAYERS, MEAN, deepest, layer, multiply_adds
 
 EVALUATIONS = 1.15
 """Evaluations an iteration takes on average, for the estimate of the time left."""

@@ -50,14 +50,18 @@ class LBFGS:
         self.evaluations = 1
 
     def iterate(self) -> bool:
-        """Go one step down; False, with nothing changed, when no step leads further down."""
+        """Go one step down; False, with nothing changed but the evaluations, when no step leads further down."""
         if self._advance():
             return True
         if not self.steps:
             return False
         # What was remembered may mislead, most of all after rounding: try once more straight downhill.
+        remembered = self.steps, self.changes
         self.steps, self.changes = [], []
-        return self._advance()
+        if self._advance():
+            return True
+        self.steps, self.changes = remembered
+        return False
 
     def slope(self) -> float:
         """The largest component of the gradient, those that press against a bound left out."""
@@ -86,7 +90,7 @@ class LBFGS:
         slope = self._free(self.gradient)
         direction = self._free(self._direction(slope))
         descent = dot(direction, self.gradient)
-        if descent >= 0:
+        if not descent < 0:  # at the lowest point, or where the loss is no number
             return False
         length = 1.0 if self.steps else min(1.0, self.first / max(np.sqrt(dot(direction, direction)), 1e-30))
         found = self._search(direction, descent, length)
@@ -126,9 +130,10 @@ class LBFGS:
             loss, gradient = self.evaluate(point)
             self.evaluations += 1
             slope = dot(gradient, direction)
-            if np.isfinite(loss) and loss < self.loss and (best is None or loss < best[1]):
+            finite = np.isfinite(loss) and np.isfinite(slope)
+            if finite and loss < self.loss and (best is None or loss < best[1]):
                 best = point, loss, gradient
-            if not np.isfinite(loss) or loss > self.loss + SUFFICIENT * length * descent or loss >= low[1]:
+            if not finite or loss > self.loss + SUFFICIENT * length * descent or loss >= low[1]:
                 high = length, loss, slope
             elif abs(slope) <= CURVATURE * -descent or self.bounds is not None:  # the projection bends the way
                 return point, loss, gradient

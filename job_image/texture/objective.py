@@ -10,7 +10,7 @@ off by 6 to 16%.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,11 @@ from keras import ops
 from . import pyramid
 from .backend import Tensor, compiled, to_numpy, value_and_gradient
 from .memory import is_out_of_memory
-from .network import Layer, Network, deepest
+from .network import Network
 from .statistics import Moments, View, continued, margin, moments, sums, windows
+from .vgg import Layer, deepest
 
+R = TypeVar("R")
 Array = npt.NDArray[np.float32]
 Distance = Callable[[Sequence[Moments], Any], Tensor]
 """From the averages at each place, and what they should be, to the loss. Hashable: graphs are kept by it."""
@@ -70,23 +72,16 @@ class Objective:
 
     def __call__(self, picture: Tensor) -> tuple[float, Tensor]:
         """Loss and gradient."""
-        while True:
-            try:
-                loss, gradient = self._of_features(picture)
-                break
-            except Exception as error:
-                side = min(self.tile or LARGEST, *picture.shape[1:3])
-                if not is_out_of_memory(error) or side <= LEAST_TILE or self.view.padding == "same":
-                    raise
-                self.tile = max(LEAST_TILE, side // 2)
+        loss, gradient = self._within_memory(self._of_features, picture)
         for extra in self.extras:
             more, slope = extra(picture)
             loss, gradient = loss + more, gradient + slope
         return loss, gradient
 
     def _of_features(self, picture: Tensor) -> tuple[float, Tensor]:
-        if self.tile is not None and self.tile < max(picture.shape[1:3]) and self.view.padding != "same":
-            return self._tiled(picture, self.tile)
+        side = self._side(picture)
+        if side is not None:
+            return self._tiled(picture, side)
         place, features, weight = self.content or (None, np.zeros((), np.float32), 0.0)
         loss, gradient = whole(self.network, self.view, self.distance, place)(
             picture, self.wanted, features, np.float32(weight)
@@ -95,11 +90,31 @@ class Objective:
 
     def averages(self, picture: Tensor) -> list[Moments]:
         """The statistics of a picture at the view's places, found as the loss finds them."""
-        if self.tile is None or self.view.padding == "same" or self.tile >= max(picture.shape[1:3]):
+        return self._within_memory(self._averages, picture)
+
+    def _within_memory(self, look: Callable[[Tensor], R], picture: Tensor) -> R:
+        """`look(picture)`, with smaller tiles as long as the device runs out of memory and they can get smaller."""
+        while True:
+            try:
+                return look(picture)
+            except Exception as error:
+                side = min(self.tile or LARGEST, max(picture.shape[1:3]))
+                if not is_out_of_memory(error) or side <= LEAST_TILE or self.view.padding == "same":
+                    raise
+                self.tile = max(LEAST_TILE, side // 2)
+
+    def _side(self, picture: Tensor) -> int | None:
+        """Of the tiles a picture is taken in; None for the whole at once."""
+        at_once = self.tile is None or self.tile >= max(picture.shape[1:3]) or self.view.padding == "same"
+        return None if at_once else self.tile
+
+    def _averages(self, picture: Tensor) -> list[Moments]:
+        side = self._side(picture)
+        if side is None:
             found, _ = looked_at(self.network, self.view, None)(picture)
             return [Moments(*pair) for pair in found]
         levels = [to_numpy(one) for one in shrunk(self.view)(picture)]
-        return [Moments(*pair) for pair in self._added_up(levels, self.tile)[0]]
+        return [Moments(*pair) for pair in self._added_up(levels, side)[0]]
 
     def _tiled(self, picture: Tensor, side: int) -> tuple[float, Tensor]:
         levels = [to_numpy(one) for one in shrunk(self.view)(picture)]

@@ -6,6 +6,7 @@ All are sums over places, divided by their number. That makes them exact when th
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +16,9 @@ from keras import ops
 from . import pyramid
 from .backend import Tensor
 from .joining import join
-from .network import Layer, Network, deepest
+from .network import Network
 from .pyramid import Wraps
+from .vgg import Layer, deepest
 
 Array = npt.NDArray[np.float32]
 LEAST_VARIANCE = 1e-4
@@ -37,11 +39,24 @@ class View:
 
     Axes that wrap see features all around the torus, N / stride of them: the picture is continued by the reach of the
     deepest layer, and the features of that margin are cut off again. No feature ever sees a made-up border.
+
+    Raises ValueError for no places, for places whose octaves do not ascend, and for "same" padding where an axis wraps.
     """
 
     places: tuple[Place, ...]
     wraps: Wraps = (False, False)
     padding: str = "valid"
+
+    def __post_init__(self) -> None:
+        if not self.places:
+            raise ValueError("a view has no places; name at least one octave and layer")
+        for before, after in pairwise(place.octave for place in self.places):
+            if before > after:
+                raise ValueError(f"a view has octave {before} before octave {after}; put the places in ascending order")
+        if self.padding == "same" and any(self.wraps):
+            raise ValueError(
+                'a picture that is seamless has no border to pad; use the padding mode "valid", or no seamless axis'
+            )
 
     @property
     def octaves(self) -> int:

@@ -12,7 +12,7 @@ from .checkpoint import Checkpoint
 from .course import Course, Stand
 from .descent import PRESETS, Descent
 from .images import Pixels
-from .network import LAYERS, Network, deepest, layer
+from .network import Network
 from .novelty import Novelty
 from .parameters import Parameters
 from .patchwork import Patchwork, wrapping
@@ -20,6 +20,7 @@ from .progress import Progress
 from .quality import measure
 from .swatch import LAYERS as SWATCH_LAYERS
 from .swatch import Swatch
+from .vgg import LAYERS, deepest, layer
 from .weights import Weights
 
 Tell = Callable[[dict[str, Any]], None]
