@@ -113,8 +113,9 @@ class Descent:
         self.total = self.work * self.iterations
         inputs = [from_rgb(source) for source in self.sources]
         distance: Distance
+        wanted: Sequence[Any] = ()
         if novelty:
-            distance, wanted = NoveltyDistance(places, parameters.multiply, *novelty), None
+            distance = NoveltyDistance(places, parameters.multiply, *novelty)
         else:
             weights = tuple(preset.weight if one.layer in self.layers else 0.0 for one in places)
             distance = GramDistance(weights)
@@ -157,7 +158,7 @@ class Descent:
             [one[None] for one in inputs], asked.frame_shift, asked.frame_distance, asked.frame_octaves
         )
         return frames.Tie(
-            asked.frame_weight, distance, asked.frame_order, asked.frame_distance, asked.frame_octaves, self.wraps
+            distance, asked.frame_weight, asked.frame_order, asked.frame_distance, asked.frame_octaves, self.wraps
         )
 
     def begun(self) -> Pixels:
