@@ -11,9 +11,10 @@ from keras import ops
 
 from job_image.texture import frames, pyramid
 from job_image.texture.backend import to_numpy
+from job_image.texture.descent import Descent
 from job_image.texture.frames import Tie
 from job_image.texture.lbfgs import LBFGS
-from job_image.texture.network import Network
+from job_image.texture.network import Network, from_rgb
 from job_image.texture.objective import Objective
 from job_image.texture.parameters import DISTANCES, Parameters
 from job_image.texture.pyramid import Wraps
@@ -208,7 +209,7 @@ def test_a_fractional_shift_lies_between_its_whole_neighbours(octaves: int | Non
 
 
 def test_target_is_the_mean_over_the_sources() -> None:
-    calm, rough = 0.1 * pictures(1, 32, 32), pictures(1, 40, 24, 1)
+    calm, rough = (pictures(1, 32, 32) / 10).astype(np.float32), pictures(1, 40, 24, 1)
     both = frames.target([calm, rough], 2.5, "lap1")
     assert both == pytest.approx((frames.target([calm], 2.5, "lap1") + frames.target([rough], 2.5, "lap1")) / 2)
 
@@ -241,3 +242,13 @@ def test_the_tie_joins_the_loss_of_a_texture() -> None:
     more, further = tie(picture)
     assert tied == pytest.approx(alone + more)
     np.testing.assert_allclose(to_numpy(whole), to_numpy(slope) + to_numpy(further), rtol=1e-4, atol=1e-4)
+
+
+def test_a_descent_ties_its_frames_at_the_asked_distance_and_weight() -> None:
+    source = np.random.default_rng(0).random((40, 40, 3), dtype=np.float32)
+    asked = Parameters(
+        32, 32, method="snelgrove", layers=("pool1",), octaves=1, count=2, frame_weight=0.25, frame_shift=2.5
+    )
+    network = Network(random_weights(deepest="conv1_2"), "random")
+    (tie,) = Descent([source], asked, network, lambda: None).objective.extras
+    assert tie == Tie(target=frames.target([from_rgb(source)[None]], 2.5, "lap1"), weight=0.25)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from job_image.texture import pyramid, statistics
+from job_image.texture import pyramid, statistics, vgg
 from job_image.texture.backend import to_numpy, value_and_gradient
 from job_image.texture.network import Network, from_rgb, to_rgb
 from job_image.texture.objective import Content, Objective

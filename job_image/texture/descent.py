@@ -114,8 +114,9 @@ class Descent:
         self.total = self.work * self.iterations
         inputs = [from_rgb(source) for source in self.sources]
         distance: Distance
+        wanted: Sequence[Any] = ()
         if novelty:
-            distance, wanted = NoveltyDistance(places, parameters.multiply, *novelty), None
+            distance = NoveltyDistance(places, parameters.multiply, *novelty)
         else:
             weights = tuple(preset.weight if one.layer in self.layers else 0.0 for one in places)
             distance = GramDistance(weights)
@@ -158,7 +159,7 @@ class Descent:
             [one[None] for one in inputs], asked.frame_shift, asked.frame_distance, asked.frame_octaves
         )
         return frames.Tie(
-            asked.frame_weight, distance, asked.frame_order, asked.frame_distance, asked.frame_octaves, self.wraps
+            distance, asked.frame_weight, asked.frame_order, asked.frame_distance, asked.frame_octaves, self.wraps
         )
 
     def begun(self) -> Pixels:
@@ -174,7 +175,7 @@ class Descent:
             blots *= BLOTS / blots.std()
             return (blots + 2 * draws.standard_normal(self.shape)).astype(np.float32)
         if self.preset is PRESETS["snelgrove"]:
-            return (noise + 10 - MEAN).astype(np.float32)
+            return (noise + 10 - np.array(MEAN)).astype(np.float32)
         return (30 * noise).astype(np.float32)
 
     def stands(self, saved: State | None) -> Iterator[Stand]:

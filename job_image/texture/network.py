@@ -11,6 +11,7 @@ import numpy.typing as npt
 from keras import ops
 
 from .backend import Tensor, to_numpy
+from .vgg import LAYERS, MEAN, Layer, deepest
 
 
 class Network:
@@ -59,9 +60,9 @@ class Network:
 
 def from_rgb(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """sRGB in [0, 1], (..., 3), as the network's input."""
-    return np.ascontiguousarray((pixels * np.float32(255))[..., ::-1] - MEAN, np.float32)
+    return np.ascontiguousarray((pixels * np.float32(255))[..., ::-1] - np.array(MEAN), np.float32)
 
 
 def to_rgb(picture: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """The inverse of `from_rgb`."""
-    return np.ascontiguousarray(((picture + MEAN) / np.float32(255))[..., ::-1], np.float32)
+    return np.ascontiguousarray(((picture + np.array(MEAN)) / 255)[..., ::-1], np.float32)

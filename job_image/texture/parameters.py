@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from .vgg import LAYERS, layer
+
 METHODS = ("auto", "patch", "swatch", "snelgrove", "gatys", "style")
 SEAMLESS = ("both", "x", "y", "none")
 PADDINGS = ("valid", "same")
@@ -18,8 +20,6 @@ LARGEST_SEED = 2**31 - 1
 MOST_ITERATIONS = 100_000
 MOST_OCTAVES = 9
 MOST_FRAMES = 64
-LAYERS = 21
-"""VGG-19's convolutions and poolings; a layer given by number is below this."""
 
 
 @dataclass(frozen=True)
@@ -121,13 +121,13 @@ class Parameters:
 
 
 def checked_layers(layers: object) -> tuple[str, ...]:
-    """The layers as texts. Raises ValueError unless they are a list of names and numbers, one or more."""
-    if not isinstance(layers, list | tuple) or not 1 <= len(layers) <= LAYERS:
-        raise ValueError(f"layers is {layers!r}; it must be a list of 1 to {LAYERS} of VGG-19's layers")
+    """The layers' names. Raises ValueError unless they are a list of VGG-19's layers, one or more."""
+    if not isinstance(layers, list | tuple) or not 1 <= len(layers) <= len(LAYERS):
+        raise ValueError(f"layers is {layers!r}; it must be a list of 1 to {len(LAYERS)} of VGG-19's layers")
     for one in layers:
         if isinstance(one, bool) or not isinstance(one, str | int):
             raise ValueError(f"layers holds {one!r}; each must be a name like conv3_2 or a number like 7")
-    return tuple(str(one) for one in layers)
+    return tuple(layer(one).name for one in layers)
 
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
