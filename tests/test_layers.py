@@ -44,7 +44,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sheet": WORDS,
     "report": {"watch", "sheet"} | WORDS,
     "agent": {"contract", "errors", "journal", "store"},
-    "synthesize": {"texture"},
+    "synthesize": {"texture", "flags"},
+    "flags": {"texture"},
+    "novelty": {"synthesize"},
     "texture": set(),
 }
 AGENT = {"agent", "lines", "places", "process", "shipper", "unpack"}

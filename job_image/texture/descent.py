@@ -173,10 +173,13 @@ class Descent:
         if self.parameters.start == "symmetric":
             blots = np.stack([blurred(mirrored(frame), SMOOTHNESS) for frame in noise])
             blots *= BLOTS / blots.std()
-            return (blots + 2 * draws.standard_normal(self.shape)).astype(np.float32)
+            soft: Pixels = (blots + 2 * draws.standard_normal(self.shape)).astype(np.float32)
+            return soft
         if self.preset is PRESETS["snelgrove"]:
-            return (noise + 10 - np.array(MEAN)).astype(np.float32)
-        return (30 * noise).astype(np.float32)
+            dark: Pixels = (noise + 10 - np.array(MEAN)).astype(np.float32)
+            return dark
+        grey: Pixels = (30 * noise).astype(np.float32)
+        return grey
 
     def stands(self, saved: State | None) -> Iterator[Stand]:
         """See `course.Course`."""

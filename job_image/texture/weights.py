@@ -21,18 +21,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from . import tensors
+from . import tensors, vgg
 from .tensors import Tensor
+from .vgg import MEAN
 
 Array = npt.NDArray[np.float32]
 
-MEAN = (103.939, 116.779, 123.68)
-"""Mean blue, green and red of ImageNet in 0 to 255, as VGG's authors subtracted them."""
+CONVOLUTIONS = {layer.name: layer.channels for layer in vgg.LAYERS if layer.name.startswith("conv")}
+"""The channels that each convolution gives, in the network's order."""
 
-WIDTHS = {1: (2, 64), 2: (2, 128), 3: (4, 256), 4: (4, 512), 5: (4, 512)}
-"""Convolutions and channels of each block (configuration E of the paper)."""
-
-LAYERS = tuple(f"conv{block}_{i}" for block, (count, _) in WIDTHS.items() for i in range(1, count + 1))
+LAYERS = tuple(CONVOLUTIONS)
 
 TORCHVISION = dict(zip((0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34), LAYERS, strict=True))
 """Where torchvision's `vgg19().features` has its convolutions; between them are ReLU and pooling."""
@@ -85,7 +83,7 @@ def canonical(name: str) -> str:
 def channels(layer: str) -> tuple[int, int]:
     """Channels into and out of a convolution, named canonically."""
     at = LAYERS.index(layer)
-    return WIDTHS[int(LAYERS[at - 1][4])][1] if at else 3, WIDTHS[int(layer[4])][1]
+    return CONVOLUTIONS[LAYERS[at - 1]] if at else 3, CONVOLUTIONS[layer]
 
 
 def find(directory: Path) -> Path | None:
