@@ -1,5 +1,6 @@
 """The weight-free method: balanced patch matching, coarse to fine on a torus, then a sliced-Wasserstein finish."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -12,7 +13,7 @@ from .images import Pixels
 from .levels import Level
 from .parameters import Parameters
 from .patches import BALANCE_QUERIES, Matcher, Matching, grid, stride
-from .rhythm import Rhythm, fit
+from .rhythm import Rhythm, find, fit
 
 METHOD = "patch/2"
 """Name and edition of the method. A change that alters pictures raises the edition: no old state is then taken up."""
@@ -38,16 +39,15 @@ class Patchwork:
 
     def __init__(self, sources: Sequence[Pixels], parameters: Parameters, alive: Callable[[], None]) -> None:
         self.parameters, self.alive = parameters, alive
-        across, down = wrapping(parameters)
-        self.torus = (
-            parameters.width + (0 if across else OVERLAP),
-            parameters.height + (0 if down else OVERLAP),
-        )
+        wraps = wrapping(parameters)
+        sides = parameters.width, parameters.height
+        width, height = (side + (0 if wrap else OVERLAP) for side, wrap in zip(sides, wraps, strict=True))
+        self.torus = width, height
         sizes = levels.source_sizes([(source.shape[1], source.shape[0]) for source in sources], parameters)
         self.rhythm, coarsest = Rhythm(), levels.COARSEST_SIDE
         if len(sources) == 1:  # several sources would need one rhythm in common
-            self.rhythm, stretched = fit(images.resize(sources[0], *sizes[0]), self.torus)
-            sizes = (stretched,)
+            self.torus, self.rhythm, size = in_step(images.resize(sources[0], *sizes[0]), self.torus, wraps)
+            sizes = (size,)
             coarsest = max(coarsest, self.rhythm.coarsest(self.torus))
         self.sources = [images.resize(source, *size) for source, size in zip(sources, sizes, strict=True)]
         self.schedule = levels.schedule(*self.torus, sizes, coarsest)
@@ -138,6 +138,25 @@ class Patchwork:
     def report(self) -> dict[str, Any]:
         """See `course.Course`."""
         return {"periods": list(self.rhythm.torus), "loss": round(self.loss, 6)}
+
+
+def in_step(source: Pixels, torus: levels.Size, wraps: tuple[bool, bool]) -> tuple[levels.Size, Rhythm, levels.Size]:
+    """The torus, the rhythm on it, and the size for the source, such that whole periods fit around.
+
+    wraps: across, down. Where the result wraps, its size is given and the source is stretched; where it does not, the
+    torus may be larger, and the source stays as it is.
+    """
+    periods = find(source)
+    width, height = (
+        side if wrap or not period else round(math.ceil(side / period) * period)
+        for side, wrap, period in zip(torus, wraps, periods, strict=True)
+    )
+    rhythm, stretched = fit(source, (width, height))
+    own, cycles, size = (source.shape[1], source.shape[0]), list(rhythm.source), list(stretched)
+    for axis, (wrap, period) in enumerate(zip(wraps, periods, strict=True)):
+        if not wrap and period and rhythm.torus[axis]:
+            size[axis], cycles[axis] = own[axis], own[axis] / period
+    return (width, height), Rhythm(rhythm.torus, (cycles[0], cycles[1])), (size[0], size[1])
 
 
 def matching_state(picture: Pixels, level: int, iteration: int) -> State:
