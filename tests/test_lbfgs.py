@@ -72,7 +72,7 @@ def theirs(problem: Problem, at: Array, goal: float, bounds: Any = None) -> tupl
         (valley, start(60), 1e-6),
         (bowl(100, 1e2), np.ones(100), 1e-4),
         (bowl(200, 1e4), np.ones(200), 1e-1),
-        (bowl(200, 1e6), np.ones(200), 2e3),
+        (bowl(200, 1e6), np.ones(200), 1e4),
     ],
     ids=["valley 10", "valley 60", "bowl 1e2", "bowl 1e4", "bowl 1e6"],
 )
