@@ -14,7 +14,7 @@ PATCH, KEPT = 5, 24
 # in the work of an honest synthesis by patches; this far apart, they do where a person can recognise the piece.
 REACH = 16
 # Points tried in an image, and the source's patches times points to afford: exact search, sampled so as to stay quick.
-POINTS, WORK = 384, 1.0e8
+POINTS, WORK = 384, 6.0e7
 SAMPLE, BAND = 4096, 4096  # patches the components are found from, and patches searched at once (under 80 MB)
 
 

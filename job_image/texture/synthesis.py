@@ -15,6 +15,7 @@ from .levels import Level
 from .parameters import Parameters
 from .patches import Matcher
 from .quality import measure
+from .regularity import regularity
 from .rhythm import Rhythm, fit
 
 Tell = Callable[[dict[str, Any]], None]
@@ -86,6 +87,8 @@ class Synthesis:
         quality = measure(sheet, texture, self.parameters.seed)
         if len(self.sources) > 1:
             quality["reasons"] = [SIDE_BY_SIDE, *quality["reasons"]]
+        if self.rhythm:
+            quality["regularity"] = regularity(sheet, texture, self.rhythm)
         self.seconds["total"] = time.monotonic() - began
         made = {
             "method": METHOD,
