@@ -16,7 +16,7 @@ from .images import Pixels, write_atomically
 from .parameters import Parameters
 from .report import versions
 
-METHOD = "patch/1"
+METHOD = "patch/2"
 """Name and edition of the method. A change that alters pictures raises the edition: no old state is then taken up."""
 
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from . import images, levels, progress, report, sliced, start
 from .checkpoint import METHOD, Checkpoint, State
+from .equaliser import equalised
 from .images import Pixels
 from .levels import Level
 from .parameters import Parameters
@@ -80,7 +81,7 @@ class Synthesis:
             self.checkpoint.save(State(level.index + 1, picture))
         self.seconds["em"] = time.monotonic() - began
         picture, loss = self._finish(sources, picture, counter)
-        texture = np.clip((picture + 1) / 2, 0, 1).astype(np.float32)
+        texture = np.clip(equalised((picture + 1) / np.float32(2), self.sources), 0, 1).astype(np.float32)
         images.write_png(self.folder / "texture.png", texture)
         images.write_png(self.folder / "tiled.png", texture, copies=2)
         self.seconds["finish"] = time.monotonic() - began - self.seconds["em"]
