@@ -164,15 +164,28 @@ def make_files(task: tasks.Task, target: Path, checkpoints: Path | None, stop: S
 
 
 def load_engine() -> Any:
-    """Import what needs TensorFlow: late, so that wrong usage is told at once, and with its chatter turned off."""
+    """Import what needs a backend of Keras: late, so that wrong usage is told at once, and with its chatter turned off.
+
+    Raises ValueError when KERAS_BACKEND names one that is not installed or cannot be used.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    chosen = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    if chosen not in report.BACKENDS:
+        raise ValueError(f"KERAS_BACKEND is {chosen!r}; it must be one of: {', '.join(report.BACKENDS)}")
     with quiet():
-        if TYPE_CHECKING or __package__:
-            from .texture import synthesis
-        else:
-            from texture import synthesis
-        synthesis.configure()
+        try:
+            if TYPE_CHECKING or __package__:
+                from .texture import backend, synthesis
+            else:
+                from texture import backend, synthesis
+        except ModuleNotFoundError as error:
+            if error.name != chosen:
+                raise
+            raise ValueError(
+                f"KERAS_BACKEND is {chosen!r}, which is not installed; pip install {chosen}, "
+                f"or choose another: {', '.join(report.BACKENDS)}"
+            ) from None
+        backend.configure()
     return synthesis
 
 

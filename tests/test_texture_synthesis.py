@@ -92,7 +92,8 @@ def test_every_size_and_shape(tmp_path: Path, source: tuple[int, int], parameter
     assert {path.stem for path in (tmp_path / "previews").iterdir()} == set(report["levels"])
     assert report["levels"][-1] == f"{width}x{height}"
     assert report["seconds"]["total"] > 0 and report["peak_memory_bytes"] > 0
-    assert set(report["versions"]) == {"python", "tensorflow", "keras", "numpy", "pillow"}
+    assert set(report["versions"]) == {"python", "backend", "tensorflow", "keras", "numpy", "pillow"}
+    assert report["versions"]["backend"] == "tensorflow"
 
 
 def test_sources_are_pooled(tmp_path: Path) -> None:

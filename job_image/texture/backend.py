@@ -4,6 +4,7 @@ All arithmetic of the engine on the device is written in `keras.ops`, so that KE
 JAX or PyTorch carries it out. Differentiation and compilation are the backend's own, and stand here alone.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
@@ -19,7 +20,10 @@ NAME: str = keras.backend.backend()
 
 
 def configure() -> None:
-    """Make the backend repeat itself bit for bit: a fixed order of additions, and full float32 products."""
+    """Make the backend repeat itself bit for bit: a fixed order of additions, and full float32 products.
+
+    To be called before the first operation. The one place that sets precision.
+    """
     if NAME == "tensorflow":
         import tensorflow as tf
 
@@ -28,32 +32,68 @@ def configure() -> None:
     elif NAME == "jax":
         import jax
 
+        # Read once, when the first array is made.
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
         jax.config.update("jax_default_matmul_precision", "highest")
     elif NAME == "torch":
         import torch
 
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
         torch.use_deterministic_algorithms(True)
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
 
 
 def compiled(*static: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """A decorator: the function as a graph, compiled once for every texture of a job.
 
-    static: names of the arguments that are plain Python values and shape the graph; pass them by keyword. TensorFlow's
-    graphs serve all shapes of tensors, JAX compiles one for each shape, and PyTorch runs line by line.
+    static: names of the arguments that are plain Python values and shape the graph; pass them by keyword, and all
+    others by position: tensors, NumPy arrays, numbers, or nests of these. TensorFlow compiles one graph for all tensors
+    that differ only in axes before the last, whose extents `keras.ops.shape` gives; JAX compiles one for each shape;
+    PyTorch runs line by line.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         if NAME == "tensorflow":
-            import tensorflow as tf
-
-            return cast(Callable[P, R], tf.function(function, reduce_retracing=True))
+            return cast(Callable[P, R], _of_any_extent(function))
         if NAME == "jax":
             import jax
 
             return cast(Callable[P, R], jax.jit(function, static_argnames=static))
-        return function
+
+        @wraps(function)
+        def line_by_line(*arguments: P.args, **named: P.kwargs) -> R:
+            return function(*_to_device(arguments), **named)
+
+        return line_by_line
 
     return decorate
+
+
+def _of_any_extent(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A TensorFlow graph for each set of static values, ranks, types and last extents.
+
+    TensorFlow would by itself compile for the first shape, and for any shape only when a second one comes. The two
+    graphs round differently, so a picture would depend on what was made before it, and on where a run was interrupted.
+    """
+    import tensorflow as tf
+
+    graphs = tf.function(function, autograph=False)
+
+    def free(tensor: Tensor) -> Any:
+        return tf.TensorSpec([*[None] * (len(tensor.shape) - 1), *tensor.shape[-1:]], tensor.dtype)
+
+    @wraps(function)
+    def call(*arguments: Any, **named: Any) -> Any:
+        tensors = _to_device(arguments)
+        return graphs.get_concrete_function(*keras.tree.map_structure(free, tensors), **named)(*tensors)
+
+    return call
+
+
+def _to_device(values: Any) -> Any:
+    """Arrays and numbers, in any nest, as tensors."""
+    return keras.tree.map_structure(keras.ops.convert_to_tensor, values)
 
 
 def value_and_gradient(function: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, Tensor]]:
@@ -64,6 +104,7 @@ def value_and_gradient(function: Callable[..., Tensor]) -> Callable[..., tuple[T
         @wraps(function)
         def taped(x: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
             with tf.GradientTape() as tape:
+                x = keras.ops.convert_to_tensor(x)
                 tape.watch(x)
                 value = function(x, *rest)
             return value, tape.gradient(value, x)
@@ -79,7 +120,7 @@ def value_and_gradient(function: Callable[..., Tensor]) -> Callable[..., tuple[T
         import torch
 
         with torch.enable_grad():
-            variable = x.detach().requires_grad_(True)
+            variable = keras.ops.convert_to_tensor(x).detach().requires_grad_(True)
             value = function(variable, *rest)
             (gradient,) = torch.autograd.grad(value, variable)
         return value.detach(), gradient

@@ -7,26 +7,24 @@ close to some patch of the picture already costs more than one that is used by n
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
+from keras import ops
 
-from .graphs import compiled
+from .backend import Tensor, to_numpy
 from .images import Pixels
 from .levels import Level
+from .matching import elect, weigh
 from .randomness import Stage, generator
 from .rhythm import Rhythm
 
 Array = npt.NDArray[np.float32]
 
 BALANCE_QUERIES = 4096
-MATCH_CHUNK = 256
-BALANCE_CHUNK = 1024
-"""Queries compared with all candidates at once; these bound the distance matrix to some 16 MB."""
 STRIP_PATCHES = 16384
 """Picture patches held at once; with 147 numbers each this is about 10 MB."""
 BASIS_PATCHES = 16384
@@ -35,8 +33,6 @@ PHASE_SHARE = 0.1
 of bricks undulate and planks break off; at 0.3 it overrules what patches show, and slivers of brick are squeezed in."""
 LEAST_FLOOR = 1e-8
 """Keeps the weights finite when a source is one flat colour."""
-VOTE_FLOOR = 1e-3
-VOTE_POWER = -0.6
 
 
 @dataclass(frozen=True)
@@ -153,73 +149,6 @@ def wrap(continued: Array, offset: tuple[int, int], rows: int, columns: int) -> 
     return np.roll(torus, offset, axis=(0, 1))
 
 
-@compiled
-def extract(strip: tf.Tensor, side: int, step: int) -> tf.Tensor:
-    """Patches of a (rows, columns, 3) image every `step` pixels, flattened: (grid rows * grid columns, side*side*3)."""
-    patches = tf.image.extract_patches(strip[None], [1, side, side, 1], [1, step, step, 1], [1, 1, 1, 1], "VALID")
-    return tf.reshape(patches, [-1, side * side * 3])
-
-
-@compiled
-def fold(patches: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, side: int, step: int) -> tf.Tensor:
-    """The transpose of `extract`, for four channels: overlapping patches added up.
-
-    patches: (rows * columns, side * side * 4), on a grid of `rows` x `columns`.
-    """
-    depth = side * side * 4
-    kernel = tf.reshape(tf.eye(depth), [side, side, 4, depth])
-    shape = tf.stack([1, (rows - 1) * step + side, (columns - 1) * step + side, 4])
-    return tf.nn.conv2d_transpose(tf.reshape(patches, [1, rows, columns, depth]), kernel, shape, step, "VALID")[0]
-
-
-def with_norms(queries: tf.Tensor) -> tf.Tensor:
-    """[q, |q|^2, 1], (n, d + 2): the left factor of the distance product."""
-    return tf.concat([queries, tf.reduce_sum(queries**2, 1, keepdims=True), tf.ones_like(queries[:, :1])], 1)
-
-
-def with_weights(candidates: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """[-2 w z, w, w |z|^2], (m, d + 2): the right factor; its product with the left one is w |q - z|^2."""
-    w = weights[:, None]
-    return tf.concat([-2 * w * candidates, w, w * tf.reduce_sum(candidates**2, 1, keepdims=True)], 1)
-
-
-@compiled
-def balance_weights(queries: tf.Tensor, candidates: tf.Tensor, floor: tf.Tensor) -> tf.Tensor:
-    """1 / (distance to the nearest query + floor) for each candidate: (m,). The more a patch is wanted, the dearer."""
-    left = with_norms(queries)
-    right = with_weights(candidates, tf.ones_like(candidates[:, 0]))
-    nearest = tf.fill([tf.shape(candidates)[0]], np.float32(np.inf))
-    for start in tf.range(0, tf.shape(left)[0], BALANCE_CHUNK):
-        distances = tf.matmul(left[start : start + BALANCE_CHUNK], right, transpose_b=True)
-        nearest = tf.minimum(nearest, tf.reduce_min(distances, 0))
-    return 1 / (tf.maximum(nearest, 0) + floor)
-
-
-@compiled
-def match(queries: tf.Tensor, weighted: tf.Tensor) -> tf.Tensor:
-    """The number of the best candidate for each query: (n,). `weighted` comes from `with_weights`."""
-    left = with_norms(queries)
-    count = tf.shape(left)[0]
-    found = tf.TensorArray(tf.int32, size=0, dynamic_size=True, infer_shape=False)
-    for start in tf.range(0, count, MATCH_CHUNK):
-        distances = tf.matmul(left[start : start + MATCH_CHUNK], weighted, transpose_b=True)
-        found = found.write(start // MATCH_CHUNK, tf.argmin(distances, 1, output_type=tf.int32))
-    return found.concat()
-
-
-@compiled
-def votes(patches: tf.Tensor, matches: tf.Tensor, side: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """The matches' votes: patches with a fourth channel, all four times the patch's weight; and the squared error.
-
-    patches, matches: (n, side * side * 3). A close match has more to say: weight (error + 0.001) ** -0.6.
-    """
-    error = tf.reduce_mean((patches - matches) ** 2, 1)
-    weight = (error + VOTE_FLOOR) ** VOTE_POWER
-    pixels = tf.reshape(matches, [-1, side * side, 3])
-    four = tf.concat([pixels, tf.ones_like(pixels[:, :, :1])], 2) * weight[:, None, None]
-    return tf.reshape(four, [-1, side * side * 4]), tf.reduce_sum(error)
-
-
 class Matcher:
     """The patch matching of one level. Sources and picture are in [-1, 1].
 
@@ -233,6 +162,7 @@ class Matcher:
         self.candidates = Candidates(sources, self.how.side)
         sample = self.candidates.draw(BASIS_PATCHES, generator(seed, Stage.BASIS, level.index)).patches
         self.basis = principal_components(sample, self.how.dimensions)
+        self.axes = ops.convert_to_tensor(self.basis.mean), ops.convert_to_tensor(self.basis.axes)
         self.phase_weight = math.sqrt(PHASE_SHARE * self.basis.variance)
 
     def iterate(self, picture: Array, iteration: int, alive: Callable[[], None]) -> tuple[Array, float]:
@@ -244,42 +174,56 @@ class Matcher:
         columns, rows = self.level.size
         step, side = stride(self.level), self.how.side
         left, top = int(draws.integers(step)), int(draws.integers(step))
+        across, down = grid(columns, step), grid(rows, step)
+        height = strip_height(down, max(1, STRIP_PATCHES // across))
         continued = unwrap(picture, (top, left), step, side)
+        # All strips get one height, because some backends compile anew for each; what lies beyond has no vote.
+        continued = np.pad(continued, ((0, -down % height * step), (0, 0), (0, 0)))
         drawn = self.candidates.draw(self.how.candidates, draws)
-        weighted = self._weigh(picture, drawn, draws)
+        candidates = ops.convert_to_tensor(drawn.patches)
+        weighted = self._weigh(picture, drawn, candidates, draws)
         total = np.zeros((*continued.shape[:2], 4), dtype=np.float32)
         error = 0.0
-        across, down = grid(columns, step), grid(rows, step)
-        for first, count in strips(down, max(1, STRIP_PATCHES // across)):
+        for first in range(0, down, height):
             alive()
-            strip = slice(first * step, (first + count - 1) * step + side)
-            patches = extract(tf.constant(continued[strip]), side, step)
-            y, x = np.divmod(np.arange(count * across), across)
+            strip = slice(first * step, (first + height - 1) * step + side)
+            y, x = np.divmod(np.arange(height * across), across)
             phases = self.rhythm.torus_phases(left + x * step, top + (first + y) * step, self.level.size)
-            matches = tf.gather(drawn.patches, match(self._describe(patches, phases), weighted))
-            ballots, strip_error = votes(patches, matches, side)
-            total[strip] += fold(ballots, tf.constant(count), tf.constant(across), side, step).numpy()
+            counted = min(height, down - first) * across
+            ballots, strip_error = elect(
+                continued[strip],
+                self._weighed(phases),
+                counted,
+                candidates,
+                weighted,
+                *self.axes,
+                side=side,
+                step=step,
+            )
+            total[strip] += to_numpy(ballots)
             error += float(strip_error)
         summed = wrap(total, (top, left), rows, columns)
         return summed[..., :3] / summed[..., 3:], math.sqrt(error / (down * across))
 
-    def _weigh(self, picture: Array, drawn: Drawn, draws: np.random.Generator) -> tf.Tensor:
+    def _weigh(self, picture: Array, drawn: Drawn, candidates: Tensor, draws: np.random.Generator) -> Tensor:
         """The candidates with their balance weights, as the right factor of the distance product."""
         beyond = self.how.side - 1
         around = np.pad(picture, ((0, beyond), (0, beyond), (0, 0)), mode="wrap")
         asked = Candidates([around], self.how.side).draw(BALANCE_QUERIES, draws)
-        queries = self._describe(asked.patches, self.rhythm.torus_phases(asked.x, asked.y, self.level.size))
-        described = self._describe(drawn.patches, self.rhythm.source_phases(drawn.x, drawn.y, self.level.sources[0]))
-        floor = tf.constant(max(self.how.balance * self.basis.variance, LEAST_FLOOR), tf.float32)
-        return with_weights(described, balance_weights(queries, described, floor))
+        return weigh(
+            asked.patches,
+            self._weighed(self.rhythm.torus_phases(asked.x, asked.y, self.level.size)),
+            candidates,
+            self._weighed(self.rhythm.source_phases(drawn.x, drawn.y, self.level.sources[0])),
+            max(self.how.balance * self.basis.variance, LEAST_FLOOR),
+            *self.axes,
+        )
 
-    def _describe(self, patches: tf.Tensor, phases: npt.NDArray[np.float64]) -> tf.Tensor:
-        """What patches are compared by, (n, kept + phases): principal components and the place in the period."""
-        kept = tf.matmul(patches - self.basis.mean, self.basis.axes)
-        return tf.concat([kept, tf.constant(self.phase_weight * phases, tf.float32)], 1)
+    def _weighed(self, phases: npt.NDArray[np.float64]) -> Array:
+        """Phases as `describe` takes them."""
+        return (self.phase_weight * phases).astype(np.float32)
 
 
-def strips(rows: int, most: int) -> Iterator[tuple[int, int]]:
-    """(first, count) of consecutive strips that cover `rows` rows, none with more than `most`."""
-    for first in range(0, rows, most):
-        yield first, min(most, rows - first)
+def strip_height(rows: int, most: int) -> int:
+    """Rows of each strip when as few strips as can be cover `rows` rows, none with more than `most`."""
+    return math.ceil(rows / math.ceil(rows / most))

@@ -13,22 +13,24 @@ from .images import write_atomically
 from .parameters import Parameters
 
 FILE = "report.json"
-PACKAGES = {
+PACKAGES = ("keras", "numpy", "pillow")
+BACKENDS = {
     "tensorflow": ("tensorflow", "tensorflow-cpu"),  # the build without GPU support has a name of its own
-    "keras": ("keras",),
-    "numpy": ("numpy",),
-    "pillow": ("pillow",),
+    "jax": ("jax",),
+    "torch": ("torch",),
 }
+"""What KERAS_BACKEND may be, and the distributions that hold it."""
 SCHEMA = 1
 
 
 def versions() -> dict[str, str | None]:
-    """Version of Python and of each package that shapes the result; None when its name is not found."""
-    found: dict[str, str | None] = {"python": platform.python_version()}
-    for package, names in PACKAGES.items():
-        installed = (version_of(name) for name in names)
-        found[package] = next((version for version in installed if version), None)
-    return found
+    """Version of Python and of each package that shapes the result, None when its name is not found; and the name of
+    the backend that does the arithmetic."""
+    from .backend import NAME  # late: Keras takes seconds to load, and wrong usage is told before
+
+    found: dict[str, str | None] = {"python": platform.python_version(), "backend": NAME}
+    found[NAME] = next((version for name in BACKENDS.get(NAME, ()) if (version := version_of(name))), None)
+    return found | {package: version_of(package) for package in PACKAGES}
 
 
 def version_of(name: str) -> str | None:

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
+from keras import ops
 
-from .graphs import compiled
+from .backend import Tensor, compiled, to_numpy, value_and_gradient
 from .images import Pixels
 from .patches import Candidates
 from .randomness import Stage, generator
@@ -70,43 +70,43 @@ def quantiles(samples: Array) -> Array:
     return np.ascontiguousarray((ranked[low] * (1 - part) + ranked[high] * part).T)
 
 
-def transport(values: tf.Tensor, have: tf.Tensor, want: tf.Tensor) -> tf.Tensor:
+def transport(values: Tensor, have: Tensor, want: Tensor) -> Tensor:
     """Where one-dimensional optimal transport moves values whose distribution is `have` so that it becomes `want`.
 
     values: (n, count); have, want: (n, knots), rising. Each value moves with the knot interval it lies in; in one
     dimension the optimal map is the rising one, from quantile to the same quantile.
     """
-    last = tf.shape(have)[1] - 1
-    upper = tf.clip_by_value(tf.searchsorted(have, values, side="right"), 1, last)
-    lower = upper - 1
-    left, right = tf.gather(have, lower, batch_dims=1), tf.gather(have, upper, batch_dims=1)
-    low, high = tf.gather(want, lower, batch_dims=1), tf.gather(want, upper, batch_dims=1)
-    share = tf.clip_by_value((values - left) / tf.maximum(right - left, 1e-6), 0.0, 1.0)
-    return low + share * (high - low)
+    above = ops.map(lambda row: ops.searchsorted(row[0], row[1], side="right"), (have, values))
+    interval = ops.clip(above, 1, ops.shape(have)[1] - 1) - 1
+    widths, rises = have[:, 1:] - have[:, :-1], want[:, 1:] - want[:, :-1]
+    left, width, low, rise = (
+        ops.take_along_axis(knots, interval, axis=1) for knots in (have, ops.maximum(widths, 1e-6), want, rises)
+    )
+    return low + ops.clip((values - left) / width, 0.0, 1.0) * rise
 
 
-@compiled
-def descent(components: tf.Tensor, kernels: tf.Tensor, have: tf.Tensor, want: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Loss and gradient for one group of filters.
+def misfit(components: Tensor, kernels: Tensor, have: Tensor, want: Tensor) -> Tensor:
+    """The mean distance between the filters' responses and where transport wants them; shapes as in `descent`."""
+    tall = ops.concatenate([components, components[: SIDE - 1]], 0)
+    around = ops.concatenate([tall, tall[:, : SIDE - 1]], 1)
+    responses = ops.conv(around[None], kernels, data_format="channels_last")
+    count = ops.shape(kernels)[3]
+    # Flat in between: PyTorch's transposition is a view, and slow to search.
+    rows = ops.reshape(ops.reshape(ops.transpose(ops.reshape(responses, (-1, count))), (-1,)), (count, -1))
+    return ops.mean(ops.abs(rows - transport(ops.stop_gradient(rows), have, want)))
+
+
+@compiled()
+def descent(components: Tensor, kernels: Tensor, have: Tensor, want: Tensor) -> tuple[Tensor, Tensor]:
+    """The misfit and its gradient for one group of filters.
 
     components: (rows, columns, 3) on a torus; kernels: (5, 5, 3, n); have, want: (n, 1024).
-    The loss is the mean distance between the filters' responses and where transport wants them.
     """
-    with tf.GradientTape() as tape:
-        tape.watch(components)
-        tall = tf.concat([components, components[: SIDE - 1]], 0)
-        around = tf.concat([tall, tall[:, : SIDE - 1]], 1)
-        responses = tf.nn.conv2d(around[None], kernels, 1, "VALID")
-        rows = tf.transpose(tf.reshape(responses, [-1, tf.shape(kernels)[3]]))
-        target = tf.stop_gradient(transport(rows, have, want))
-        loss = tf.reduce_mean(tf.abs(rows - target))
-    return loss, tape.gradient(loss, components)
+    return value_and_gradient(misfit)(components, kernels, have, want)
 
 
-@compiled
-def adam(
-    state: tuple[tf.Tensor, tf.Tensor, tf.Tensor], gradient: tf.Tensor, step: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+@compiled()
+def adam(state: tuple[Tensor, Tensor, Tensor], gradient: Tensor, step: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """One step of Adam (Kingma and Ba, 2015). state: values, first and second moments; step counts from 0.
 
     It is written out, with its state in plain tensors, so that one compiled graph serves every texture of a job.
@@ -117,7 +117,7 @@ def adam(
     first = DECAY[0] * first + (1 - DECAY[0]) * gradient
     second = DECAY[1] * second + (1 - DECAY[1]) * gradient**2
     corrected = first / (1 - DECAY[0] ** (step + 1))
-    scale = tf.sqrt(second / (1 - DECAY[1] ** (step + 1))) + 1e-8
+    scale = ops.sqrt(second / (1 - DECAY[1] ** (step + 1))) + 1e-8
     return values - rate * corrected / scale, first, second
 
 
@@ -128,9 +128,11 @@ class Finish:
         self.seed = seed
         self.colours = Colours(sources)
         self.source_patches = Candidates([self.colours.whiten(source) for source in sources], SIDE)
-        values = tf.constant(self.colours.whiten(picture))
-        self.state = (values, tf.zeros_like(values), tf.zeros_like(values))
-        self.group = int(np.clip(MOST_RESPONSES // (picture.size // 3), 1, FILTERS))
+        values = ops.convert_to_tensor(self.colours.whiten(picture))
+        self.state = (values, ops.zeros_like(values), ops.zeros_like(values))
+        most = max(1, MOST_RESPONSES // (picture.size // 3))
+        # Groups of one size: some backends compile anew for each.
+        self.group = max(size for size in range(1, FILTERS + 1) if size <= most and FILTERS % size == 0)
 
     def step(self, number: int, alive: Callable[[], None]) -> float:
         """One step of the descent; returns its loss. `alive` is called between groups of filters."""
@@ -139,20 +141,20 @@ class Finish:
         flat = kernels.reshape(-1, FILTERS)
         want = quantiles(self.source_patches.draw(SAMPLES, draws).patches @ flat)
         have = quantiles(self._own_patches(draws) @ flat)
-        gradient, loss = tf.zeros_like(self.state[0]), 0.0
+        gradient, loss = ops.zeros_like(self.state[0]), 0.0
+        share = self.group / FILTERS
         for first in range(0, FILTERS, self.group):
             alive()
             some = slice(first, first + self.group)
-            share = len(range(FILTERS)[some]) / FILTERS
             part, slope = descent(self.state[0], kernels[..., some], have[some], want[some])
             gradient, loss = gradient + share * slope, loss + share * float(part)
-        self.state = adam(self.state, gradient, tf.constant(number, tf.float32))
+        self.state = adam(self.state, gradient, float(number))
         return loss
 
     def _own_patches(self, draws: np.random.Generator) -> Array:
-        values = np.pad(self.state[0].numpy(), ((0, SIDE - 1), (0, SIDE - 1), (0, 0)), mode="wrap")
+        values = np.pad(to_numpy(self.state[0]), ((0, SIDE - 1), (0, SIDE - 1), (0, 0)), mode="wrap")
         return Candidates([values], SIDE).draw(SAMPLES, draws).patches
 
     def picture(self) -> Array:
         """The picture as it stands, in [-1, 1] but for a little overshoot."""
-        return self.colours.colour(self.state[0].numpy())
+        return self.colours.colour(to_numpy(self.state[0]))

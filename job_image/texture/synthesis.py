@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from . import images, levels, progress, report, sliced, start
 from .checkpoint import METHOD, Checkpoint, State
@@ -24,12 +23,6 @@ Tell = Callable[[dict[str, Any]], None]
 
 SIDE_BY_SIDE = "several sources: measured against all of them side by side, joins included, so take it as a hint"
 """There is no single look that a mixture of sources should have."""
-
-
-def configure() -> None:
-    """Make TensorFlow repeat itself bit for bit: ops with a fixed order of additions, and full float32 products."""
-    tf.config.experimental.enable_op_determinism()
-    tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
 class Synthesis:
