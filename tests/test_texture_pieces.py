@@ -143,11 +143,11 @@ def test_balanced_matches_equal_the_definition() -> None:
 def test_close_matches_have_more_votes() -> None:
     taken, matched = np.zeros((2, 147), np.float32), np.zeros((2, 147), np.float32)
     matched[1] = 0.5
-    ballots, error = matching.votes(taken, matched, 2, 7)
+    ballots, error = matching.votes(taken, matched, 2, 0.6, 7)
     weights = to_numpy(ballots).reshape(2, 49, 4)[:, :, 3]
     np.testing.assert_allclose(weights[:, 0], [0.001**-0.6, 0.251**-0.6], rtol=1e-5)
     assert float(error) == pytest.approx(0.25)
-    ballots, error = matching.votes(taken, matched, 1, 7)
+    ballots, error = matching.votes(taken, matched, 1, 0.6, 7)
     assert float(error) == 0 and not to_numpy(ballots)[1].any()
 
 

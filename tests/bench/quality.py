@@ -1,11 +1,16 @@
-"""What the measure of quality says of known damage: every kind, on the painted sources and on pictures of one's own.
+"""What the measure of quality says: of known damage, of the method's textures, and of regular ones with many seeds.
+
+On the painted sources, and on photographs of one's own.
 
 python -m tests.bench quality [PICTURE...]
 """
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,24 +24,65 @@ from manifests import make_textures
 from tests.damage import DAMAGE
 
 Image = NDArray[np.float32]
+REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCES = ("bricks", "cloth", "lichen", "terrazzo", "wood")
-SIDE = 256
+REGULAR = ("bricks", "cloth")
+SIDE, SIDES = 256, (256, 512)
 
 
 def run(paths: list[str]) -> None:
-    """Print a table for each source: the figures (shares of source pairs), the gates and the verdict."""
+    """Print what the measure says of known damage, of each texture in two sizes, and of regular ones with ten seeds."""
+    damage(paths)
+    print("\nThe method: figures (shares of source pairs)")
+    sources = [*(REPOSITORY / "manifests" / "textures" / f"{name}.png" for name in SOURCES), *map(Path, paths)]
+    for side in SIDES:
+        for source, report in made([(source, side, 0) for source in sources]):
+            figures = report["quality"]
+            holds = all(figures["share"][name] >= 0.05 for name in STATISTICS)
+            print(f"  {source.stem:<9} {side} {line(figures)}{'  holds' if holds else ''}")
+    print("\nRegular sources: ten seeds")
+    for name in REGULAR:
+        tasks = [(REPOSITORY / "manifests" / "textures" / f"{name}.png", SIDE, seed) for seed in range(10)]
+        found = [report["quality"]["regularity"] for _, report in made(tasks)]
+        for figure in found[0]:
+            print(f"  {name:<9} {figure:<20} " + " ".join(f"{figures[figure]:.3f}" for figures in found))
+
+
+def damage(paths: list[str]) -> None:
+    """Print a table for each source: the figures, the gates and the verdict of each kind of damage."""
     for name, source, elsewhere in (*_painted(), *(_photographed(Path(path)) for path in paths)):
         print(f"\n{name}, {SIDE}x{SIDE}")
         candidates: dict[str, Callable[[Image], Image]] = {"another crop": lambda _, other=elsewhere: other, **DAMAGE}
         for kind, spoil in candidates.items():
             report = measure(source, spoil(source), tileable=kind == "mirror tile")
             if kind == "another crop":
-                print(
-                    "  90% of its own crop pairs: "
-                    + " ".join(f"{n} <= {report['range'][n][1]:.2f}" for n in STATISTICS)
-                )
+                limits = " ".join(f"{name} <= {report['range'][name][1]:.2f}" for name in STATISTICS)
+                print(f"  nine in ten of its own pairs: {limits}")
             print(f"  {kind:<18} {line(report)}")
             sys.stdout.flush()
+
+
+def made(tasks: list[tuple[Path, int, int]]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The report of a texture for each source, side and seed; all in one process."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        asked = [
+            {
+                "name": str(number),
+                "sources": [str(source.resolve())],
+                "parameters": {"width": side, "height": side, "seed": seed},
+            }
+            for number, (source, side, seed) in enumerate(tasks)
+        ]
+        (folder / "tasks.json").write_text(json.dumps({"schema": 1, "tasks": asked}))
+        program = REPOSITORY / "job_image" / "synthesize.py"
+        subprocess.run(
+            [sys.executable, str(program), "--tasks", str(folder / "tasks.json"), "--output-dir", str(folder)],
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        for number, (source, _, _) in enumerate(tasks):
+            yield source, json.loads((folder / str(number) / "report.json").read_text())
 
 
 def line(report: dict[str, Any]) -> str:
