@@ -27,7 +27,7 @@ def coherence(source: Array, images: list[Array], apart: int, rng: Generator) ->
     source's own patches may not match within `apart` pixels of themselves: theirs is the floor, what a material gives
     that repeats itself.
 
-    Exact search, but sampled: at most POINTS points an image, fewer for a source of over a quarter megapixel. In images
+    Exact search, but sampled: at most POINTS points an image, fewer for a large source. In images
     with a side below 4 * REACH, a quarter of that side is the distance.
     """
     rows, columns = source.shape[0] - PATCH + 1, source.shape[1] - PATCH + 1
