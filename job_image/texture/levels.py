@@ -23,7 +23,7 @@ RATIO = 1.4
 class Level:
     """One level: the size of the picture, the sizes of the sources, and the number of patch-matching iterations.
 
-    finest: the last one, of the full size.
+    finest: the last one, of the full size. full_area: of all sources at that one, in pixels.
     """
 
     index: int
@@ -31,6 +31,7 @@ class Level:
     sources: tuple[Size, ...]
     iterations: int
     finest: bool = False
+    full_area: int = 0
 
     @property
     def name(self) -> str:
@@ -92,6 +93,7 @@ def schedule(width: int, height: int, sources: Sequence[Size], coarsest: int = C
             sources=tuple(scaled(size, factor, min(SMALLEST_SOURCE_SIDE, *size)) for size in sources),
             iterations=round(10 - 7 * i / (len(factors) - 1)) if len(factors) > 1 else 10,
             finest=i == len(factors) - 1,
+            full_area=sum(w * h for w, h in sources),
         )
         for i, factor in enumerate(factors)
     ]

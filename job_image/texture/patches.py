@@ -34,7 +34,7 @@ of bricks undulate and planks break off; at 0.3 it overrules what patches show, 
 SHARPNESS, SHARPEST = 0.6, 3.0
 """Evener votes find better agreement; at the finest level they would smooth away where grain is strong and where weak,
 which is half of all that an even finish cannot give back."""
-LEAST_CANDIDATES, MOST_CANDIDATES = 8192, 49152
+LEAST_CANDIDATES, USUAL_CANDIDATES, MOST_CANDIDATES = 8192, 16384, 49152
 LEAST_FLOOR = 1e-8
 """Keeps the weights finite when a source is one flat colour."""
 
@@ -58,15 +58,15 @@ class Matching:
     def for_level(cls, level: Level) -> "Matching":
         """Larger patches when the sources show more than the picture can hold: there is more to choose from.
 
-        Otherwise an eighth of all patches is drawn, within limits: with more of a small source to choose from, picture
-        after picture lifts whole pieces of it. At the finest level close matches outvote the others; elsewhere what
-        votes even out is found again at the next level.
+        Otherwise as many patches are drawn as an eighth of the full-sized source holds, within limits: with more of a
+        small source to choose from, whole pieces of it are lifted. At the finest level close matches outvote the
+        others; elsewhere what votes even out is found again at the next level.
         """
         width, height = level.size
-        area = sum(w * h for w, h in level.sources)
         if max(w * h for w, h in level.sources) > 1.2 * width * height:
             return cls(side=9, dimensions=36, balance=0.005, candidates=12288)
-        drawn = min(max(area // 8, LEAST_CANDIDATES), MOST_CANDIDATES)
+        most = MOST_CANDIDATES if level.finest else USUAL_CANDIDATES
+        drawn = min(max(level.full_area // 8, LEAST_CANDIDATES), most)
         sharpness = SHARPEST if level.finest else SHARPNESS
         return cls(side=7, dimensions=24, balance=0.01, candidates=drawn, sharpness=sharpness)
 
