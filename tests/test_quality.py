@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,19 +11,22 @@ from numpy.typing import NDArray
 
 from job_image.texture.appearance import Palette, periodic
 from job_image.texture.copying import coherence
-from job_image.texture.quality import LIMITS, judged, measure, seam
+from job_image.texture.landmark import landmark
+from job_image.texture.quality import COPIED, LIMITS, LINES, judged, measure
+from job_image.texture.seams import lines, seam
+from manifests import make_textures
+from tests.damage import DAMAGE
 
 Image = NDArray[np.float32]
 SIZE = 160
 
 
+def painted(name: str, seed: int) -> Image:
+    return (np.asarray(make_textures.paint(name, SIZE, seed)) / 255).astype(np.float32)
+
+
 def cloth(seed: int) -> Image:
-    path = Path(__file__).parent.parent / "manifests" / "make_textures.py"
-    spec = importlib.util.spec_from_file_location("make_textures", path)
-    assert spec and spec.loader
-    painting = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(painting)
-    return (np.asarray(painting.paint("cloth", SIZE, seed)) / 255).astype(np.float32)
+    return painted("cloth", seed)
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,43 @@ def test_more_of_the_same_material_is_near_zero_and_good(elsewhere: dict[str, An
     assert (elsewhere["verdict"], elsewhere["reasons"]) == ("good", [])
 
 
+def faults(report: dict[str, Any]) -> float:
+    """How far the worst figure is beyond its limit of good: 1 is the limit."""
+    figures = report["figures"]
+    copied = (figures["copied"] - figures["copied_floor"]) / COPIED[0]
+    return float(max(copied, figures["lines"] / LINES[0], *(figures[name] / LIMITS[name][0] for name in LIMITS)))
+
+
+@pytest.mark.parametrize("name", ["cloth", "bricks"])
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_every_damage_is_worse_than_another_crop(name: str, kind: str) -> None:
+    source = painted(name, 0)
+    another, spoiled = (
+        measure(source, image, tileable=kind == "mirror tile") for image in (painted(name, 3), DAMAGE[kind](source))
+    )
+    assert faults(spoiled) > max(1.0, faults(another)), spoiled["reasons"]
+    if kind in ("copy, rolled", "mirror tile"):
+        assert any(reason.startswith("copied") for reason in spoiled["reasons"])
+    if kind == "mirror tile":
+        assert "seam: the edges mirror each other" in spoiled["reasons"]
+    if kind.startswith("blocks"):
+        assert any(reason.startswith("lines") for reason in spoiled["reasons"])
+
+
+def test_worse_damage_has_the_worse_figure(source: Image) -> None:
+    """In the order in which a person would rank them."""
+    for figure, kinds in {
+        "structure": ("another crop", "blocks of 32 px", "blocks of 16 px", "white noise"),
+        "spectrum": ("another crop", "blocks of 32 px", "blocks of 16 px", "blur, sigma 1"),
+        "colour": ("another crop", "levels x 1.05", "levels x 1.2"),
+    }.items():
+        found = [
+            measure(source, cloth(3) if kind == "another crop" else DAMAGE[kind](source))["figures"][figure]
+            for kind in kinds
+        ]
+        assert found == sorted(found), (figure, found)
+
+
 def test_white_noise_is_one_in_structure_and_spectrum(source: Image) -> None:
     noise = Palette.of(source).noise(np.random.default_rng(9), SIZE)
     report = measure(source, noise)
@@ -79,7 +117,7 @@ def test_a_copy_is_caught_by_what_it_copied(source: Image) -> None:
 
 def test_shuffled_blocks_raise_structure(source: Image, elsewhere: dict[str, Any]) -> None:
     report = measure(source, shuffled(source), tileable=False)
-    assert report["figures"]["structure"] > elsewhere["figures"]["structure"] + 0.1
+    assert report["figures"]["structure"] > elsewhere["figures"]["structure"] + 0.07
     assert report["share"]["structure"] == 0
 
 
@@ -119,7 +157,15 @@ def test_a_mirror_tile_is_caught_by_its_edges_and_its_quarter_copy(source: Image
 
 def test_reasons_are_sentences_with_their_figures() -> None:
     report = {
-        "figures": {"structure": 0.17, "spectrum": 0.1, "colour": 0.9, "copied": 0.3, "copied_floor": 0, "seam": 1.4},
+        "figures": {
+            "structure": 0.17,
+            "spectrum": 0.1,
+            "colour": 0.9,
+            "copied": 0.3,
+            "copied_floor": 0,
+            "seam": 1.4,
+            "lines": 1.5,
+        },
         "share": {"structure": 0.5, "spectrum": 0.5, "colour": 0.05},
         "stationary": {"structure": True, "spectrum": True, "colour": False},
         "range": dict.fromkeys(LIMITS, (-0.1, 0.1)),
@@ -131,6 +177,7 @@ def test_reasons_are_sentences_with_their_figures() -> None:
             "noise by 1; good is up to 0.1",
             "colour: colours differ from the source's as only 5% of pairs of its own crops do; good is 10% or more",
             "copied: 30% lifted from the source, where 0% is natural",
+            "lines: a straight line inside stands out 1.50 times as much as any of the source's; good is up to 1.3",
             "seam: where the edges meet, the step is 1.40 times the largest usual step inside; good is up to 1.25",
         ],
     )
@@ -149,6 +196,29 @@ def test_seam_of_an_image_that_tiles_is_within_its_usual_steps() -> None:
     ratio, mirrored = seam(image)
     assert 0.3 <= ratio <= 1.25
     assert not mirrored
+
+
+def test_the_edges_of_blocks_are_lines_and_mortar_is_not() -> None:
+    bricks = painted("bricks", 0)
+    assert lines(bricks, painted("bricks", 3)) < 1.3
+    assert lines(bricks, DAMAGE["blocks of 32 px"](bricks)) > 1.3
+    assert lines(bricks, bricks) == 1
+
+
+@pytest.mark.parametrize("shade", [-0.4, 0.4])
+def test_one_odd_stone_is_a_landmark(source: Image, shade: float) -> None:
+    elsewhere = cloth(3)
+    assert landmark(source, elsewhere) < 1.5
+    y, x = np.mgrid[:SIZE, :SIZE]
+    found = []
+    for radius in (6, 9, 12):
+        stone = np.clip(radius + 0.5 - np.hypot(y - 60, x - 90), 0, 1)[..., None]
+        found.append(landmark(source, (elsewhere + stone * shade).clip(0, 1).astype(np.float32)))
+    assert 1.5 < found[0] < found[1] < found[2]
+
+
+def test_where_a_landmark_lies_on_a_tile_makes_no_difference(source: Image) -> None:
+    assert landmark(source, np.roll(source, (31, 57), (0, 1))) == pytest.approx(landmark(source, source), rel=0.02)
 
 
 def test_the_same_arguments_give_the_same_report(source: Image) -> None:

@@ -108,7 +108,10 @@ def test_a_regular_source_keeps_its_rows(tmp_path: Path) -> None:
     wave = np.sin(2 * np.pi * np.arange(128) / 13)[:, None, None]
     source = np.clip(0.5 + 0.3 * wave + 0.3 * (blobs(128, 128) - 0.4), 0, 1).astype(np.float32)
     texture = make(tmp_path, [source], Parameters(128, 128))
-    assert json.loads((tmp_path / "report.json").read_text())["periods"] == [0, 10]
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["periods"] == [0, 10]
+    regular = report["quality"]["regularity"]
+    assert regular["dislocations"] == 0 and regular["straightness"] < 0.1 and regular["period_error"] < 0.02
     rows = texture.mean((1, 2))
     assert np.abs(np.fft.rfft(rows - rows.mean())).argmax() == 10
 

@@ -1,13 +1,16 @@
 """What a texture looks like, in numbers that need no trained weights: its structure, its spectrum, its colours.
 
-Each function describes one square crop by a vector; the mean absolute difference of two such vectors is a distance.
-Crops are float32 (side, side, 3) of sRGB values in [0, 1].
+A `Look` holds what adds up over square crops, so that any part of a picture has one. `structure`, `spectrum` and
+`colour` describe a look by a vector each; the mean absolute difference of two such vectors is a distance. Crops are
+float32 (side, side, 3) of sRGB values in [0, 1].
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -21,7 +24,8 @@ ROUNDING = 1 / 12 / 255**2
 
 ORIENTATIONS, SCALES, LAG = 4, 5, 3
 RADII, ANGLES = 10, 8
-DIRECTIONS, QUANTILES, COLOUR_SAMPLES = 16, 64, 8192
+THINNED = 160
+DIRECTIONS, BINS, COLOUR_SAMPLES = 16, 512, 8192
 
 
 def periodic(channel: Array) -> Array:
@@ -79,38 +83,6 @@ def _sectors(side: int) -> tuple[NDArray[np.intp], NDArray[np.intp], int]:
     return used, where.astype(np.intp), len(labels)
 
 
-def structure(luma: Array) -> Array:
-    """Which edges and rhythms occur together in a square crop of luminance, as one vector of correlations.
-
-    After Portilla and Simoncelli (2000): correlations between the magnitudes of all oriented bands; correlations of
-    each band's phase with the doubled phase of the next coarser, which tell edges from lines and where they lie; and
-    each magnitude's autocorrelation at up to three of its own wavelengths.
-    """
-    spectrum = np.fft.fft2(periodic(luma))
-    bands = [np.fft.ifft2(spectrum * gains).reshape(ORIENTATIONS, -1) for gains in _bands(len(luma))]
-    sizes = [np.abs(band) for band in bands]
-    flat = np.concatenate(sizes)
-    flat = flat - flat.mean(1, keepdims=True)
-    deviation = np.sqrt((flat**2).mean(1) + ROUNDING)
-    together = (flat @ flat.T) / flat.shape[1] / np.outer(deviation, deviation)
-    phases = []
-    for fine, coarse, size in zip(bands[:-1], bands[1:], sizes[1:], strict=True):
-        doubled = coarse**2 / np.sqrt(size**2 + ROUNDING)
-        power = np.outer((np.abs(fine) ** 2).mean(1), (size**2).mean(1))
-        phases.append((fine @ doubled.conj().T) / fine.shape[1] / np.sqrt(power + ROUNDING**2))
-    echoes = []
-    for scale in range(len(bands)):
-        pixels = flat[scale * ORIENTATIONS : (scale + 1) * ORIENTATIONS].reshape(ORIENTATIONS, *luma.shape)
-        thinned = pixels[:, :: 2**scale, :: 2**scale]
-        power = np.abs(np.fft.rfft2(thinned)) ** 2
-        echo = np.fft.irfft2(power, s=thinned.shape[1:]) / thinned[0].size
-        near = np.take(np.take(echo, range(-LAG, LAG + 1), 1, mode="wrap"), range(LAG + 1), 2, mode="wrap")
-        echoes.append(near / (echo[:, :1, :1] + ROUNDING))
-    crossed = np.stack(phases)
-    parts = (together[np.triu_indices(len(together), 1)], crossed.real, crossed.imag, np.stack(echoes))
-    return np.concatenate([part.ravel() for part in parts]).astype(np.float32)
-
-
 @dataclass(frozen=True)
 class Palette:
     """The colours of the source: what spectrum and colour are expressed in.
@@ -139,34 +111,130 @@ class Palette:
         return colours
 
 
-def spectrum(crop: Array, palette: Palette) -> Array:
-    """Decibels of detail at each size and direction in a square crop, along each of the source's colour axes.
+class Look(NamedTuple):
+    """What a crop looks like, in means over its pixels: the look of several crops is the mean of their looks.
+
+    sizes: covariances of the magnitudes of all oriented bands, (bands, bands).
+    phases: mean products of each band with the next coarser one at doubled phase, (scales - 1, 4, 4), complex; and
+    power: the mean power of each band, (bands,).
+    echoes: autocovariance of each magnitude at up to three of its own wavelengths, (scales, 4, 7, 4).
+    detail: mean power in each sector of the Fourier plane, for each of the source's colour axes, (3, sectors).
+    colours: the share of pixels below each of BINS steps along each of DIRECTIONS directions of RGB, times the length
+        of RGB along the direction, (DIRECTIONS, BINS).
+    """
+
+    sizes: Array
+    phases: NDArray[np.complex64]
+    power: Array
+    echoes: Array
+    detail: Array
+    colours: Array
+
+
+def look(crop: Array, palette: Palette, rng: Generator) -> Look:
+    """The look of one square crop, (side, side, 3)."""
+    return Look(*_edges(crop @ LUMA), _detail(crop, palette), _colours(crop, rng))
+
+
+def pooled(looks: Sequence[Look]) -> Look:
+    """The look of several crops of one size, taken together."""
+    return Look(*(np.mean(parts, axis=0) for parts in zip(*looks, strict=True)))
+
+
+def _edges(luma: Array) -> tuple[Array, NDArray[np.complex64], Array, Array]:
+    """`sizes`, `phases`, `power` and `echoes` of a look."""
+    side = len(luma)
+    spectrum = np.fft.fft2(periodic(luma))
+    # Means over every second pixel each way are as good where pixels are many. There, coarse bands are made on the
+    # smaller grid: from the third octave on they have no frequency that it cannot hold.
+    thin = 2 if side >= THINNED and side % 4 == 0 else 1
+    kept = np.r_[0 : side // 4, side - side // 4 : side]
+    bands, sizes, echoes = [], [], []
+    for scale, gains in enumerate(_bands(side)):
+        band, step = spectrum * gains, 1
+        if thin > 1 and scale >= 2:
+            band, step = band[:, kept][:, :, kept] / thin**2, thin
+        band = np.fft.ifft2(band)
+        every = 2**scale // step
+        echoes.append(_echo(np.abs(band[:, ::every, ::every])))
+        bands.append(band[:, :: thin // step, :: thin // step].reshape(ORIENTATIONS, -1))
+        sizes.append(np.abs(bands[-1]))
+    phases = [
+        np.einsum("ip,jp->ij", fine, (coarse**2 / np.sqrt(size**2 + ROUNDING)).conj()) / fine.shape[1]
+        for fine, coarse, size in zip(bands[:-1], bands[1:], sizes[1:], strict=True)
+    ]
+    flat = np.concatenate(sizes)
+    power = (flat**2).mean(1)
+    flat -= flat.mean(1, keepdims=True)
+    # Summed by einsum: for products this flat, a linear algebra library's threads cost more than they do.
+    together: Array = np.einsum("ip,jp->ij", flat, flat) / flat.shape[1]
+    return together, np.stack(phases), power, np.stack(echoes)
+
+
+def _echo(sizes: Array) -> Array:
+    """Autocovariances of magnitudes, (4, rows, columns), at lags -LAG ... LAG down and 0 ... LAG across."""
+    even = sizes - sizes.mean((1, 2), keepdims=True)
+    echo = np.fft.irfft2(np.abs(np.fft.rfft2(even)) ** 2, s=even.shape[1:]) / even[0].size
+    near: Array = np.take(np.take(echo, range(-LAG, LAG + 1), 1, mode="wrap"), range(LAG + 1), 2, mode="wrap")
+    return near
+
+
+def _detail(crop: Array, palette: Palette) -> Array:
+    used, where, count = _sectors(len(crop))
+    channels = (crop - palette.mean) @ palette.axes
+    even = np.stack([periodic(np.ascontiguousarray(channels[..., axis])) for axis in range(3)])
+    power = (np.abs(np.fft.rfft2(even)) ** 2).reshape(3, -1)[:, used] / even[0].size
+    inside = np.bincount(where, minlength=count)
+    return np.stack([np.bincount(where, row, count) / inside for row in power]).astype(np.float32)
+
+
+def _colours(crop: Array, rng: Generator) -> Array:
+    pixels = crop.reshape(-1, 3)
+    chosen = pixels[rng.integers(0, len(pixels), COLOUR_SAMPLES)] if len(pixels) > COLOUR_SAMPLES else pixels
+    directions = _directions()
+    least, most = np.minimum(directions, 0).sum(0), np.maximum(directions, 0).sum(0)
+    steps = np.clip((chosen @ directions - least) / (most - least) * BINS, 0, BINS - 1).astype(np.intp)
+    counts = np.bincount((steps + np.arange(DIRECTIONS) * BINS).ravel(), minlength=DIRECTIONS * BINS)
+    below: Array = (counts.reshape(DIRECTIONS, BINS).cumsum(1) / len(chosen) * (most - least)[:, None]).astype(
+        np.float32
+    )
+    return below
+
+
+def structure(seen: Look) -> Array:
+    """Which edges and rhythms occur together, as one vector of correlations.
+
+    After Portilla and Simoncelli (2000): correlations between the magnitudes of all oriented bands; correlations of
+    each band's phase with the doubled phase of the next coarser, which tell edges from lines and where they lie; and
+    each magnitude's autocorrelation at up to three of its own wavelengths.
+    """
+    deviation = np.sqrt(np.diag(seen.sizes) + ROUNDING)
+    together = (seen.sizes / np.outer(deviation, deviation))[np.triu_indices(len(deviation), 1)]
+    power = seen.power.reshape(-1, ORIENTATIONS)
+    crossed = seen.phases / np.sqrt(power[:-1, :, None] * power[1:, None, :] + ROUNDING**2)
+    echoes = seen.echoes / (seen.echoes[:, :, LAG : LAG + 1, :1] + ROUNDING)
+    parts = (together, crossed.real, crossed.imag, echoes)
+    return np.concatenate([part.ravel() for part in parts]).astype(np.float32)
+
+
+def spectrum(seen: Look, palette: Palette) -> Array:
+    """Decibels of detail at each size and direction, along each of the source's colour axes.
 
     The mean power in each sector of the Fourier plane, as in the spectrum constraint of Liu, Gousseau and Xia (2016);
     each axis counts as much as the source varies along it.
     """
-    used, where, count = _sectors(len(crop))
-    weights = palette.spread / max(float(palette.spread.sum()), 1e-6)
-    channels = (crop - palette.mean) @ palette.axes
-    levels = []
-    for axis in range(3):
-        power = np.abs(np.fft.rfft2(periodic(np.ascontiguousarray(channels[..., axis]))).ravel()[used]) ** 2
-        mean = np.bincount(where, power, count) / np.bincount(where, minlength=count) / crop[..., 0].size
-        levels.append(weights[axis] * 10 * np.log10(mean + ROUNDING))
-    return np.concatenate(levels).astype(np.float32) * 3
+    weights = 3 * palette.spread / max(float(palette.spread.sum()), 1e-6)
+    levels: Array = (weights[:, None] * 10 * np.log10(seen.detail + ROUNDING)).astype(np.float32).ravel()
+    return levels
 
 
-def colour(crop: Array, rng: Generator) -> Array:
-    """Quantiles of the crop's colours along DIRECTIONS fixed directions of RGB: (DIRECTIONS * QUANTILES,).
+def colour(seen: Look) -> Array:
+    """The distribution of colours along each of DIRECTIONS directions of RGB.
 
-    Their mean absolute difference is the sliced Wasserstein distance (Rabin et al. 2011; Bonneel et al. 2015).
+    The mean absolute difference of two such vectors is the area between distribution functions, which is the sliced
+    Wasserstein distance (Rabin et al. 2011; Bonneel et al. 2015).
     """
-    pixels = crop.reshape(-1, 3)
-    chosen = pixels[rng.choice(len(pixels), min(COLOUR_SAMPLES, len(pixels)), replace=False)]
-    along = np.sort(chosen @ _directions(), axis=0)
-    knots = (np.arange(QUANTILES) + 0.5) / QUANTILES * len(along)
-    quantiles: Array = along[knots.astype(np.intp)].T.ravel()
-    return quantiles
+    return seen.colours.ravel()
 
 
 @lru_cache(maxsize=1)

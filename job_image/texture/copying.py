@@ -14,7 +14,7 @@ PATCH, KEPT = 5, 24
 # in the work of an honest synthesis by patches; this far apart, they do where a person can recognise the piece.
 REACH = 16
 # Points tried in an image, and the source's patches times points to afford: exact search, sampled so as to stay quick.
-POINTS, WORK = 384, 1.0e8
+POINTS, WORK = 384, 6.0e7
 SAMPLE, BAND = 4096, 4096  # patches the components are found from, and patches searched at once (under 80 MB)
 
 
@@ -27,7 +27,7 @@ def coherence(source: Array, images: list[Array], apart: int, rng: Generator) ->
     source's own patches may not match within `apart` pixels of themselves: theirs is the floor, what a material gives
     that repeats itself.
 
-    Exact search, but sampled: at most POINTS points an image, fewer for a source of over a quarter megapixel. In images
+    Exact search, but sampled: at most POINTS points an image, fewer for a large source. In images
     with a side below 4 * REACH, a quarter of that side is the distance.
     """
     rows, columns = source.shape[0] - PATCH + 1, source.shape[1] - PATCH + 1

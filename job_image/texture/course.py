@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .images import Pixels
+from .rhythm import Rhythm
 
 State = Mapping[str, npt.NDArray[Any]]
 """All that is needed to go on from a stand, as named arrays."""
@@ -34,13 +35,14 @@ class Course(Protocol):
     """A method at work on one texture. The same parameters and sources always take the same course.
 
     name: of the method, with its edition. total: its whole work in multiply-adds, at most. sources: the sources as they
-    are shown to it, in [0, 1]. levels: the sizes it goes through.
+    are shown to it, in [0, 1]. levels: the sizes it goes through. rhythm: of a regular source, and of the result.
     """
 
     name: str
     total: float
     sources: list[Pixels]
     levels: list[str]
+    rhythm: Rhythm
 
     def stands(self, saved: State | None) -> Iterator[Stand]:
         """All stands from the beginning, or from a saved state on; the last one's pictures are the result."""

@@ -26,6 +26,7 @@ from .objective import Content, Distance, Extra
 from .parameters import Parameters
 from .patchwork import wrapping
 from .randomness import Stage, generator
+from .rhythm import Rhythm
 from .start import blurred, mirrored
 from .statistics import GramDistance, View
 from .vgg import LAYERS, MEAN, deepest, layer, multiply_adds
@@ -107,7 +108,7 @@ class Descent:
             if not any(one.octave == 0 and one.layer == kept for one in places):
                 raise ValueError(f"{named(self.size)} pixels are too few for {kept.name}, which keeps the content")
         self.view = View(places, self.wraps, parameters.padding)
-        self.levels = [named(self.size)]
+        self.levels, self.rhythm = [named(self.size)], Rhythm()
         self.iterations = parameters.iterations or preset.iterations
         self.shape = (parameters.count, self.size[1], self.size[0], 3)
         self.work = evaluation_work(self.view, self.size) * parameters.count * EVALUATIONS

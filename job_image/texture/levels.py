@@ -21,12 +21,17 @@ RATIO = 1.4
 
 @dataclass(frozen=True)
 class Level:
-    """One level: the size of the picture, the sizes of the sources, and the number of patch-matching iterations."""
+    """One level: the size of the picture, the sizes of the sources, and the number of patch-matching iterations.
+
+    finest: the last one, of the full size. full_area: of all sources at that one, in pixels.
+    """
 
     index: int
     size: Size
     sources: tuple[Size, ...]
     iterations: int
+    finest: bool = False
+    full_area: int = 0
 
     @property
     def name(self) -> str:
@@ -100,6 +105,8 @@ def schedule(width: int, height: int, sources: Sequence[Size], coarsest: int = C
             size=scaled((width, height), factor, COARSEST_SIDE if shorter >= COARSEST_SIDE else 1),
             sources=tuple(scaled(size, factor, min(SMALLEST_SOURCE_SIDE, *size)) for size in sources),
             iterations=round(10 - 7 * i / (len(factors) - 1)) if len(factors) > 1 else 10,
+            finest=i == len(factors) - 1,
+            full_area=sum(w * h for w, h in sources),
         )
         for i, factor in enumerate(factors)
     ]

@@ -14,7 +14,6 @@ MATCH_CHUNK = 256
 BALANCE_CHUNK = 1024
 """Queries compared with all candidates at once; these bound the distance matrix to some 16 MB, or 64 MB."""
 VOTE_FLOOR = 1e-3
-VOTE_POWER = -0.6
 
 
 def extract(strip: Tensor, side: int, step: int) -> Tensor:
@@ -90,15 +89,15 @@ def match(queries: Tensor, weighted: Tensor) -> Tensor:
     return ops.reshape(found, (-1,))[: ops.shape(queries)[0]]
 
 
-def votes(patches: Tensor, matches: Tensor, counted: Tensor, side: int) -> tuple[Tensor, Tensor]:
+def votes(patches: Tensor, matches: Tensor, counted: Tensor, sharpness: Tensor, side: int) -> tuple[Tensor, Tensor]:
     """The matches' votes: patches with a fourth channel, all four times the patch's weight; and the squared error.
 
-    patches, matches: (n, side * side * 3). A close match has more to say: weight (error + 0.001) ** -0.6. Only the
-    first `counted` patches have a vote.
+    patches, matches: (n, side * side * 3). A close match has more to say: weight (error + 0.001) ** -sharpness.
+    Only the first `counted` patches have a vote.
     """
     error = ops.mean((patches - matches) ** 2, 1)
     voting = ops.cast(ops.arange(ops.shape(error)[0]) < counted, "float32")
-    weight = voting * (error + VOTE_FLOOR) ** VOTE_POWER
+    weight = voting * (error + VOTE_FLOOR) ** -sharpness
     pixels = ops.reshape(matches, (-1, side * side, 3))
     four = ops.concatenate([pixels, ops.ones_like(pixels[:, :, :1])], 2) * weight[:, None, None]
     return ops.reshape(four, (-1, side * side * 4)), ops.sum(voting * error)
@@ -127,6 +126,7 @@ def elect(
     strip: Tensor,
     phases: Tensor,
     counted: Tensor,
+    sharpness: Tensor,
     drawn: Tensor,
     weighted: Tensor,
     mean: Tensor,
@@ -138,11 +138,11 @@ def elect(
     """The votes on each pixel of a strip, colours times weight and weight, (rows, columns, 4), and the squared error.
 
     strip: (rows, columns, 3), a whole number of grid steps and a patch. phases: of its patches, (n, k). counted: how
-    many of them vote. drawn: source patches, (m, side * side * 3); weighted: from `weigh`. mean, axes: see
-    `patches.Basis`. side, step: of a patch, between patches.
+    many of them vote. sharpness: see `votes`. drawn: source patches, (m, side * side * 3); weighted: from `weigh`.
+    mean, axes: see `patches.Basis`. side, step: of a patch, between patches.
     """
     patches = extract(strip, side, step)
     matches = ops.take(drawn, match(describe(patches, phases, mean, axes), weighted), axis=0)
-    ballots, error = votes(patches, matches, counted, side)
+    ballots, error = votes(patches, matches, counted, sharpness, side)
     rows, columns = ((extent - side) // step + 1 for extent in ops.shape(strip)[:2])
     return fold(ballots, rows, columns, side, step), error

@@ -9,6 +9,7 @@ import numpy as np
 
 from . import images, levels, sliced, start
 from .course import Stand, State, number, whole
+from .equaliser import equalised
 from .images import Pixels
 from .levels import Level
 from .parameters import Parameters
@@ -77,7 +78,7 @@ class Patchwork:
                 iteration + 1,
                 done,
                 self.loss,
-                lambda: [self.cut(finish.picture())],
+                partial(self.finished, finish),
                 partial(finishing_state, finish, iteration + 1),
                 iteration + 1 == sliced.STEPS,
             )
@@ -124,6 +125,11 @@ class Patchwork:
     def symmetric_range(self) -> list[Pixels]:
         """The sources in [-1, 1], as patches are compared."""
         return [2 * source - 1 for source in self.sources]
+
+    def finished(self, finish: sliced.Finish) -> list[Pixels]:
+        """See `course.Stand.pictures`: the picture with the last touch, which needs no state."""
+        shown = equalised((finish.picture() + 1) / np.float32(2), self.sources)
+        return [np.clip(shown[: self.parameters.height, : self.parameters.width], 0, 1).astype(np.float32)]
 
     def shown(self, picture: Pixels, scale: float) -> list[Pixels]:
         """See `course.Stand.pictures`."""

@@ -172,16 +172,20 @@ def deviation(found: Moments) -> Tensor:
 def target(sources: Sequence[Moments], mode: str = "average", multiplied: float = 1.0) -> Target:
     """What one place's statistics should be, from those of the sources (each a batch of one).
 
-    Gram matrices are joined by `mode` (see `joining`) and multiplied; means and variances average.
+    Gram matrices are joined by `mode` (see `joining`) and multiplied. Means average; where the joined matrix says that
+    a feature is stronger or weaker than on average over the sources, its mean and deviation are, so that one picture
+    can meet all three.
     """
     grams = [np.asarray(ops.convert_to_numpy(gram(one))[0], np.float64) for one in sources]
-    means = np.stack([ops.convert_to_numpy(one.means)[0] for one in sources])
-    variances = np.stack([ops.convert_to_numpy(deviation(one))[0] for one in sources]) ** 2
+    mean = np.mean([ops.convert_to_numpy(one.means)[0] for one in sources], 0)
     joined = multiplied * join(grams, mode)
+    average = np.maximum(np.diagonal(np.mean(grams, 0)), np.finfo(np.float32).tiny)
+    strength = np.sqrt(np.maximum(np.diagonal(joined), 0) / average)
+    variance = np.maximum(average * len(mean) - mean**2, 0)
     return Target(
         joined.astype(np.float32),
-        (np.sqrt(multiplied) * means.mean(0)).astype(np.float32),
-        np.sqrt(multiplied * variances.mean(0)).astype(np.float32),
+        (strength * mean).astype(np.float32),
+        np.sqrt(strength**2 * variance + LEAST_VARIANCE).astype(np.float32),
     )
 
 

@@ -32,8 +32,8 @@ METHOD = "swatch/1"
 LAYERS = ("pool1", "conv3_2")
 OCTAVES = 4
 ITERATIONS = 60
-COARSER = 2
-"""Times as many iterations at a level half as large: they cost half as much in all, and carry most of the structure."""
+COARSER = 100
+"""Iterations at each smaller level, at most: they are cheap, and carry most of the structure."""
 COARSEST_SIDE = 96
 """Shorter side in pixels that the coarsest level has at least: below it, patches alone are as good."""
 MOMENTS = 0.5
@@ -104,7 +104,7 @@ class Swatch:
 
     def steps(self, scale: int) -> int:
         """Iterations at a level."""
-        return int(self.iterations * COARSER**scale)
+        return min(COARSER, 2 * self.iterations) if scale else self.iterations
 
     def shown_places(self, scale: int) -> View:
         """What a level's picture is looked at for: the octaves from its own on."""

@@ -18,6 +18,7 @@ from .parameters import Parameters
 from .patchwork import Patchwork, wrapping
 from .progress import Progress
 from .quality import measure
+from .regularity import regularity
 from .swatch import LAYERS as SWATCH_LAYERS
 from .swatch import Swatch
 from .vgg import LAYERS, deepest, layer
@@ -224,6 +225,9 @@ class Synthesis:
         if sheet is None or self.parameters.method == "style":
             return {"verdict": "unmeasured", "reasons": ["there is no source that it should look like"]}
         quality = measure(sheet, picture, self.parameters.seed, tileable=all(wrapping(self.parameters)))
+        rhythm = self.course.rhythm
+        if rhythm:
+            quality["regularity"] = regularity(sheet, picture, rhythm)
         if len(self.course.sources) > 1:
             quality["reasons"] = [SIDE_BY_SIDE, *quality["reasons"]]
         return quality

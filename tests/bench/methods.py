@@ -73,6 +73,9 @@ def reaching(
         if stand.size != course.levels[-1] or not stand.iteration:
             continue
         missing = {depth: loss for depth, loss in losses.items() if depth not in found}
+        if "point" not in stand.state():
+            print(f"the descent ended after {stand.iteration} iterations")
+            break
         if stand.loss > NEAR * max(missing.values()):
             continue
         now = spent()

@@ -1,0 +1,111 @@
+"""What the measure of quality says: of known damage, of the method's textures, and of regular ones with many seeds.
+
+On the painted sources, and on photographs of one's own.
+
+python -m tests.bench quality [PICTURE...]
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from job_image.texture import images
+from job_image.texture.quality import STATISTICS, measure
+from manifests import make_textures
+from tests.damage import DAMAGE
+
+Image = NDArray[np.float32]
+REPOSITORY = Path(__file__).resolve().parents[2]
+SOURCES = ("bricks", "cloth", "lichen", "terrazzo", "wood")
+REGULAR = ("bricks", "cloth")
+SIDE, SIDES = 256, (256, 512)
+
+
+def run(paths: list[str]) -> None:
+    """Print what the measure says of known damage, of each texture in two sizes, and of regular ones with ten seeds."""
+    damage(paths)
+    print("\nThe method: figures (shares of source pairs)")
+    sources = [*(REPOSITORY / "manifests" / "textures" / f"{name}.png" for name in SOURCES), *map(Path, paths)]
+    for side in SIDES:
+        for source, report in made([(source, side, 0) for source in sources]):
+            figures = report["quality"]
+            holds = all(figures["share"][name] >= 0.05 for name in STATISTICS)
+            print(f"  {source.stem:<9} {side} {line(figures)}{'  holds' if holds else ''}")
+    print("\nRegular sources: ten seeds")
+    for name in REGULAR:
+        tasks = [(REPOSITORY / "manifests" / "textures" / f"{name}.png", SIDE, seed) for seed in range(10)]
+        found = [report["quality"]["regularity"] for _, report in made(tasks)]
+        for figure in found[0]:
+            print(f"  {name:<9} {figure:<20} " + " ".join(f"{figures[figure]:.3f}" for figures in found))
+
+
+def damage(paths: list[str]) -> None:
+    """Print a table for each source: the figures, the gates and the verdict of each kind of damage."""
+    for name, source, elsewhere in (*_painted(), *(_photographed(Path(path)) for path in paths)):
+        print(f"\n{name}, {SIDE}x{SIDE}")
+        candidates: dict[str, Callable[[Image], Image]] = {"another crop": lambda _, other=elsewhere: other, **DAMAGE}
+        for kind, spoil in candidates.items():
+            report = measure(source, spoil(source), tileable=kind == "mirror tile")
+            if kind == "another crop":
+                limits = " ".join(f"{name} <= {report['range'][name][1]:.2f}" for name in STATISTICS)
+                print(f"  nine in ten of its own pairs: {limits}")
+            print(f"  {kind:<18} {line(report)}")
+            sys.stdout.flush()
+
+
+def made(tasks: list[tuple[Path, int, int]]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The report of a texture for each source, side and seed; all in one process."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        asked = [
+            {
+                "name": str(number),
+                "sources": [str(source.resolve())],
+                "parameters": {"width": side, "height": side, "seed": seed},
+            }
+            for number, (source, side, seed) in enumerate(tasks)
+        ]
+        (folder / "tasks.json").write_text(json.dumps({"schema": 1, "tasks": asked}))
+        program = REPOSITORY / "job_image" / "synthesize.py"
+        subprocess.run(
+            [sys.executable, str(program), "--tasks", str(folder / "tasks.json"), "--output-dir", str(folder)],
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        for number, (source, _, _) in enumerate(tasks):
+            yield source, json.loads((folder / str(number) / "report.json").read_text())
+
+
+def line(report: dict[str, Any]) -> str:
+    """One row of a table."""
+    figures = report["figures"]
+    worst = max(figures[name] for name in STATISTICS)
+    seen = " ".join(f"{figures[name]:6.2f} ({report['share'][name]:.2f})" for name in STATISTICS)
+    gates = " ".join(f"{name} {figures[name]:.2f}" for name in ("copied", "seam", "lines", "landmark"))
+    return f"{seen}  worst {worst:5.2f}  {gates}  {report['verdict']}"
+
+
+def _painted() -> Iterator[tuple[str, Image, Image]]:
+    for name in SOURCES:
+        first, second = (np.asarray(make_textures.paint(name, 2 * SIDE, seed)) for seed in (0, 3))
+        yield name, _small(images.from_bytes(first)), _small(images.from_bytes(second))
+
+
+def _photographed(path: Path) -> tuple[str, Image, Image]:
+    """The first and the last square of a photograph, half its longer side wide: pieces of one material."""
+    picture = images.read(path)
+    side = min(*picture.shape[:2], max(picture.shape[:2]) // 2)
+    return path.stem, _small(picture[:side, :side]), _small(picture[-side:, -side:])
+
+
+def _small(picture: Image) -> Image:
+    return np.clip(images.resize(picture, SIDE, SIDE), 0, 1)
