@@ -210,7 +210,11 @@ class TextureParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     ] = "average"
     multiply: Annotated[float, Meta(ge=1e-6, le=1e6, description="What they are multiplied by then.")] = 1.0
     start: Annotated[
-        Literal["noise", "symmetric"], Meta(description="What it begins with; symmetric is its own mirror image.")
+        Literal["noise", "symmetric", "patches"],
+        Meta(
+            description="What it begins with; symmetric is its own mirror image. For swatch also patches: what the "
+            "weight-free method makes of the source at a coarse size."
+        ),
     ] = "noise"
     count: Annotated[
         int, Meta(ge=1, le=64, description="Frames of a looping video, made at once (snelgrove, gatys, swatch).")

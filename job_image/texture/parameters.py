@@ -10,7 +10,7 @@ from .vgg import LAYERS, layer
 METHODS = ("auto", "patch", "swatch", "snelgrove", "gatys", "style")
 SEAMLESS = ("both", "x", "y", "none")
 PADDINGS = ("valid", "same")
-STARTS = ("noise", "symmetric")
+STARTS = ("noise", "symmetric", "patches")
 JOINS = ("average", "max", "log_euclidean", "affine_invariant", "riemann")
 DISTANCES = ("l2", "lap1")
 BITS = (8, 16)
@@ -43,7 +43,8 @@ class Parameters:
     padding: "valid" or "same" convolutions where the picture does not wrap.
     join: how the Gram matrices of several sources become one (see `joining`).
     multiply: what the joined Gram matrices are multiplied by.
-    start: "noise", or "symmetric": noise that is its own mirror image.
+    start: "noise", or "symmetric": noise that is its own mirror image; for "swatch" also "patches": what the
+        weight-free method makes of the source at a coarse size.
     content_weight: for "style": how much the content counts beside the style.
     count: frames made at once, each tied to the next and the last to the first. They make a looping video.
     frame_weight, frame_shift, frame_order, frame_distance, frame_octaves: how much the tie counts; how many pixels of

@@ -1,9 +1,9 @@
-"""The default method where there are weights: a patch-matched start, then VGG-19's statistics matched coarse to fine.
+"""The default method where there are weights: VGG-19's statistics matched coarse to fine on the device.
 
-The coarsest pictures come from balanced patch matching: rows, periods and large shapes are right from the start, which
-no statistic of features sees. Each level then matches the statistics of all octaves from its own down. A finished
-level is carried to the next so that it stays exactly what the coarse octaves of the larger picture show, and only what
-is finer than it begins as noise, with the source's spectrum. A few sliced-Wasserstein steps end it.
+It begins as noise with the source's colours and spectrum, and in phase what repeats in a regular source; or, if asked,
+with what patch matching makes at a coarse size. Each level matches the statistics of all octaves from its own down. A
+finished level is carried to the next so that it stays what the coarse octaves of the larger picture show, and only what
+is finer begins as noise. A few sliced-Wasserstein steps end it.
 
 The picture wraps, or ends, along each axis as asked; sources are never taken to wrap.
 """
@@ -83,11 +83,11 @@ class Swatch:
         while self.scales[-1] + 1 < self.view.octaves and min(self.side(self.scales[-1] + 1)) >= COARSEST_SIDE:
             self.scales.append(self.scales[-1] + 1)
         self.scales.reverse()
+        self.rhythm = self.patchwork.rhythm
         self.iterations = parameters.iterations or ITERATIONS
         coarsest = self.side(self.scales[0])
-        fitting = [level.index for level in self.patchwork.schedule if min(level.size) >= min(coarsest)]
-        self.patched = fitting[0]
-        matched = self.patchwork.schedule[: self.patched + 1]
+        self.patched = next(one.index for one in self.patchwork.schedule if min(one.size) >= min(coarsest))
+        matched = self.patchwork.schedule[: self.patched + 1] if parameters.start == "patches" else []
         self.levels = [level.name for level in matched] + [named(self.side(scale)) for scale in self.scales]
         self.patching = sum(self.patchwork.matching[level.index] * level.iterations for level in matched)
         self.work = {scale: evaluation_work(self.shown_places(scale), self.side(scale)) for scale in self.scales}
@@ -124,26 +124,37 @@ class Swatch:
 
     def stands(self, saved: State | None) -> Iterator[Stand]:
         """See `course.Course`."""
-        stage = str(saved["stage"]) if saved is not None else "patches"
+        stage = "patches" if saved is None else str(saved["stage"])
+        picture = None
         if stage == "patches":
-            picture = yield from self.begun(saved)
+            patches = self.parameters.start == "patches"
+            picture = (yield from self.patched_start(saved)) if patches else (yield from self.noise_start())
             saved = None
         done = self.patching
-        if stage != "finish":
-            first = number(saved, "level")
-            for at, scale in enumerate(self.scales):
-                if at < first:
-                    done += self.work[scale] * self.steps(scale)
-                    continue
-                point = None if saved is not None else self.entered(scale, picture)
-                picture = yield from self.descended(at, scale, point, saved, done)
-                done += self.work[scale] * self.steps(scale)
+        first = len(self.scales) if stage == "finish" else number(saved, "level")
+        for at, scale in enumerate(self.scales):
+            if at >= first:
+                picture = yield from self.descended(at, scale, picture, saved, done)
                 saved = None
-        else:
-            done = self.total - self.finishing * FINISH_STEPS
-        yield from self.finished(None if stage != "finish" else saved, picture if stage != "finish" else None, done)
+            done += self.work[scale] * self.steps(scale)
+        yield from self.finished(saved, picture, done)
 
-    def begun(self, saved: State | None) -> Any:
+    def noise(self, scale: int) -> Any:
+        """A level of the noise that the picture begins with, as the network sees it: one field at every scale, with
+        the sources' colours and spectrum, and in phase what repeats in a regular source."""
+        whole_field = start.picture(self.sources, self.size, self.parameters.seed, self.rhythm)
+        if self.parameters.start == "symmetric":
+            whole_field = start.mirrored(whole_field)
+        return pyramid.octaves(from_rgb(whole_field)[None], scale + 1, self.wraps)[-1]
+
+    def noise_start(self) -> Any:
+        """The coarsest level of the noise; returns it."""
+        scale = self.scales[0]
+        begun = to_numpy(self.noise(scale))
+        yield Stand(named(self.side(scale)), 0, 0.0, 0.0, partial(self.shown_frames, begun, scale), dict)
+        return begun
+
+    def patched_start(self, saved: State | None) -> Any:
         """The coarse start, by patches; returns it as the coarsest level's picture, as the network sees it."""
         rising = self.patchwork.matched(saved, self.patched)
         try:
@@ -160,22 +171,18 @@ class Swatch:
 
     def entered(self, scale: int, smaller: Pixels) -> Any:
         """A level's first picture from the one before: `smaller` itself at the coarsest."""
-        if scale == self.scales[0]:
-            return smaller
-        width, height = self.side(scale)
-        small = [images.resize(one, *self.halved_source(one, scale)) for one in self.sources]
-        noise = start.noise(small, (width, height), self.parameters.seed + scale)
-        return pyramid.refined(from_rgb(noise)[None], smaller, self.wraps)
+        return smaller if scale == self.scales[0] else pyramid.refined(self.noise(scale), smaller, self.wraps)
 
     def halved_source(self, source: Pixels, scale: int) -> tuple[int, int]:
         """The size of a source at a level."""
         return max(1, source.shape[1] >> scale), max(1, source.shape[0] >> scale)
 
-    def descended(self, at: int, scale: int, point: Any, saved: State | None, done: float) -> Any:
-        """One level's descent; returns its picture, as the network sees it."""
+    def descended(self, at: int, scale: int, smaller: Any, saved: State | None, done: float) -> Any:
+        """One level's descent; returns its picture, as the network sees it. smaller: that of the level before."""
         objective = self.objective(scale)
+        point = None if saved is not None else self.entered(scale, smaller)
         width, height = self.side(scale)
-        rhythmic = bool(self.patchwork.rhythm) and all(self.wraps)
+        rhythmic = bool(self.rhythm) and all(self.wraps)
         weight = 0.0
         if rhythmic:
             small = images.resize(self.sources[0], *self.halved_source(self.sources[0], scale))
@@ -205,7 +212,7 @@ class Swatch:
                 iteration,
                 done + self.work[scale] * (steps if ended else iteration),
                 descent.loss,
-                lambda: [self.shown(to_numpy(descent.point)[0], scale)],
+                partial(self.shown_frames, descent.point, scale),
                 partial(descent_state, descent, at, iteration, weight),
                 ended,
             )
@@ -241,10 +248,10 @@ class Swatch:
                 iteration + 1 == FINISH_STEPS,
             )
 
-    def shown(self, picture: Pixels, scale: int) -> Pixels:
+    def shown_frames(self, picture: Any, scale: int) -> list[Pixels]:
         """A level's picture in [0, 1]; at full size, of the size asked for."""
-        pixels = to_rgb(picture)
-        return self.fitted(pixels) if scale == 0 else np.clip(pixels, 0, 1)
+        pixels = to_rgb(to_numpy(picture)[0])
+        return [self.fitted(pixels) if scale == 0 else np.clip(pixels, 0, 1)]
 
     def fitted(self, pixels: Pixels) -> Pixels:
         """A full-size picture in [0, 1], of the size asked for."""
@@ -254,7 +261,7 @@ class Swatch:
     def report(self) -> dict[str, Any]:
         """See `course.Course`."""
         return {
-            "periods": list(self.patchwork.rhythm.torus),
+            "periods": list(self.rhythm.torus),
             "layers": [one.name for one in self.layers],
             "octaves": sorted({place.octave for place in self.view.places}),
             "losses": {size: float(f"{loss:.6g}") for size, loss in self.losses.items()},
