@@ -8,7 +8,6 @@ import os
 import subprocess
 from collections.abc import Callable, Sequence
 from functools import wraps
-from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import keras
@@ -44,28 +43,6 @@ def configure() -> None:
         torch.use_deterministic_algorithms(True)
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
-
-
-def fast_precision() -> str:
-    """The number format in which this device computes convolutions fastest without harm to a descent: "bfloat16" where
-    it has instructions for it (processors with AVX512-BF16 or AMX under TensorFlow, and GPUs), otherwise "float32"."""
-    if NAME == "tensorflow":
-        import tensorflow as tf
-
-        if tf.config.list_physical_devices("GPU"):
-            return "bfloat16"
-        try:
-            known = Path("/proc/cpuinfo").read_text()
-        except OSError:  # not Linux
-            return "float32"
-        return "bfloat16" if "avx512_bf16" in known or "amx_bf16" in known else "float32"
-    if NAME == "jax":
-        import jax
-
-        return "bfloat16" if jax.default_backend() == "gpu" else "float32"
-    import torch
-
-    return "bfloat16" if torch.cuda.is_available() else "float32"
 
 
 def free_memory() -> int | None:

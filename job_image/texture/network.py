@@ -10,35 +10,23 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from .backend import Tensor, to_numpy
+from .backend import Tensor
 from .vgg import LAYERS, MEAN, Layer, deepest
 
 
 class Network:
     """The convolutions up to some layer, ready on the device.
 
-    kernels, digest: see `weights.Weights`. precision: "float32", or "bfloat16" for what the layers compute; statistics
-    are float32 in either case.
+    kernels, digest: see `weights.Weights`.
     """
 
     def __init__(
         self,
         kernels: Mapping[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]],
         digest: str,
-        precision: str = "float32",
     ) -> None:
-        self.digest, self.precision, self._others = digest, precision, {precision: self}
-        self._kernels = {
-            name: tuple(ops.cast(ops.convert_to_tensor(one), precision) for one in both)
-            for name, both in kernels.items()
-        }
-
-    def at(self, precision: str) -> "Network":
-        """The same network computing in another precision; one and the same object each time, for graphs go by it."""
-        if precision not in self._others:
-            kernels = {name: (to_numpy(kernel), to_numpy(bias)) for name, (kernel, bias) in self._kernels.items()}
-            self._others[precision] = Network(kernels, self.digest, precision)
-        return self._others[precision]
+        self.digest = digest
+        self._kernels = {name: tuple(map(ops.convert_to_tensor, both)) for name, both in kernels.items()}
 
     def features(self, picture: Tensor, layers: Sequence[Layer], padding: str = "valid") -> list[Tensor]:
         """The outputs of `layers`, each (batch, rows, columns, channels), after the rectifier.
@@ -46,7 +34,7 @@ class Network:
         padding: "valid" lets every feature see the picture alone; "same" surrounds each layer's input with zeros.
         """
         wanted = {one.name for one in layers}
-        found, x = {}, ops.cast(picture, self.precision)
+        found, x = {}, ops.convert_to_tensor(picture)
         for one in LAYERS[: LAYERS.index(deepest(layers)) + 1]:
             if one.name.startswith("pool"):
                 x = ops.average_pool(x, 2, 2, padding=padding)
@@ -54,7 +42,7 @@ class Network:
                 kernel, bias = self._kernels[one.name]
                 x = ops.relu(ops.conv(x, kernel, padding=padding) + bias)
             if one.name in wanted:
-                found[one.name] = ops.cast(x, "float32")
+                found[one.name] = x
         return [found[one.name] for one in layers]
 
 

@@ -32,11 +32,12 @@ METHOD = "swatch/1"
 LAYERS = ("pool1", "conv3_2")
 OCTAVES = 4
 ITERATIONS = 60
-COARSER = 100
-"""Iterations at each smaller level, at most: they are cheap, and carry most of the structure."""
-COARSEST_SIDE = 96
+COARSER, GROWTH = 24, 3
+"""Iterations at the level half as large, and how many times more each smaller one has: they cost a quarter each, and
+the coarse octaves, with few places to look at, converge slowest."""
+COARSEST_SIDE = 48
 """Shorter side in pixels that the coarsest level has at least: below it, patches alone are as good."""
-MOMENTS = 0.5
+MOMENTS = 0.05
 """Weight of means and deviations beside the Gram matrices."""
 REGULARITY = 0.1
 """Weight of the spectrum of a regular source: its term begins as this share of the loss."""
@@ -104,7 +105,7 @@ class Swatch:
 
     def steps(self, scale: int) -> int:
         """Iterations at a level."""
-        return min(COARSER, 2 * self.iterations) if scale else self.iterations
+        return min(COARSER * GROWTH ** (scale - 1), 8 * self.iterations) if scale else self.iterations
 
     def shown_places(self, scale: int) -> View:
         """What a level's picture is looked at for: the octaves from its own on."""
@@ -267,7 +268,6 @@ class Swatch:
             "losses": {size: float(f"{loss:.6g}") for size, loss in self.losses.items()},
             "loss": float(f"{list(self.losses.values())[-1]:.6g}") if self.losses else None,
             "evaluations": self.evaluations,
-            "precision": self.network.precision,
         }
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import animation, backend, images, pictures, report
+from . import animation, images, pictures, report
 from .checkpoint import Checkpoint
 from .course import Course, Stand
 from .descent import PRESETS, Descent
@@ -60,7 +60,7 @@ def course(subject: Subject, parameters: Parameters, alive: Callable[[], None]) 
     if method == "style" and subject.content is None:
         raise ValueError('the method "style" needs a picture to keep the content of: name it with --content')
     if method == "swatch" and parameters.count == 1 and not subject.novelty:
-        return Swatch(subject.sources, parameters, subject.network.at(backend.fast_precision()), alive)
+        return Swatch(subject.sources, parameters, subject.network, alive)
     return Descent(subject.sources, parameters, subject.network, alive, subject.content, subject.novelty)
 
 

@@ -50,7 +50,7 @@ def run(photographs: Sequence[str] = ()) -> None:
         for depth in DEPTHS:
             print(
                 f"{file.stem}: {depth} iterations to loss {losses[depth]:.1f} in {seconds[depth]:.1f} CPU s; "
-                f"{backend.fast_precision()} default method: {reached.get(depth, 'not reached')}",
+                f"default method: {reached.get(depth, 'not reached')}",
                 flush=True,
             )
     for depth, found in ratios.items():
@@ -68,7 +68,7 @@ def reaching(
     """CPU seconds and full-size iterations until the default method has each of the losses."""
     found: dict[int, tuple[float, int]] = {}
     began, besides = spent(), 0.0
-    course: Course = Swatch([source], asked("swatch", MOST), network.at(backend.fast_precision()), lambda: None)
+    course: Course = Swatch([source], asked("swatch", MOST), network, lambda: None)
     for stand in course.stands(None):
         if stand.size != course.levels[-1] or not stand.iteration:
             continue
