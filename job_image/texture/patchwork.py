@@ -1,6 +1,7 @@
 """The weight-free method: balanced patch matching, coarse to fine on a torus, then a sliced-Wasserstein finish."""
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -68,19 +69,27 @@ class Patchwork:
         else:
             finish = sliced.Finish.restored(self.symmetric_range(), saved, self.parameters.seed)
             first = number(saved, "iteration")
+            self.loss = float(saved["loss"])
             done = self.total - self.finishing * (sliced.STEPS - first)
+            if first == sliced.STEPS:  # stopped while the files were written
+                yield self.finished(finish, first, done)
         for iteration in range(first, sliced.STEPS):
             self.loss = finish.step(iteration, self.alive)
             done += self.finishing
-            yield Stand(
-                self.levels[-1],
-                iteration + 1,
-                done,
-                self.loss,
-                lambda: [self.cut(finish.picture())],
-                partial(finishing_state, finish, iteration + 1),
-                iteration + 1 == sliced.STEPS,
-            )
+            yield self.finished(finish, iteration + 1, done)
+
+    def finished(self, finish: sliced.Finish, steps: int, done: float) -> Stand:
+        """Where the course stands after so many steps of the finish."""
+        now = copy(finish)  # which goes on; this stand does not
+        return Stand(
+            self.levels[-1],
+            self.schedule[-1].iterations + steps,
+            done,
+            self.loss,
+            lambda: [self.cut(now.picture())],
+            partial(finishing_state, now, steps, self.loss),
+            steps == sliced.STEPS,
+        )
 
     def matched(self, saved: State | None, last: int | None = None) -> Any:
         """The levels' stands, up to level `last`; returns the picture after them, in [-1, 1] on the torus."""
@@ -145,9 +154,9 @@ def matching_state(picture: Pixels, level: int, iteration: int) -> State:
     return {"picture": picture, "level": whole(level), "iteration": whole(iteration)}
 
 
-def finishing_state(finish: sliced.Finish, iteration: int) -> State:
-    """Where the finish goes on."""
-    return {**finish.state(), "iteration": whole(iteration)}
+def finishing_state(finish: sliced.Finish, iteration: int, loss: float) -> State:
+    """Where the finish goes on. loss: of the step before."""
+    return {**finish.state(), "iteration": whole(iteration), "loss": np.asarray(loss)}
 
 
 def wrapping(parameters: Parameters) -> tuple[bool, bool]:
