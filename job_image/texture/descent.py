@@ -157,7 +157,12 @@ class Descent:
             [one[None] for one in inputs], asked.frame_shift, asked.frame_distance, asked.frame_octaves
         )
         return frames.Tie(
-            asked.frame_weight, distance, asked.frame_order, asked.frame_distance, asked.frame_octaves, self.wraps
+            target=distance,
+            weight=asked.frame_weight,
+            order=asked.frame_order,
+            kind=asked.frame_distance,
+            octaves=asked.frame_octaves,
+            wraps=self.wraps,
         )
 
     def begun(self) -> Pixels:
