@@ -207,8 +207,10 @@ def folder_of(name: str, run: Run, identity: str) -> str:
     for number in range(-1, MOST_RUNS):
         numbered = name if number < 0 else f"{name}.{number}"
         target = run.output / numbered
-        state = checkpoint.Checkpoint(run.checkpoints / f"{numbered}.npz", identity)
-        if not target.exists() or report.is_done(target, identity) or state.is_ours() or left_by(run.command, target):
+        if not target.exists() or report.is_done(target, identity) or left_by(run.command, target):
+            return numbered
+        load_engine()  # a state is of one engine's versions
+        if checkpoint.Checkpoint(run.checkpoints / f"{numbered}.npz", identity).is_ours():
             return numbered
     raise ValueError(f"{run.output / name}: {MOST_RUNS} runs lie there already; name another --output-dir")
 

@@ -201,8 +201,9 @@ def test_another_run_gets_a_folder_of_its_own(desk: Desk) -> None:
 def test_novelty_makes_frames_without_a_source(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     # From frames that are nearly alike, the first steps all lead down what they share: it takes some to differ.
     words = ("--novelty", "-d", desk.weights, *SMALL, "-ow", 40, "-c", 2, "-o", 3, "-m", 8, "--seamless", "none")
-    made = {}
-    for more in ((), ("--internal",), ("-os", 2)):
+    made: dict[str, bytes] = {}
+    choices: list[tuple[object, ...]] = [(), ("--internal",), ("-os", 2)]
+    for more in choices:
         out = desk.folder / f"novel{len(made)}"
         assert program.run(*words, *more, "--output-dir", out) == 0
         made[program.only(out).name] = texture(out)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import pytest
 from PIL import Image
 
 from job_image import flags, synthesize
+from tests.program import painted
+from tests.vgg import random_weights, write_keras_2
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -239,3 +242,27 @@ def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path: Path, source: Pat
     assert (tmp_path / "parts/moss/texture.png").read_bytes() == (tmp_path / "whole/moss/texture.png").read_bytes()
     assert list((tmp_path / "parts" / ".checkpoints").iterdir()) == []
     assert not (tmp_path / "parts" / "moss" / "unfinished.png").exists()
+
+
+def test_the_program_runs_from_its_own_folder_alone(tmp_path: Path, bare: Path) -> None:
+    """As the container has it, and as the old program's tutorial types it: job_image, weights in model_data."""
+    shutil.copytree(ROOT / "job_image", bare / "app", ignore=shutil.ignore_patterns("__pycache__"))
+    (bare / "app" / "model_data").mkdir()
+    write_keras_2(bare / "app" / "model_data" / "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5", random_weights())
+    painted(tmp_path / "bark.png", 64, 80)
+    Image.open(tmp_path / "bark.png").save(bare / "app" / "bark.jpg", quality=95)
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "KERAS_BACKEND")}
+    done = subprocess.run(
+        [sys.executable, "synthesize.py", "-s", "bark.jpg", "-ow", "64", "--max-iter", "3"],
+        cwd=bare / "app",
+        env={**environment, "KERAS_BACKEND": "tensorflow"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    folder = bare / "app" / "outputs" / "out.L2,7.o4.64x64"
+    with Image.open(folder / "texture.png") as texture:
+        assert texture.size == (64, 64)
+    report = json.loads((folder / "report.json").read_text())
+    assert report["method"].startswith("swatch/") and report["weights"] and report["quality"]["verdict"]
+    assert (folder / "Acommand.txt").read_text() == "synthesize.py -s bark.jpg -ow 64 --max-iter 3\n"

@@ -180,7 +180,7 @@ def test_a_state_with_a_pickle_in_it_is_not_opened(tmp_path: Path) -> None:
     kept.save({"level": np.asarray(2)})
     with np.load(path) as saved:
         arrays = dict(saved)
-    np.savez(path, **arrays, picture=np.array([{"an": "object"}], object))  # type: ignore[arg-type]
+    np.savez(path, **arrays, picture=np.array([{"an": "object"}], object))
     assert kept.load() is None
 
 
