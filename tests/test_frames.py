@@ -207,7 +207,7 @@ def test_a_fractional_shift_lies_between_its_whole_neighbours(octaves: int | Non
 
 
 def test_target_is_the_mean_over_the_sources() -> None:
-    calm, rough = np.float32(0.1) * pictures(1, 32, 32), pictures(1, 40, 24, 1)
+    calm, rough = 0.1 * pictures(1, 32, 32), pictures(1, 40, 24, 1)
     both = frames.target([calm, rough], 2.5, "lap1")
     assert both == pytest.approx((frames.target([calm], 2.5, "lap1") + frames.target([rough], 2.5, "lap1")) / 2)
 
