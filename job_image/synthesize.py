@@ -29,6 +29,8 @@ else:  # run as a script from its own folder
 
 CHECKPOINTS = ".checkpoints"
 """Where states are kept, in the output folder, when no other place is given."""
+COMMAND = "Acommand.txt"
+"""The command, in the texture's folder, by the name that subjective-functions gives it."""
 MOST_RUNS = 1000
 """Folders of one name, numbered as subjective-functions numbers them: out.L2,7.o4.512x512.0 and so on."""
 
@@ -194,21 +196,33 @@ def make_files(task: tasks.Task, run: Run, network: Any, stop: Stop) -> tuple[st
     )
     del sources, subject  # a dozen photographs in full size are gigabytes, and what is made of them now is small
     if run.tree:
-        images.write_atomically(target / "Acommand.txt", f"{run.command}\n".encode())
+        images.write_atomically(target / COMMAND, f"{run.command}\n".encode())
     quality: dict[str, Any] = making.run()
     return name, quality
 
 
 def folder_of(name: str, run: Run, identity: str) -> str:
     """The folder of a run: the first of its name, or with a number after it, that holds this very texture, or has its
-    state, or is free. What other runs made stays."""
+    state, or what this very command left before there was a state, or is free. What other runs made stays."""
     for number in range(-1, MOST_RUNS):
         numbered = name if number < 0 else f"{name}.{number}"
         target = run.output / numbered
-        state = checkpoint.Checkpoint(run.checkpoints / f"{numbered}.npz", identity)
-        if not target.exists() or report.is_done(target, identity) or state.is_ours():
+        if not target.exists() or report.is_done(target, identity) or left_by(run.command, target):
+            return numbered
+        load_engine()  # a state is of one engine's versions
+        if checkpoint.Checkpoint(run.checkpoints / f"{numbered}.npz", identity).is_ours():
             return numbered
     raise ValueError(f"{run.output / name}: {MOST_RUNS} runs lie there already; name another --output-dir")
+
+
+def left_by(command: str, target: Path) -> bool:
+    """Whether a folder is what a run of this command left, stopped before it had made anything."""
+    if (target / report.FILE).exists() or (target / "texture.png").exists():
+        return False
+    try:
+        return (target / COMMAND).read_text() == f"{command}\n"
+    except (OSError, ValueError):  # none, or not text: somebody else's folder
+        return False
 
 
 def load_engine() -> Any:

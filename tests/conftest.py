@@ -90,3 +90,32 @@ class Box:
 @pytest.fixture
 def box(tmp_path: Path) -> Box:
     return Box(tmp_path)
+
+
+@pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Textures are not measured: the measures have tests of their own, and take longer than small textures."""
+    from job_image.texture import synthesis
+
+    monkeypatch.setattr(synthesis, "measure", lambda *_, **__: {"figures": {}, "reasons": [], "verdict": "good"})
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The working directory of a test, an empty folder; and nothing of a surrounding job in the environment."""
+    for name in [name for name in os.environ if name.startswith("SWATCH")]:
+        monkeypatch.delenv(name)
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def vgg(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a VGG-19 of random weights."""
+    from tests.vgg import random_weights, write_npz
+
+    folder = tmp_path_factory.mktemp("vgg")
+    write_npz(folder / "vgg19.npz", random_weights())
+    return folder

@@ -82,9 +82,11 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def synthesize(name: str, source: Path, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def synthesize(
+    name: str, source: Path, folder: Path, *more: object, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run the program on a backend, at 64 x 64 pixels."""
-    words = ["-s", str(source), "--output-width", "64", "--output-height", "64", "--output-dir", str(folder)]
+    words = ["-s", str(source), "--output-width", "64", "--output-dir", str(folder), *map(str, more)]
     return subprocess.run(
         [sys.executable, str(PROGRAM), *words],
         env={**os.environ, "KERAS_BACKEND": name, **environment},
@@ -96,12 +98,12 @@ def synthesize(name: str, source: Path, folder: Path, **environment: str) -> sub
 def test_a_backend_that_cannot_be_used_is_told_in_a_sentence(tmp_path: Path, source: Path) -> None:
     wrong = synthesize("numpy", source, tmp_path / "out")
     assert (wrong.returncode, wrong.stderr) == (1, "")
-    assert "blobs: failed: KERAS_BACKEND is 'numpy'; it must be one of: tensorflow, jax, torch" in wrong.stdout
+    assert "failed: KERAS_BACKEND is 'numpy'; it must be one of: tensorflow, jax, torch" in wrong.stdout
     # Hides an installed JAX: this one is found first, and is not there either.
     (tmp_path / "jax.py").write_text("raise ModuleNotFoundError(\"No module named 'jax'\", name='jax')\n")
     missing = synthesize("jax", source, tmp_path / "out", PYTHONPATH=str(tmp_path))
     assert (missing.returncode, missing.stderr) == (1, "")
-    assert "blobs: failed: KERAS_BACKEND is 'jax', which is not installed; pip install jax" in missing.stdout
+    assert "failed: KERAS_BACKEND is 'jax', which is not installed; pip install jax" in missing.stdout
 
 
 @pytest.fixture(params=["jax", "torch"])
@@ -117,7 +119,7 @@ def test_another_backend_makes_textures(tmp_path: Path, source: Path, name: str)
     for folder in ("one", "same"):
         made = synthesize(name, source, tmp_path / folder)
         assert (made.returncode, made.stderr) == (0, ""), made.stdout
-    one, same = (tmp_path / folder / "blobs" / "texture.png" for folder in ("one", "same"))
+    one, same = (tmp_path / folder / "out.L2,7.o4.64x64" / "texture.png" for folder in ("one", "same"))
     assert one.read_bytes() == same.read_bytes()
     versions = json.loads(one.with_name("report.json").read_text())["versions"]
     assert versions["backend"] == name and versions[name] and "tensorflow" not in versions
@@ -130,6 +132,29 @@ def test_another_backend_makes_textures(tmp_path: Path, source: Path, name: str)
         assert steps[-1] <= 1.2 * steps[:-1].max()
     np.testing.assert_allclose(texture.mean((0, 1)), wanted.mean((0, 1)), atol=0.06)
     np.testing.assert_allclose(texture.std((0, 1)), wanted.std((0, 1)), rtol=0.25)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["swatch", "snelgrove"])
+def test_another_backend_matches_statistics(
+    tmp_path: Path, bare: Path, vgg: Path, source: Path, name: str, method: str
+) -> None:
+    """The methods with weights: a picture without a seam, whose loss is about what the usual backend reaches."""
+    losses = {}
+    for backend_name in (name, "tensorflow"):
+        out = tmp_path / backend_name
+        more = ("-d", vgg, "--method", method, "--max-iter", 8, "-o", 2, "--seamless", "both")
+        made = synthesize(backend_name, source, out, *more)
+        assert (made.returncode, made.stderr) == (0, ""), made.stdout
+        folder = out / "out.L2,7.o2.64x64"
+        report = json.loads((folder / "report.json").read_text())
+        assert report["method"].startswith(method) and report["versions"]["backend"] == backend_name
+        losses[backend_name] = report["loss"]
+        texture = images.read(folder / "texture.png")
+        for axis in (0, 1):
+            steps = np.abs(np.diff(texture, axis=axis, append=texture.take([0], axis))).mean((1 - axis, 2))
+            assert steps[-1] < 1.4 * np.median(steps)
+    assert losses[name] == pytest.approx(losses["tensorflow"], rel=0.1)
 
 
 ONE_OF_EACH = """

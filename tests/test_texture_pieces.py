@@ -13,7 +13,8 @@ from job_image.texture import images, levels, matching, patches, progress, rhyth
 from job_image.texture.backend import to_numpy
 from job_image.texture.levels import schedule, source_sizes
 from job_image.texture.parameters import Parameters
-from job_image.texture.progress import Progress, finish_work, iteration_work
+from job_image.texture.patchwork import finish_work, iteration_work
+from job_image.texture.progress import Progress
 from job_image.texture.randomness import Stage, generator
 
 Array = npt.NDArray[np.float32]
@@ -89,6 +90,11 @@ def test_a_source_width_that_fills_the_memory_is_refused() -> None:
         ({"seed": 2**31}, "seed is 2147483648"),
         ({"source_width": 10.5}, "source_width is 10.5"),
         ({"method": "magic"}, "method is 'magic'; it must be one of: auto, patch"),
+        ({"tolerance": float("nan")}, "tolerance is nan; it must be a number"),
+        ({"source_width": 64, "source_scale": 0.5}, "source_width and source_scale are both given"),
+        ({"layers": []}, "layers is []; it must be a list of 1 to 21"),
+        ({"layers": [True]}, "layers holds True"),
+        ({"bits": 12}, "bits is 12; it must be 8 or 16"),
     ],
 )
 def test_bad_parameters_say_what_is_allowed(values: dict[str, object], message: str) -> None:
@@ -299,18 +305,25 @@ def test_draws_depend_on_their_place_alone() -> None:
     assert all(not np.array_equal(one, other.random(4)) for other in others)
 
 
-def test_progress_tells_the_first_and_the_last_step() -> None:
-    told: list[dict[str, object]] = []
+def work_at_256() -> list[tuple[float, str]]:
+    """Each iteration of the weight-free method at 256 pixels: its work, and the size it works at."""
     plan = schedule(256, 256, [(256, 256)])
-    counter = Progress("bark", plan, 0, told.append)
-    for level in plan:
-        for _ in range(level.iterations):
-            counter.advance(iteration_work(level), level, 0.5)
-    for _ in range(sliced.STEPS):
-        counter.advance(finish_work(plan[-1]), plan[-1], 0.25)
+    works = [(iteration_work(level), level.name) for level in plan for _ in range(level.iterations)]
+    return works + [(finish_work(plan[-1]), plan[-1].name)] * sliced.STEPS
+
+
+def test_progress_tells_the_first_and_the_last_step() -> None:
+    told: list[dict[str, Any]] = []
+    works = work_at_256()
+    counter = Progress("bark", sum(work for work, _ in works), 0, told.append)
+    done = 0.0
+    for work, size in works:
+        done += work
+        counter.at(done, size, 0.5)
     assert told[0]["size"] == "32x32" and told[0]["loss"] == 0.5
     assert told[-1]["step"] == told[-1]["steps"] and told[-1]["seconds_left"] == 0
     assert set(told[0]) == {"progress", "step", "steps", "size", "loss", "seconds_left"}
+    assert {one["size"] for one in told} == {size for _, size in works}, "a new size is always told"
 
 
 def test_time_left_is_told_once_enough_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -318,14 +331,13 @@ def test_time_left_is_told_once_enough_is_timed(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     monkeypatch.setattr(progress, "PAUSE", 0)
     told: list[dict[str, Any]] = []
-    plan = schedule(256, 256, [(256, 256)])
-    counter = Progress("bark", plan, 0, told.append)
-    works = [(iteration_work(level), level) for level in plan for _ in range(level.iterations)]
-    works += [(finish_work(plan[-1]), plan[-1])] * sliced.STEPS
-    ends = []
-    for number, (work, level) in enumerate(works):
+    works = work_at_256()
+    counter = Progress("bark", sum(work for work, _ in works), 0, told.append)
+    ends, done = [], 0.0
+    for number, (work, size) in enumerate(works):
         clock[0] += 60 if number == 0 else 0.05 + work / 10e9  # the first one compiles
-        counter.advance(work, level, 0.5)
+        done += work
+        counter.at(done, size, 0.5)
         ends.append(clock[0])
     assert len(told) == len(works)
     left = [one["seconds_left"] for one in told]

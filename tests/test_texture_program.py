@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,19 +15,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from job_image import synthesize
+from job_image import flags, synthesize
+from tests.program import painted
+from tests.vgg import random_weights, write_keras_2
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(autouse=True)
-def _process_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """`main` takes over SIGTERM, as a program may; the directories of a surrounding job are none of a test's."""
-    monkeypatch.delenv("SWATCH_OUTPUT_DIR", raising=False)
-    monkeypatch.delenv("SWATCH_CHECKPOINT_DIR", raising=False)
-    before = signal.getsignal(signal.SIGTERM)
+def _process_as_it_was(bare: Path) -> Iterator[None]:
+    """`main` takes over signals, as a program may."""
+    before = [(sign, signal.getsignal(sign)) for sign in (signal.SIGTERM, signal.SIGINT)]
     yield
-    signal.signal(signal.SIGTERM, before)
+    for sign, handler in before:
+        signal.signal(sign, handler)
 
 
 @pytest.fixture
@@ -82,17 +84,18 @@ def test_a_failing_texture_fails_alone(tmp_path: Path, source: Path, capsys: pyt
     assert {step["progress"] for step in steps} == {"good"}
     assert steps[-1]["step"] == steps[-1]["steps"]
     plain = [line for line in captured.out.splitlines() if not line.startswith("{")]
-    assert plain[:2] == [
+    assert plain[:3] == [
         "5 textures to make",
-        "Engine: patch, which needs no network weights (no VGG weights are mounted)",
+        "NO VGG-19 WEIGHTS: none in --data-dir, model_data or mounted data.",
+        "Textures are made by the weight-free method, from patches of their sources.",
     ]
-    assert [line.split(":")[:2] for line in plain[2:6]] == [
+    assert [line.split(":")[:2] for line in plain[3:7]] == [
         ["broken", " 40x40, seed 0"],
         ["broken", " failed"],
         ["missing", " failed"],
         ["tiny", " failed"],
     ]
-    assert plain[4] == f"missing: failed: {ends[1]['error']}"
+    assert plain[5] == f"missing: failed: {ends[1]['error']}"
     assert plain[-2] == "good: 40x40, seed 0"
     assert re.fullmatch(
         rf"good: made in {ends[4]['seconds']} s, quality (good|fair|poor|unmeasured)( \(.+\))?", plain[-1]
@@ -120,18 +123,21 @@ def test_a_finished_texture_is_not_made_again(tmp_path: Path, source: Path, caps
         str(tmp_path / "out"),
     ]
     assert synthesize.main(command) == 0
-    report = tmp_path / "out" / "moss" / "report.json"
+    folder = tmp_path / "out" / "out.L2,7.o4.32x32"
+    report = folder / "report.json"
     first = report.stat().st_mtime_ns
     assert "resumed" not in records(capsys.readouterr().out, "task")[0]
     assert synthesize.main(command) == 0
     out = capsys.readouterr().out
     end = records(out, "task")[0]
     assert end["resumed"] is True and end["state"] == "success"
-    assert "moss: there already" in out.splitlines() and "seed" not in out
+    assert f"{folder.name}: there already" in out.splitlines() and "seed" not in out
     assert report.stat().st_mtime_ns == first
     assert synthesize.main([*command, "--seed", "5"]) == 0
     assert "resumed" not in records(capsys.readouterr().out, "task")[0]
-    assert json.loads(report.read_text())["parameters"]["seed"] == 5
+    assert report.stat().st_mtime_ns == first, "what another run made stays"
+    other = folder.with_name(f"{folder.name}.0") / "report.json"
+    assert json.loads(other.read_text())["parameters"]["seed"] == 5
 
 
 def test_directories_come_from_the_environment(
@@ -139,14 +145,16 @@ def test_directories_come_from_the_environment(
 ) -> None:
     monkeypatch.setenv("SWATCH_OUTPUT_DIR", str(tmp_path / "given"))
     assert synthesize.main(["-s", str(source), "--output-width", "32", "--output-height", "32"]) == 0
-    assert (tmp_path / "given" / "moss" / "texture.png").is_file()
+    assert (tmp_path / "given" / "out.L2,7.o4.32x32" / "texture.png").is_file()
     assert records(capsys.readouterr().out, "task")[0]["state"] == "success"
 
 
-def test_weights_that_are_mounted_are_said_to_stay_unused(tmp_path: Path) -> None:
-    assert synthesize.weights_clause(tmp_path) == "no VGG weights are mounted"
-    (tmp_path / "vgg.npz").write_bytes(b"")
-    assert synthesize.weights_clause(tmp_path) == f"this version does not use those in {tmp_path}"
+def test_without_a_folder_named_outputs_go_to_outputs(bare: Path, source: Path) -> None:
+    """With a picture as large as subjective-functions makes it."""
+    assert synthesize.main(["-s", str(bare / "missing.png")]) == 1
+    assert synthesize.main(["-s", str(source), "-ow", "32"]) == 0
+    assert (bare / "outputs" / "out.L2,7.o4.32x32" / "texture.png").is_file()
+    assert flags.single_task(flags.parser().parse_args(["-s", str(source)])).name == "out.L2,7.o4.512x512"
 
 
 def test_a_verdict_is_said_with_its_first_reason() -> None:
@@ -185,8 +193,21 @@ def test_a_bad_task_list_is_told_in_one_line(
 def test_wrong_usage_is_told_at_once(tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert synthesize.main(["--tasks", str(tmp_path / "none.json"), "--output-dir", str(tmp_path)]) == 2
     assert "none.json: No such file" in capsys.readouterr().err
-    assert synthesize.main(["-s", str(source)]) == 2
-    assert "--output-dir" in capsys.readouterr().err
+    for words, sentence in (
+        ([], "give one of -s/--source, --tasks and --novelty"),
+        (["-s", str(source), "--novelty"], "not --source and --novelty together"),
+        (["-s", str(source), "--save-every", "0"], "--save-every is 0"),
+        (["-s", str(source), "--content", str(source)], "--content goes with --method style"),
+        (["-s", str(source), "--output-prefix", "../up"], "--output-prefix '../up' cannot begin a folder's name"),
+        (["-s", str(source), "--layers", "a/b"], "look at --layers"),
+        (["-s", str(tmp_path / "here")], "no images in this folder"),
+    ):
+        assert synthesize.main(words) == 2
+        err = capsys.readouterr().err
+        assert sentence in err and len(err.splitlines()) == 1
+    with pytest.raises(SystemExit) as ended:
+        synthesize.main(["-s", str(source), "--seed", "sometimes"])
+    assert ended.value.code == 2 and "neither a number nor random" in capsys.readouterr().err
 
 
 def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path: Path, source: Path) -> None:
@@ -198,7 +219,7 @@ def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path: Path, source: Pat
     assert (whole.returncode, whole.stderr) == (0, "")
 
     as_script = [sys.executable, str(ROOT / "job_image" / "synthesize.py"), "--tasks", listed]
-    places = ["--output-dir", str(tmp_path / "parts"), "--checkpoint-dir", str(tmp_path / "state")]
+    places = ["--output-dir", str(tmp_path / "parts")]
     with subprocess.Popen([*as_script, *places], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         for line in running.stdout:
@@ -211,11 +232,37 @@ def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path: Path, source: Pat
         "32x32.png",
         "46x46.png",
         "source.png",
+        "unfinished.png",
     ]
-    assert [path.name for path in (tmp_path / "state").iterdir()] == ["moss.npz"]
+    assert [path.name for path in (tmp_path / "parts" / ".checkpoints").iterdir()] == ["moss.npz"]
 
     again = subprocess.run([*as_script, *places], cwd=tmp_path, capture_output=True, text=True)
     assert (again.returncode, again.stderr) == (0, "")
-    assert json.loads((tmp_path / "parts/moss/report.json").read_text())["resumed_after_levels"] == 2
+    assert 0 < json.loads((tmp_path / "parts/moss/report.json").read_text())["resumed_at"] < 1
     assert (tmp_path / "parts/moss/texture.png").read_bytes() == (tmp_path / "whole/moss/texture.png").read_bytes()
-    assert list((tmp_path / "state").iterdir()) == []
+    assert list((tmp_path / "parts" / ".checkpoints").iterdir()) == []
+    assert not (tmp_path / "parts" / "moss" / "unfinished.png").exists()
+
+
+def test_the_program_runs_from_its_own_folder_alone(tmp_path: Path, bare: Path) -> None:
+    """As the container has it, and as the old program's tutorial types it: job_image, weights in model_data."""
+    shutil.copytree(ROOT / "job_image", bare / "app", ignore=shutil.ignore_patterns("__pycache__"))
+    (bare / "app" / "model_data").mkdir()
+    write_keras_2(bare / "app" / "model_data" / "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5", random_weights())
+    painted(tmp_path / "bark.png", 64, 80)
+    Image.open(tmp_path / "bark.png").save(bare / "app" / "bark.jpg", quality=95)
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "KERAS_BACKEND")}
+    done = subprocess.run(
+        [sys.executable, "synthesize.py", "-s", "bark.jpg", "-ow", "64", "--max-iter", "3"],
+        cwd=bare / "app",
+        env={**environment, "KERAS_BACKEND": "tensorflow"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    folder = bare / "app" / "outputs" / "out.L2,7.o4.64x64"
+    with Image.open(folder / "texture.png") as texture:
+        assert texture.size == (64, 64)
+    report = json.loads((folder / "report.json").read_text())
+    assert report["method"].startswith("swatch/") and report["weights"] and report["quality"]["verdict"]
+    assert (folder / "Acommand.txt").read_text() == "synthesize.py -s bark.jpg -ow 64 --max-iter 3\n"

@@ -1,4 +1,4 @@
-"""Whole textures, small ones: the asked size, no seam, the sources' colours, and the same bytes again."""
+"""Whole textures by the weight-free method: the asked size, no seam, the sources' colours, the same bytes again."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from job_image.texture import images, synthesis
-from job_image.texture.checkpoint import Checkpoint, State
+from job_image.texture.checkpoint import Checkpoint
 from job_image.texture.parameters import Parameters
 
 Array = npt.NDArray[np.float32]
@@ -30,7 +30,7 @@ def blobs(rows: int, columns: int, seed: int = 0) -> Array:
 @pytest.fixture(autouse=True)
 def _without_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
     """The measures have tests of their own, and would take longer than these small textures."""
-    monkeypatch.setattr(synthesis, "measure", lambda source, result, seed: {"figures": {}, "reasons": []})
+    monkeypatch.setattr(synthesis, "measure", lambda *_, **__: {"figures": {}, "reasons": []})
 
 
 def nothing(_record: dict[str, Any] | None = None) -> None:
@@ -46,7 +46,7 @@ def make(
 ) -> Array:
     """The texture as written, in [0, 1]."""
     kept = checkpoint or Checkpoint(None, "anything")
-    synthesis.Synthesis(folder, sources, parameters, kept, nothing, alive).run()
+    synthesis.Synthesis(folder, synthesis.Subject(sources), parameters, kept, nothing, alive).run()
     return images.read(folder / "texture.png")
 
 
@@ -127,17 +127,13 @@ def test_a_grey_source_gives_a_grey_texture(tmp_path: Path) -> None:
     assert np.ptp(make(tmp_path, [grey], Parameters(48, 48)), axis=2).max() < 0.03
 
 
-class Interrupted(Exception):
-    """Raised by the tests' `alive`."""
-
-
 def interrupt_after(calls: int) -> Callable[[], None]:
     left = [calls]
 
     def alive() -> None:
         left[0] -= 1
         if left[0] < 0:
-            raise Interrupted
+            raise SystemExit
 
     return alive
 
@@ -147,39 +143,53 @@ def test_an_interrupted_texture_ends_with_the_same_bytes(tmp_path: Path, calls: 
     sources, parameters = [blobs(48, 48)], Parameters(48, 48)
     make(tmp_path / "whole", sources, parameters)
     checkpoint = Checkpoint(tmp_path / "state" / "it.npz", "this task")
-    with pytest.raises(Interrupted):
+    with pytest.raises(SystemExit):
         make(tmp_path / "parts", sources, parameters, checkpoint, interrupt_after(calls))
-    previews = len(list((tmp_path / "parts").glob("previews/*.png")))
+    assert (tmp_path / "parts" / "unfinished.png").is_file()
     assert not (tmp_path / "parts" / "report.json").exists()
     make(tmp_path / "parts", sources, parameters, checkpoint)
     assert (tmp_path / "parts/texture.png").read_bytes() == (tmp_path / "whole/texture.png").read_bytes()
-    assert json.loads((tmp_path / "parts/report.json").read_text())["resumed_after_levels"] == previews
+    whole, parts = (json.loads((tmp_path / name / "report.json").read_text()) for name in ("whole", "parts"))
+    assert whole["resumed_at"] is None and 0 < parts["resumed_at"] < 1
+    assert parts["loss"] == whole["loss"]
     assert list((tmp_path / "state").iterdir()) == []
+    assert not (tmp_path / "parts" / "unfinished.png").exists()
 
 
 def test_foreign_and_damaged_checkpoints_are_not_taken_up(tmp_path: Path) -> None:
     path = tmp_path / "it.npz"
     kept = Checkpoint(path, "mine")
     assert kept.load() is None
-    kept.save(State(2, blobs(32, 32)))
+    kept.save({"level": np.asarray(2), "picture": blobs(32, 32)})
     found = kept.load()
-    assert found is not None and found.levels == 2
-    np.testing.assert_array_equal(found.picture, blobs(32, 32))
-    assert Checkpoint(path, "another's").load() is None
+    assert found is not None and set(found) == {"level", "picture"} and int(found["level"]) == 2
+    np.testing.assert_array_equal(found["picture"], blobs(32, 32))
+    assert kept.is_ours() and not Checkpoint(path, "another's").is_ours()
     whole = path.read_bytes()
     directory = whole.rindex(b"PK\1\2")
     foreign = [
         whole[: directory + at] + bytes([value]) + whole[directory + at + 1 :]
         for at, value in ((6, 255), (8, 1), (8, 64), (10, 8), (10, 99))  # version, flags, compression
     ]
-    for damaged in (whole[:-100], b"", b"nonsense", whole[:300] + bytes(50) + whole[350:], *foreign):
+    middle = len(whole) // 2
+    for damaged in (whole[:-100], b"", b"nonsense", whole[:middle] + bytes(50) + whole[middle + 50 :], *foreign):
         path.write_bytes(damaged)
         assert kept.load() is None
 
 
+def test_a_state_with_a_pickle_in_it_is_not_opened(tmp_path: Path) -> None:
+    path = tmp_path / "it.npz"
+    kept = Checkpoint(path, "mine")
+    kept.save({"level": np.asarray(2)})
+    with np.load(path) as saved:
+        arrays = dict(saved)
+    np.savez(path, **arrays, picture=np.array([{"an": "object"}], object))
+    assert kept.load() is None
+
+
 def test_a_texture_in_the_making_has_no_report_of_an_earlier_one(tmp_path: Path) -> None:
     make(tmp_path, [blobs(32, 32)], Parameters(32, 32))
-    with pytest.raises(Interrupted):
+    with pytest.raises(SystemExit):
         make(tmp_path, [blobs(32, 32)], Parameters(32, 32, seed=1), alive=interrupt_after(1))
     assert not (tmp_path / "report.json").exists()
 

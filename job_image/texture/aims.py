@@ -84,7 +84,9 @@ def tile(view: View, rows: int, columns: int, batch: int = 1) -> int | None:
         return None
     last = max((place.layer for place in view.places), key=lambda one: one.reach)
     each = features_of_a_pixel(last) * BYTES_PER_FEATURE
-    return max(LEAST_TILE, int(math.sqrt(bearable / each)) - last.reach)
+    bearable_side = max(LEAST_TILE, int(math.sqrt(bearable / each)) - last.reach)
+    # A power of two: tiles round a little differently, and what else runs should not show in the result.
+    return 1 << (bearable_side.bit_length() - 1)
 
 
 def targets(network: Network, view: View, sources: Sequence[np.ndarray], join: str, multiplied: float) -> list[Target]:

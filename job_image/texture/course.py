@@ -16,8 +16,8 @@ State = Mapping[str, npt.NDArray[Any]]
 class Stand(NamedTuple):
     """Where a course stands after a piece of work.
 
-    size: of the picture at hand, as people write it (256x128). iteration: at that size, from 1 on; 0 is what everything
-    begins with, before there is a loss or a state. done: work behind
+    size: of the picture at hand, as people write it (256x128). iteration: at that size, from 1 on and rising through
+    all stages; 0 is what everything begins with, before there is a loss or a state. done: work behind
     us, in multiply-adds. loss: of what is being lowered. pictures: makes the frames as they are, sRGB in [0, 1].
     state: makes the state. level_done: whether this size is finished.
     """

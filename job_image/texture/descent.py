@@ -9,6 +9,7 @@
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,8 +133,7 @@ class Descent:
         if preset.bounded:
             colours = np.concatenate([one.reshape(-1, 3) for one in inputs])
             self.bounds = colours.min(0), colours.max(0)
-        self.losses: list[float] = []
-        self.evaluations = 0
+        self.loss, self.evaluations = 0.0, 0
 
     def work_size(self, looked: Sequence[Any], octaves: int) -> Size:
         """The picture's size while it is made: sides that wrap must halve evenly down to the last feature."""
@@ -160,7 +160,12 @@ class Descent:
             [one[None] for one in inputs], asked.frame_shift, asked.frame_distance, asked.frame_octaves
         )
         return frames.Tie(
-            distance, asked.frame_weight, asked.frame_order, asked.frame_distance, asked.frame_octaves, self.wraps
+            target=distance,
+            weight=asked.frame_weight,
+            order=asked.frame_order,
+            kind=asked.frame_distance,
+            octaves=asked.frame_octaves,
+            wraps=self.wraps,
         )
 
     def begun(self) -> Pixels:
@@ -185,32 +190,32 @@ class Descent:
     def stands(self, saved: State | None) -> Iterator[Stand]:
         """See `course.Course`."""
         how: dict[str, Any] = {"memory": self.preset.memory, "bounds": self.bounds}
-        first = number(saved, "iteration")
+        iteration, ended = number(saved, "iteration"), bool(number(saved, "ended"))
         if saved is None:
             descent = LBFGS(self.objective, self.begun(), **how)
-            yield self.stand(descent, 0, ended=False)
         else:
             descent = LBFGS.restored(saved, self.objective, **how)
-        ended = first >= self.iterations
-        iteration = first
+        if saved is None or ended:  # ended: stopped while the files were written
+            yield self.stand(descent, iteration, ended)
         while not ended:
             before = descent.loss
             moved = descent.iterate()
-            iteration += moved
+            iteration += 1
             small = before - descent.loss <= self.parameters.tolerance * max(abs(before), abs(descent.loss), 1.0)
             ended = not moved or small or iteration == self.iterations or descent.slope() <= self.parameters.tolerance
-            self.losses, self.evaluations = [*self.losses, descent.loss], descent.evaluations
             yield self.stand(descent, iteration, ended)
 
     def stand(self, descent: LBFGS, iteration: int, ended: bool) -> Stand:
         """Where the descent stands."""
+        self.loss, self.evaluations = descent.loss, descent.evaluations
+        now = copy(descent)  # which goes on; this stand does not
         return Stand(
             self.levels[0],
             iteration,
             self.total if ended else self.work * iteration,
             descent.loss,
-            lambda: self.shown(to_numpy(descent.point), ended),
-            lambda: {**descent.state(), "iteration": whole(iteration)},
+            lambda: self.shown(to_numpy(now.point), ended),
+            lambda: {**now.state(), "iteration": whole(iteration), "ended": whole(ended)},
             ended,
         )
 
@@ -230,8 +235,8 @@ class Descent:
         return {
             "layers": [one.name for one in self.layers],
             "octaves": sorted({place.octave for place in self.view.places}),
-            "losses": [float(f"{loss:.6g}") for loss in self.losses[-1:]],
-            "loss": float(f"{self.losses[-1]:.6g}") if self.losses else None,
+            "losses": {self.levels[0]: float(f"{self.loss:.6g}")},
+            "loss": float(f"{self.loss:.6g}"),
             "evaluations": self.evaluations,
             "tile": self.objective.tile,
         }

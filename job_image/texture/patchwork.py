@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -69,19 +70,27 @@ class Patchwork:
         else:
             finish = sliced.Finish.restored(self.symmetric_range(), saved, self.parameters.seed)
             first = number(saved, "iteration")
+            self.loss = float(saved["loss"])
             done = self.total - self.finishing * (sliced.STEPS - first)
+            if first == sliced.STEPS:  # stopped while the files were written
+                yield self.finished(finish, first, done)
         for iteration in range(first, sliced.STEPS):
             self.loss = finish.step(iteration, self.alive)
             done += self.finishing
-            yield Stand(
-                self.levels[-1],
-                iteration + 1,
-                done,
-                self.loss,
-                partial(self.finished, finish),
-                partial(finishing_state, finish, iteration + 1),
-                iteration + 1 == sliced.STEPS,
-            )
+            yield self.finished(finish, iteration + 1, done)
+
+    def finished(self, finish: sliced.Finish, steps: int, done: float) -> Stand:
+        """Where the course stands after so many steps of the finish."""
+        now = copy(finish)  # which goes on; this stand does not
+        return Stand(
+            self.levels[-1],
+            self.schedule[-1].iterations + steps,
+            done,
+            self.loss,
+            partial(self.touched, now),
+            partial(finishing_state, now, steps, self.loss),
+            steps == sliced.STEPS,
+        )
 
     def matched(self, saved: State | None, last: int | None = None) -> Any:
         """The levels' stands, up to level `last`; returns the picture after them, in [-1, 1] on the torus."""
@@ -126,7 +135,7 @@ class Patchwork:
         """The sources in [-1, 1], as patches are compared."""
         return [2 * source - 1 for source in self.sources]
 
-    def finished(self, finish: sliced.Finish) -> list[Pixels]:
+    def touched(self, finish: sliced.Finish) -> list[Pixels]:
         """See `course.Stand.pictures`: the picture with the last touch, which needs no state."""
         shown = equalised((finish.picture() + 1) / np.float32(2), self.sources)
         return [np.clip(shown[: self.parameters.height, : self.parameters.width], 0, 1).astype(np.float32)]
@@ -170,9 +179,9 @@ def matching_state(picture: Pixels, level: int, iteration: int) -> State:
     return {"picture": picture, "level": whole(level), "iteration": whole(iteration)}
 
 
-def finishing_state(finish: sliced.Finish, iteration: int) -> State:
-    """Where the finish goes on."""
-    return {**finish.state(), "iteration": whole(iteration)}
+def finishing_state(finish: sliced.Finish, iteration: int, loss: float) -> State:
+    """Where the finish goes on. loss: of the step before."""
+    return {**finish.state(), "iteration": whole(iteration), "loss": np.asarray(loss)}
 
 
 def wrapping(parameters: Parameters) -> tuple[bool, bool]:

@@ -64,13 +64,13 @@ CONJUGATE_STEPS = 4
 """So many leave it a little off where the filter hardly lets anything through; more would blow that up instead."""
 
 
-def refined(picture: Tensor, smaller: Tensor, wraps: Wraps) -> Tensor:
+def refined(picture: Tensor, smaller: Tensor, wraps: Wraps, padding: str = "valid") -> Tensor:
     """The picture nearest to `picture` that halves to `smaller`: what is coarse comes from the one, what is fine from
     the other.
 
     With R for halving it is x + R^T l where R R^T l is what is missing, found by conjugate gradients.
     """
-    halve, back = halving(wraps)
+    halve, back = halving(wraps, padding)
     missing = smaller - halve(picture)
     found, direction = ops.zeros_like(missing), missing
     square = float(ops.sum(missing * missing))
@@ -86,10 +86,10 @@ def refined(picture: Tensor, smaller: Tensor, wraps: Wraps) -> Tensor:
 
 
 @lru_cache(maxsize=4)
-def halving(wraps: Wraps) -> tuple[Any, Any]:
+def halving(wraps: Wraps, padding: str) -> tuple[Any, Any]:
     """`halved`, and its transpose, (picture of the larger size, smaller): both compiled."""
-    transpose = value_and_gradient(lambda picture, smaller: ops.sum(halved(picture, wraps) * smaller))
+    transpose = value_and_gradient(lambda picture, smaller: ops.sum(halved(picture, wraps, padding) * smaller))
     return (
-        compiled(exact=True)(lambda picture: halved(picture, wraps)),
+        compiled(exact=True)(lambda picture: halved(picture, wraps, padding)),
         compiled(exact=True)(lambda picture, smaller: transpose(picture, smaller)[1]),
     )

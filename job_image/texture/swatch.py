@@ -9,13 +9,14 @@ The picture wraps, or ends, along each axis as asked; sources are never taken to
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from . import aims, images, memory, pyramid, sliced, start
+from . import aims, images, pyramid, sliced, start
 from .backend import to_numpy
 from .course import Stand, State, named, number, whole
 from .descent import chosen_layers, evaluation_work
@@ -41,10 +42,12 @@ MOMENTS = 0.05
 """Weight of means and deviations beside the Gram matrices."""
 REGULARITY = 0.1
 """Weight of the spectrum of a regular source: its term begins as this share of the loss."""
-MEMORY, LEAST_MEMORY = 40, 5
+MEMORY, LEAST_MEMORY = 40, 3
 """Steps that L-BFGS remembers. In evaluations until subjective-functions' loss after 300 iterations is reached (bark,
 256 pixels): 194 with 10, 171 with 20, 152 with 40, 135 with 100."""
-MEMORY_SHARE = 0.25
+MEMORY_BYTES = 2e9
+"""What they may take, as long as there are three of them. No share of the free memory: the result must not depend on
+what else runs."""
 FIRST_STEP = 1.0
 """Root mean square of the first step tried, in grey levels."""
 FINISH_STEPS = 8
@@ -77,8 +80,8 @@ class Swatch:
         self.sources = self.patchwork.sources
         inputs = [from_rgb(source) for source in self.sources]
         shapes = [(source.shape[1], source.shape[0]) for source in self.sources]
-        places = aims.places(self.layers, range(octaves), self.size, shapes, self.wraps, "valid")
-        self.view = View(places, self.wraps)
+        places = aims.places(self.layers, range(octaves), self.size, shapes, self.wraps, parameters.padding)
+        self.view = View(places, self.wraps, parameters.padding)
         self.targets = aims.targets(network, self.view, inputs, parameters.join, parameters.multiply)
         self.scales = [0]
         while self.scales[-1] + 1 < self.view.octaves and min(self.side(self.scales[-1] + 1)) >= COARSEST_SIDE:
@@ -101,7 +104,8 @@ class Swatch:
     def side(self, scale: int) -> tuple[int, int]:
         """The picture's size (width, height) after halving so often."""
         down, across = self.wraps
-        return pyramid.side(self.size[0], scale, across), pyramid.side(self.size[1], scale, down)
+        padding = self.parameters.padding
+        return pyramid.side(self.size[0], scale, across, padding), pyramid.side(self.size[1], scale, down, padding)
 
     def steps(self, scale: int) -> int:
         """Iterations at a level."""
@@ -110,7 +114,9 @@ class Swatch:
     def shown_places(self, scale: int) -> View:
         """What a level's picture is looked at for: the octaves from its own on."""
         return View(
-            tuple(Place(one.octave - scale, one.layer) for one in self.view.places if one.octave >= scale), self.wraps
+            tuple(Place(one.octave - scale, one.layer) for one in self.view.places if one.octave >= scale),
+            self.wraps,
+            self.parameters.padding,
         )
 
     def objective(self, scale: int) -> Objective:
@@ -125,6 +131,10 @@ class Swatch:
 
     def stands(self, saved: State | None) -> Iterator[Stand]:
         """See `course.Course`."""
+        if saved is not None and "losses" in saved:
+            sizes = [named(self.side(scale)) for scale in self.scales]
+            self.losses = {size: float(one) for size, one in zip(sizes, saved["losses"], strict=False)}
+            self.evaluations = number(saved, "spent")
         stage = "patches" if saved is None else str(saved["stage"])
         picture = None
         if stage == "patches":
@@ -146,7 +156,7 @@ class Swatch:
         whole_field = start.picture(self.sources, self.size, self.parameters.seed, self.rhythm)
         if self.parameters.start == "symmetric":
             whole_field = start.mirrored(whole_field)
-        return pyramid.octaves(from_rgb(whole_field)[None], scale + 1, self.wraps)[-1]
+        return pyramid.octaves(from_rgb(whole_field)[None], scale + 1, self.wraps, self.parameters.padding)[-1]
 
     def noise_start(self) -> Any:
         """The coarsest level of the noise; returns it."""
@@ -172,7 +182,9 @@ class Swatch:
 
     def entered(self, scale: int, smaller: Pixels) -> Any:
         """A level's first picture from the one before: `smaller` itself at the coarsest."""
-        return smaller if scale == self.scales[0] else pyramid.refined(self.noise(scale), smaller, self.wraps)
+        if scale == self.scales[0]:
+            return smaller
+        return pyramid.refined(self.noise(scale), smaller, self.wraps, self.parameters.padding)
 
     def halved_source(self, source: Pixels, scale: int) -> tuple[int, int]:
         """The size of a source at a level."""
@@ -196,38 +208,40 @@ class Swatch:
             term.weight = weight
             objective.extras = [term]
         how: dict[str, Any] = {
-            "memory": self.remembered(width * height),
+            "memory": remembered(width * height),
             "first": FIRST_STEP * np.sqrt(3 * width * height),
         }
         descent = LBFGS.restored(saved, objective, **how) if saved is not None else LBFGS(objective, point, **how)
-        iteration, steps = number(saved, "iteration"), self.steps(scale)
-        while iteration < steps:
+        iteration, steps, size = number(saved, "iteration"), self.steps(scale), named((width, height))
+        earlier, ended = self.earlier(size), bool(number(saved, "ended"))
+        while not ended:
             before = descent.loss
             moved = descent.iterate()
             iteration += 1
             small_step = before - descent.loss <= self.parameters.tolerance * max(before, 1.0)
             ended = not moved or small_step or iteration == steps
-            self.losses[named((width, height))] = descent.loss
+            self.losses[size] = descent.loss
+            now = copy(descent)  # which goes on; this stand does not
             yield Stand(
-                named((width, height)),
-                iteration,
+                size,
+                earlier + iteration,
                 done + self.work[scale] * (steps if ended else iteration),
                 descent.loss,
-                partial(self.shown_frames, descent.point, scale),
-                partial(descent_state, descent, at, iteration, weight),
+                partial(self.shown_frames, now.point, scale),
+                partial(descent_state, now, at, iteration, ended, weight, self.sofar()),
                 ended,
             )
-            if ended:
-                break
         self.evaluations += descent.evaluations
         return to_numpy(descent.point)
 
-    def remembered(self, pixels: int) -> int:
-        """How many steps L-BFGS may remember, of a picture of so many pixels."""
-        free = memory.free()
-        if free is None:
-            return MEMORY
-        return int(np.clip(MEMORY_SHARE * free / (2 * 3 * 4 * pixels), LEAST_MEMORY, MEMORY))
+    def sofar(self) -> State:
+        """What the report will tell of the levels before, as part of a state."""
+        return {"losses": np.array(list(self.losses.values())), "spent": whole(self.evaluations)}
+
+    def earlier(self, size: str) -> int:
+        """Iterations at a size before its descent begins: where the patches come in full size already."""
+        matched = self.patchwork.schedule[: self.patched + 1] if self.parameters.start == "patches" else []
+        return sum(level.iterations for level in matched if level.name == size)
 
     def finished(self, saved: State | None, picture: Any, done: float) -> Iterator[Stand]:
         """The finish: colours and grain as the source has them."""
@@ -237,17 +251,25 @@ class Swatch:
             finish = sliced.Finish(sources, 2 * to_rgb(picture[0]) - 1, self.parameters.seed, **how)
         else:
             finish = sliced.Finish.restored(sources, saved, self.parameters.seed, **how)
-        for iteration in range(number(saved, "iteration"), FINISH_STEPS):
+        first = number(saved, "iteration")
+        if saved is not None and first == FINISH_STEPS:  # stopped while the files were written
+            yield self.polished(finish, first, done, float(saved["loss"]))
+        for iteration in range(first, FINISH_STEPS):
             loss = finish.step(iteration, self.alive)
-            yield Stand(
-                named(self.size),
-                iteration + 1,
-                done + self.finishing * (iteration + 1),
-                loss,
-                lambda: [self.fitted((finish.picture() + 1) / np.float32(2))],
-                partial(staged, "finish", partial(finishing_state, finish, iteration + 1)),
-                iteration + 1 == FINISH_STEPS,
-            )
+            yield self.polished(finish, iteration + 1, done, loss)
+
+    def polished(self, finish: sliced.Finish, steps: int, done: float, loss: float) -> Stand:
+        """Where the course stands after so many steps of the finish. done: the work before it."""
+        now, size = copy(finish), named(self.size)
+        return Stand(
+            size,
+            self.earlier(size) + self.steps(0) + steps,
+            done + self.finishing * steps,
+            loss,
+            lambda: [self.fitted((now.picture() + 1) / np.float32(2))],
+            partial(staged, "finish", lambda: {**finishing_state(now, steps, loss), **self.sofar()}),
+            steps == FINISH_STEPS,
+        )
 
     def shown_frames(self, picture: Any, scale: int) -> list[Pixels]:
         """A level's picture in [0, 1]; at full size, of the size asked for."""
@@ -271,12 +293,17 @@ class Swatch:
         }
 
 
+def remembered(pixels: int) -> int:
+    """How many steps L-BFGS remembers, of a picture of so many pixels: three channels, a step and a slope, float32."""
+    return int(np.clip(MEMORY_BYTES / (pixels * 3 * 2 * 4), LEAST_MEMORY, MEMORY))
+
+
 def staged(stage: str, state: Callable[[], State]) -> State:
     """A state that tells which stage it is of."""
     return {**state(), "stage": np.array(stage)}
 
 
-def descent_state(descent: LBFGS, level: int, iteration: int, weight: float) -> State:
-    """Where a level's descent goes on. weight: of its spectrum term."""
-    kept = {"level": whole(level), "iteration": whole(iteration), "weight": np.asarray(weight)}
-    return {**descent.state(), **kept, "stage": np.array("descent")}
+def descent_state(descent: LBFGS, level: int, iteration: int, ended: bool, weight: float, sofar: State) -> State:
+    """Where a level's descent goes on. weight: of its spectrum term. sofar: see `Swatch.sofar`."""
+    kept = {"level": whole(level), "iteration": whole(iteration), "ended": whole(ended), "weight": np.asarray(weight)}
+    return {**descent.state(), **sofar, **kept, "stage": np.array("descent")}

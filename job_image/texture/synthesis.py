@@ -180,9 +180,9 @@ class Synthesis:
                 if progress is None:
                     progress = Progress(self.folder.name, self.course.total, stand.done, self.tell)
                     spared = round(stand.done / self.course.total, 4) if saved is not None else None
-                last = stand
-                progress.at(stand.done, stand.size, stand.loss)
                 self.keep(stand)
+                last = stand  # not before: stopped in between, the run takes it up again and writes what it leaves
+                progress.at(stand.done, stand.size, stand.loss)
         except (SystemExit, KeyboardInterrupt):
             if last is not None:
                 self.checkpoint.save(last.state())
