@@ -1,37 +1,34 @@
-"""Run benchmarks by name; all that need no network when none is named."""
+"""Run benchmarks by name; all that need no network when none is named. What follows the names is theirs to read."""
 
 from __future__ import annotations
 
 import platform
 import sys
-from pathlib import Path
 
-from tests.bench import cli, demo, engine, install, quality
+from tests.bench import cli, demo, engine, install, limit, methods, quality
 
 BENCHMARKS = {
-    "cli": cli.run,
-    "engine": engine.run,
-    "demo": demo.run,
-    "install": install.run,
-    "quality": lambda: quality.run(pictures()),
+    "cli": lambda _: cli.run(),
+    "engine": lambda _: engine.run(),
+    "demo": lambda _: demo.run(),
+    "install": lambda _: install.run(),
+    "quality": quality.run,
+    "methods": methods.run,
+    "limit": limit.run,
 }
-USUAL = ("cli", "engine")
-
-
-def pictures() -> list[str]:
-    """Arguments that are files: photographs for `quality` to measure too."""
-    return [name for name in sys.argv[1:] if Path(name).is_file()]
+USUAL = ["cli", "engine"]
 
 
 def main() -> None:
-    names = [name for name in sys.argv[1:] if name not in pictures()] or USUAL
-    unknown = [name for name in names if name not in BENCHMARKS]
-    if unknown:
-        sys.exit(f"No benchmark {unknown[0]}; there are: {', '.join(BENCHMARKS)}")
+    words = sys.argv[1:]
+    count = next((at for at, word in enumerate(words) if word not in BENCHMARKS), len(words))
+    names, arguments = words[:count] or USUAL, words[count:]
+    if arguments and not count:
+        sys.exit(f"No benchmark {arguments[0]}; there are: {', '.join(BENCHMARKS)}")
     print(f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}")
     for name in names:
         print(f"\n== {name}")
-        BENCHMARKS[name]()
+        BENCHMARKS[name](arguments)
 
 
 main()

@@ -1,6 +1,6 @@
 """How soon the default method is where subjective-functions' algorithm is after 100 and 500 iterations, in CPU time.
 
-Both run in this process, one after the other, with the same random VGG-19: 512x512, four octaves, pool1 and conv3_2, no
+Both run in this process, one after the other, with the same random VGG-19: four octaves, pool1 and conv3_2, no
 wrapping. Setting up counts for both; measuring the reference loss of the default method does not.
 """
 
@@ -24,21 +24,28 @@ from tests.vgg import random_weights
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCES = ("bricks", "cloth", "lichen", "terrazzo")
-SIDE, OCTAVES, DEPTHS, MOST = 512, 4, (100, 500), 1000
+DEPTHS, MOST = (100, 500), 1000
 NEAR = 3.0
 """The reference loss is looked at once the method's own, which has more terms, is within this factor of it."""
 
 
-def run(photographs: Sequence[str] = ()) -> None:
-    """Print CPU seconds and ratios for each source, and their geometric means. photographs: further image files."""
+def run(arguments: Sequence[str] = ()) -> None:
+    """Print CPU seconds and ratios for each source, and their geometric means.
+
+    arguments: the side in pixels (512 when absent; below 277 there are three octaves), the repository's sources by name
+    or other image files; when none is named, all of SOURCES.
+    """
+    side = int(arguments[0]) if arguments and arguments[0].isdecimal() else 512
+    named = [one for one in arguments if not one.isdecimal()] or list(SOURCES)
     backend.configure()
     network = Network(random_weights(1234, "conv3_2"), "random")
-    files = [*map(Path, photographs), *(REPOSITORY / "manifests" / "textures" / f"{name}.png" for name in SOURCES)]
+    painted = REPOSITORY / "manifests" / "textures"
+    files = [painted / f"{name}.png" if name in SOURCES else Path(name) for name in named]
     ratios: dict[int, list[float]] = {depth: [] for depth in DEPTHS}
     for file in files:
-        source = square(images.read(file))
+        source = square(images.read(file), side)
         began = spent()
-        reference = Descent([source], asked("snelgrove", max(DEPTHS)), network, lambda: None)
+        reference = Descent([source], asked("snelgrove", side, max(DEPTHS)), network, lambda: None)
         seconds, losses = {}, {}
         for stand in reference.stands(None):
             if stand.iteration in DEPTHS:
@@ -57,9 +64,10 @@ def run(photographs: Sequence[str] = ()) -> None:
         print(f"{depth} iterations: geometric mean {np.exp(np.mean(np.log(found))):.3f}, worst {max(found):.3f}")
 
 
-def asked(method: str, iterations: int) -> Parameters:
+def asked(method: str, side: int, iterations: int) -> Parameters:
     """The parameters of the comparison; a tolerance of 0 lets nothing end before it is told to."""
-    return Parameters(SIDE, SIDE, method=method, seamless="none", iterations=iterations, octaves=OCTAVES, tolerance=0.0)
+    octaves = 4 if side >= 277 else 3
+    return Parameters(side, side, method=method, seamless="none", iterations=iterations, octaves=octaves, tolerance=0.0)
 
 
 def reaching(
@@ -68,7 +76,7 @@ def reaching(
     """CPU seconds and full-size iterations until the default method has each of the losses."""
     found: dict[int, tuple[float, int]] = {}
     began, besides = spent(), 0.0
-    course: Course = Swatch([source], asked("swatch", MOST), network, lambda: None)
+    course: Course = Swatch([source], asked("swatch", source.shape[0], MOST), network, lambda: None)
     for stand in course.stands(None):
         if stand.size != course.levels[-1] or not stand.iteration:
             continue
@@ -87,11 +95,12 @@ def reaching(
     return found
 
 
-def square(pixels: Pixels) -> Pixels:
-    """The middle of a picture, 512 pixels a side."""
-    side = min(pixels.shape[:2])
-    top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
-    return np.clip(images.resize(pixels[top : top + side, left : left + side], SIDE, SIDE), 0, 1)
+def square(pixels: Pixels, side: int) -> Pixels:
+    """The middle of a picture, shrunk to `side` pixels."""
+    shorter = min(pixels.shape[:2])
+    top, left = (pixels.shape[0] - shorter) // 2, (pixels.shape[1] - shorter) // 2
+    middle: Pixels = np.clip(images.resize(pixels[top : top + shorter, left : left + shorter], side, side), 0, 1)
+    return middle
 
 
 def spent() -> float:
