@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 
-from tests.bench import cli, demo, engine, install, limit, methods, quality
+from tests.bench import cli, demo, engine, gallery, install, limit, methods, quality
 
 BENCHMARKS = {
     "cli": lambda _: cli.run(),
@@ -15,6 +15,7 @@ BENCHMARKS = {
     "quality": quality.run,
     "methods": methods.run,
     "limit": limit.run,
+    "gallery": gallery.run,
 }
 USUAL = ["cli", "engine"]
 
