@@ -17,6 +17,7 @@ from job_image.texture.parameters import Parameters
 from orchestrator.manifest import TextureParameters
 from tests.conftest import REPOSITORY, Box
 from tests.test_jobs import Stream
+from tests.vgg import random_weights, write_npz
 
 SIDES = [{"width": 32}, {"width": 31}, {"width": 8192}, {"width": 8193}, {"height": 31}, {"seed": -1}, {"seed": 2**31}]
 OTHERS: list[dict[str, Any]] = [
@@ -132,6 +133,23 @@ def test_a_manifest_of_textures_becomes_images(painted: Box) -> None:
     painted.environment["SWATCH_HOME"] = str(painted.home.parent / "another")
     painted.swatch("submit", manifest, "--watch", "--into", "again")
     assert (painted.folder / "again/bricks/texture.png").read_bytes() == before, "same seed, same machine, same bytes"
+
+
+@pytest.mark.slow
+def test_weights_that_a_manifest_mounts_are_used(painted: Box) -> None:
+    (painted.folder / "weights").mkdir()
+    write_npz(painted.folder / "weights" / "vgg19.npz", random_weights(1, "conv3_2"))
+    text = """
+name: seen
+data: [./weights:vgg_weights]
+textures:
+  - {source: textures/bricks.png, size: 64, octaves: 1, iterations: 2}
+"""
+    painted.swatch("submit", painted.manifest(text), "--watch")
+    report = json.loads((painted.folder / "outputs/seen/bricks/report.json").read_text())
+    assert report["method"].startswith("swatch/") and len(report["weights"]) == 64
+    said = painted.swatch("logs", "seen")
+    assert "vgg19.npz" in said and "NO VGG-19 WEIGHTS" not in said
 
 
 @pytest.mark.slow

@@ -130,7 +130,7 @@ def test_too_much_code_names_the_largest(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_the_engine_travels_whole() -> None:
     names = {member.name for member in of_engine().members}
-    assert {"synthesize.py", "texture/__init__.py"} <= names
+    assert {"synthesize.py", "flags.py", "novelty.py", "texture/__init__.py"} <= names
     assert not any(name.startswith("agent") for name in names)
 
 

@@ -29,7 +29,7 @@ Tell = Callable[[dict[str, Any]], None]
 SIDE_BY_SIDE = "several sources: measured against all of them side by side, joins included, so take it as a hint"
 """There is no single look that a mixture of sources should have."""
 SAVE_SECONDS = 30.0
-"""Most seconds between two saved states, as long as one iteration takes less."""
+"""Most seconds between two saved states, as long as one iteration takes less; a finished size is saved at once."""
 UNFINISHED = "unfinished.png"
 """The picture as it was when the run was stopped."""
 FRAMES_PER_SECOND = 12.0
@@ -199,7 +199,7 @@ class Synthesis:
             iteration = stand.iteration - 1
             if iteration % self.save_every == 0 or stand.level_done:
                 self.keep_frames(f"I{iteration:04d}", stand)
-        if time.monotonic() - self.saved >= SAVE_SECONDS:
+        if stand.level_done or time.monotonic() - self.saved >= SAVE_SECONDS:
             self.checkpoint.save(stand.state())
             self.saved = time.monotonic()
 

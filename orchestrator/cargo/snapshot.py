@@ -55,13 +55,17 @@ class Snapshot(NamedTuple):
         return True
 
 
+ENGINE = ("synthesize.py", "flags.py", "novelty.py")
+"""The synthesis program's own files, beside its package `texture`."""
+
+
 def of_engine() -> Snapshot:
     """The synthesis program, as installed with Swatch."""
     found = importlib.util.find_spec("job_image")
     if found is None or not found.submodule_search_locations:
         raise SwatchError("The package job_image is missing", hint="Install Swatch again: make clean demo")
     root = Path(next(iter(found.submodule_search_locations)))
-    files = [root / "synthesize.py", *(root / "texture").glob("*.py")]
+    files = [*(root / name for name in ENGINE), *(root / "texture").glob("*.py")]
     return _snapshot((file.relative_to(root).as_posix(), file) for file in files)
 
 
