@@ -103,8 +103,8 @@ def test_a_state_saved_on_the_way_serves_a_run_that_was_killed(making: Making, m
     whole = making.run("whole")
     stands = len(making.told)
     with pytest.raises(RuntimeError):
-        making.run("kept", after(stands - 2, RuntimeError("killed")))
-    assert not making.checkpoint("kept").is_ours(), "half a minute has not passed"
+        making.run("kept", after(2, RuntimeError("killed")))
+    assert not making.checkpoint("kept").is_ours(), "half a minute has not passed, and no size is finished"
     monkeypatch.setattr(synthesis, "SAVE_SECONDS", 0)
     with pytest.raises(RuntimeError):
         making.run("kept", after(stands - 2, RuntimeError("killed")))

@@ -131,6 +131,7 @@ class Synthesis:
         self.course = course(subject, parameters, alive)
         self.network = subject.network
         self.saved = time.monotonic()
+        self.previewed: set[str] = set()
 
     def run(self) -> dict[str, Any]:
         """Make the texture and write its files: source, previews, texture, tiling and, last, the report. Returns how
@@ -192,7 +193,8 @@ class Synthesis:
 
     def keep(self, stand: Stand) -> None:
         """Write what a stand is due to leave: a preview of a finished size, frames, the state."""
-        if stand.level_done:
+        if stand.level_done and stand.size not in self.previewed:  # the finish ends the full size a second time
+            self.previewed.add(stand.size)
             images.write_png(self.folder / "previews" / f"{stand.size}.png", stand.pictures()[0])
         if self.save_every and stand.size == self.course.levels[-1]:
             # As subjective-functions counts: from 0, every so many. It lost the last one, unless that was due anyway.
