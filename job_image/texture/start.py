@@ -28,14 +28,14 @@ def noise(sources: Sequence[Pixels], size: Size, seed: int) -> Pixels:
     """
     draws = generator(seed, Stage.START)
     width, height = size
-    total = np.zeros((height, width, 3))
+    total = np.zeros((height, width, 3), np.float32)
     for source in sources:
-        field = np.fft.fft2(draws.standard_normal((height, width)))
-        spectrum = np.fft.fft2(texton(source, width, height), axes=(0, 1))
-        total += np.fft.ifft2(spectrum * field[..., None], axes=(0, 1)).real
-    mean = np.mean([source.mean(axis=(0, 1)) for source in sources], axis=0)
-    field_of_colour: Pixels = (mean + total / np.sqrt(len(sources))).astype(np.float32)
-    return field_of_colour
+        field = np.fft.rfft2(draws.standard_normal((height, width)))
+        ours = texton(source, width, height)
+        for channel in range(3):  # one by one: the transforms of a large picture are its largest arrays
+            both = np.fft.rfft2(ours[..., channel]) * field
+            total[..., channel] += np.fft.irfft2(both, s=(height, width)) / np.sqrt(len(sources))
+    return total + np.mean([source.mean(axis=(0, 1)) for source in sources], axis=0).astype(np.float32)
 
 
 def blurred(picture: Pixels, deviation: float) -> Pixels:
