@@ -35,7 +35,8 @@ def noise(sources: Sequence[Pixels], size: Size, seed: int) -> Pixels:
         for channel in range(3):  # one by one: the transforms of a large picture are its largest arrays
             both = np.fft.rfft2(ours[..., channel]) * field
             total[..., channel] += np.fft.irfft2(both, s=(height, width)) / np.sqrt(len(sources))
-    return total + np.mean([source.mean(axis=(0, 1)) for source in sources], axis=0).astype(np.float32)
+    total += np.mean([source.mean(axis=(0, 1)) for source in sources], axis=0).astype(np.float32)
+    return total
 
 
 def blurred(picture: Pixels, deviation: float) -> Pixels:
