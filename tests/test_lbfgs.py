@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from keras import ops
 from scipy.optimize import minimize, rosen, rosen_der
 
 from job_image.texture.backend import Tensor, to_numpy
@@ -234,3 +235,16 @@ def test_points_have_any_shape() -> None:
     square: Evaluate = lambda x: (float((to_numpy(x) ** 2).sum()), 2 * to_numpy(x))  # noqa: E731
     descent = LBFGS(square, random)
     assert descent.iterate() and tuple(descent.point.shape) == random.shape
+
+
+def test_bounds_do_not_make_a_descent_crawl_where_the_loss_curves_down() -> None:
+    """Along x^4 - 100 x^2 from near 0 the slope grows: steps must, too, and no pair is worth remembering at first."""
+
+    def evaluate(x: Any) -> tuple[float, Any]:
+        value = to_numpy(x).astype(np.float64)
+        return float((value**4 - 100 * value**2).sum()), ops.convert_to_tensor((4 * value**3 - 200 * value), "float32")
+
+    descent = LBFGS(evaluate, np.full(50, 0.01, np.float32), first=0.001, bounds=(np.float32(-9), np.float32(9)))
+    for _ in range(12):
+        descent.iterate()
+    np.testing.assert_allclose(to_numpy(descent.point), np.sqrt(50), rtol=1e-3)

@@ -129,13 +129,14 @@ class LBFGS:
             point = self._inside(self.point + length * direction)
             loss, gradient = self.evaluate(point)
             self.evaluations += 1
-            slope = dot(gradient, direction)
+            # What a bound holds back does not move, and its slope leads nowhere.
+            slope = dot(gradient, direction if self.bounds is None else (point - self.point) / length)
             finite = np.isfinite(loss) and np.isfinite(slope)
             if finite and loss < self.loss and (best is None or loss < best[1]):
                 best = point, loss, gradient
             if not finite or loss > self.loss + SUFFICIENT * length * descent or loss >= low[1]:
                 high = length, loss, slope
-            elif abs(slope) <= CURVATURE * -descent or self.bounds is not None:  # the projection bends the way
+            elif abs(slope) <= CURVATURE * -descent or (self.bounds is not None and slope > 0):  # the way may bend
                 return point, loss, gradient
             else:
                 if slope >= 0 if high is None else slope * (high[0] - low[0]) >= 0:
