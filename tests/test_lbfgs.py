@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import minimize, rosen, rosen_der
 
 from job_image.texture.backend import Tensor, to_numpy
-from job_image.texture.lbfgs import LBFGS, Evaluate
+from job_image.texture.lbfgs import LBFGS, Evaluate, remembered
 
 Array = npt.NDArray[np.float64]
 Problem = Callable[[Array], tuple[float, Array]]
@@ -234,3 +234,9 @@ def test_points_have_any_shape() -> None:
     square: Evaluate = lambda x: (float((to_numpy(x) ** 2).sum()), 2 * to_numpy(x))  # noqa: E731
     descent = LBFGS(square, random)
     assert descent.iterate() and tuple(descent.point.shape) == random.shape
+
+
+def test_large_pictures_leave_room_for_fewer_steps_to_remember() -> None:
+    assert remembered(10, 3 * 512**2) == 10
+    assert remembered(20, 3 * 4096**2) == 4
+    assert remembered(40, 3 * 8192**2) == 3 and remembered(2, 3 * 8192**2) == 2

@@ -288,3 +288,15 @@ def test_the_padding_reaches_the_default_method(tmp_path: Path, vgg: Path, sourc
         assert program.run(*words, "--output-dir", out) == 0
         made.append(program.pixels(out))
     assert not np.array_equal(made[0], made[1])
+
+
+@pytest.mark.usefixtures("unmeasured")
+@pytest.mark.parametrize("method", ["swatch", "snelgrove"])
+def test_octaves_that_do_not_exist_do_not_enlarge_the_picture(
+    tmp_path: Path, vgg: Path, source: Path, method: str
+) -> None:
+    """A seamless picture halves evenly through all of its octaves, so it used to be made 512 pixels wide, and shrunk."""
+    words = ("-s", source, "-d", vgg, "--method", method, "-ow", 64, "-m", 1, "-o", 9, "-l", "pool1")
+    assert program.run(*words, "--seamless", "both", "--output-dir", tmp_path / "out") == 0
+    report = program.record(tmp_path / "out")
+    assert report["levels"][-1] == "64x64" and report["octaves"] == [0, 1, 2]
