@@ -1,7 +1,7 @@
 """What a picture is, to a texture: averages of VGG features and of their products, layer by layer, octave by octave.
 
 All are sums over places, divided by their number. That makes them exact when they are added up tile by tile
-(`tiling`), and it makes the distance between two textures a function of a few small matrices.
+(`objective`), and it makes the distance between two textures a function of a few small matrices.
 """
 
 from collections.abc import Sequence
