@@ -179,7 +179,7 @@ class TextureParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         Literal["both", "x", "y", "none"] | None,
         Meta(
             description="Which edges continue at the opposite edge: x left and right, y top and bottom. Null is both "
-            "for patch and swatch, none for snelgrove and gatys."
+            "for patch and swatch with valid padding, otherwise none."
         ),
     ] = None
     layers: Annotated[

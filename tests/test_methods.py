@@ -300,3 +300,13 @@ def test_octaves_that_do_not_exist_do_not_enlarge_the_picture(
     assert program.run(*words, "--seamless", "both", "--output-dir", tmp_path / "out") == 0
     report = program.record(tmp_path / "out")
     assert report["levels"][-1] == "64x64" and report["octaves"] == [0, 1, 2]
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_same_padding_alone_means_a_picture_that_ends(tmp_path: Path, vgg: Path, source: Path) -> None:
+    """As in subjective-functions, whose pictures never wrap; only both asked for together make no sense."""
+    words = ("-s", source, "-d", vgg, "-ow", 48, "-m", 2, "-o", 2, "-p", "same", "--output-dir")
+    assert program.run(*words, tmp_path / "alone") == 0
+    assert program.run(*words, tmp_path / "none", "--seamless", "none") == 0
+    np.testing.assert_array_equal(program.pixels(tmp_path / "alone"), program.pixels(tmp_path / "none"))
+    assert program.run(*words, tmp_path / "both", "--seamless", "both") == 1

@@ -109,7 +109,8 @@ class Descent:
             kept = layer(preset.content[0])
             places = tuple(one for one in places if one.layer in self.layers or one.octave == 0)
             if not any(one.octave == 0 and one.layer == kept for one in places):
-                raise ValueError(f"{named(self.size)} pixels are too few for {kept.name}, which keeps the content")
+                smallest = min([self.size, *shapes], key=min)
+                raise ValueError(f"{named(smallest)} pixels are too few for {kept.name}, which keeps the content")
         self.view = View(places, self.wraps, parameters.padding)
         self.levels, self.rhythm = [named(self.size)], Rhythm()
         self.iterations = parameters.iterations or preset.iterations

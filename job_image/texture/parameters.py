@@ -35,7 +35,7 @@ class Parameters:
     method: "patch" needs no network weights; "swatch", "snelgrove", "gatys" and "style" match statistics of VGG-19;
         "auto" is "swatch" where there are weights, otherwise "patch".
     seamless: the edges that continue at the opposite edge: "x" the left one at the right, "y" the top one at the
-        bottom, "both", or "none". None: both for "patch" and "swatch", none for the others.
+        bottom, "both", or "none". None: both for "patch" and "swatch" with "valid" padding, otherwise none.
     layers: of VGG-19, by name (conv3_2) or number (7); None: those of the method.
     octaves: scales at which the layers look, each half the size of the one before; None: those of the method.
     iterations: most steps of the optimiser at full size; None: those of the method.
