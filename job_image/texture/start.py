@@ -31,8 +31,9 @@ def noise(sources: Sequence[Pixels], size: Size, seed: int) -> Pixels:
     total = np.zeros((height, width, 3))
     for source in sources:
         field = np.fft.fft2(draws.standard_normal((height, width)))
-        spectrum = np.fft.fft2(texton(source, width, height), axes=(0, 1))
-        total += np.fft.ifft2(spectrum * field[..., None], axes=(0, 1)).real
+        look = texton(source, width, height)
+        for channel in range(3):  # one by one: the spectra of a large picture are gigabytes
+            total[..., channel] += np.fft.ifft2(np.fft.fft2(look[..., channel]) * field).real
     mean = np.mean([source.mean(axis=(0, 1)) for source in sources], axis=0)
     field_of_colour: Pixels = (mean + total / np.sqrt(len(sources))).astype(np.float32)
     return field_of_colour

@@ -67,10 +67,6 @@ class View:
         """The layers looked at in an octave, in the order of the places."""
         return tuple(place.layer for place in self.places if place.octave == octave)
 
-    def step(self) -> int:
-        """The pixels that a wrapping side must be a multiple of."""
-        return max(place.layer.stride << place.octave for place in self.places)
-
 
 class Moments(NamedTuple):
     """Averages over a picture's places. products: (batch, channels, channels), of F F^T; means: (batch, channels)."""
