@@ -24,7 +24,7 @@ Without --data-dir, weights of VGG-19 are looked for in model_data and in the da
 none, the weight-free method makes the texture, and says so."""
 
 EPILOGUE = """With -s, the files go to DIR/out.L2,7.o4.512x512 and the like: texture.png, tiled.png (the texture two by
-report.json, previews/, the seed image, the command, and the picture every so many iterations. A second run with
+two), report.json, previews/, the seed image, the command, and the picture every so many iterations. A second run with
 the same command goes on where the first was stopped, or finds the texture there already."""
 
 DEFAULT_DATA = Path("model_data")
@@ -120,8 +120,8 @@ def check(options: argparse.Namespace) -> None:
         raise ValueError(f"--save-every is {options.save_every}; it must be 1 or more")
     if options.octave_step < 1:
         raise ValueError(f"--octave-step is {options.octave_step}; it must be 1 or more")
-    if options.content and options.method != "style":
-        raise ValueError("--content goes with --method style")
+    if options.content and (options.method != "style" or options.source is None):
+        raise ValueError("--content goes with -s and --method style; a task list names its own")
     if not tasks.is_folder_name(options.output_prefix):
         raise ValueError(f"--output-prefix {options.output_prefix!r} cannot begin a folder's name")
 

@@ -74,8 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             signal.signal(sign, stop)
         print(f"{len(wanted)} texture{'s' if len(wanted) > 1 else ''} to make")
         network = load_network(run, wanted)
-    except ValueError as error:
-        print(f"synthesize.py: {error}", file=sys.stderr)
+    except (ValueError, OSError) as error:
+        print(f"synthesize.py: {sentence(error)}", file=sys.stderr)
         return 2
     made = [make(task, run, network, stop) for task in wanted]
     return 0 if all(made) else 1
@@ -128,13 +128,15 @@ class Stop:
     """SIGTERM, or Ctrl-C, as an end to the run.
 
     The handler raises, and remembers: an exception raised while Python runs a destructor is lost, so the run also asks
-    many times a second.
+    many times a second. A second SIGTERM, of several who pass it on, does not tear the saving that the first began.
     """
 
     def __init__(self) -> None:
         self.asked = 0
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
+        if signum == self.asked == signal.SIGTERM:
+            return
         self.asked = signum
         raise SystemExit(128 + signum)
 
@@ -150,10 +152,8 @@ def make(task: tasks.Task, run: Run, network: Any, stop: Stop) -> bool:
     try:
         name, quality = make_files(task, run, network, stop)
     except Exception as error:  # noqa: BLE001 - the boundary between tasks: no failure of one may stop the next
-        sentence = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        sentence = (sentence.splitlines() or ["failed"])[0]
-        print(f"{task.name}: failed: {sentence}")
-        tell({"task": task.name, "state": "failed", "error": sentence})
+        print(f"{task.name}: failed: {sentence(error)}")
+        tell({"task": task.name, "state": "failed", "error": sentence(error)})
         return False
     end = {"task": name, "state": "success", "seconds": round(time.monotonic() - began, 1)}
     if quality is None:
@@ -163,6 +163,14 @@ def make(task: tasks.Task, run: Run, network: Any, stop: Stop) -> bool:
         print(f"{name}: made in {end['seconds']} s, {quality_clause(quality)}")
         tell(end)
     return True
+
+
+def sentence(error: Exception) -> str:
+    """What went wrong, on one line: in our own words, or in the system's beside the file it is about."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+    return (said.splitlines() or ["failed"])[0]
 
 
 def quality_clause(quality: dict[str, Any]) -> str:
@@ -177,7 +185,7 @@ def make_files(task: tasks.Task, run: Run, network: Any, stop: Stop) -> tuple[st
     pictures = (*task.sources, *([task.content] if task.content else []))
     besides = {
         "sources": len(task.sources),
-        "weights": network.digest if network is not None and parameters.method != "patch" else None,
+        "weights": network.digest if network is not None and (parameters.method != "patch" or run.novelty) else None,
         "novelty": run.novelty,
     }
     identity = checkpoint.fingerprint(parameters, pictures, besides)
@@ -196,7 +204,7 @@ def make_files(task: tasks.Task, run: Run, network: Any, stop: Stop) -> tuple[st
     )
     del sources, subject  # a dozen photographs in full size are gigabytes, and what is made of them now is small
     if run.tree:
-        images.write_atomically(target / COMMAND, f"{run.command}\n".encode())
+        images.write_atomically(target / COMMAND, os.fsencode(f"{run.command}\n"))
     quality: dict[str, Any] = making.run()
     return name, quality
 
@@ -220,8 +228,8 @@ def left_by(command: str, target: Path) -> bool:
     if (target / report.FILE).exists() or (target / "texture.png").exists():
         return False
     try:
-        return (target / COMMAND).read_text() == f"{command}\n"
-    except (OSError, ValueError):  # none, or not text: somebody else's folder
+        return (target / COMMAND).read_bytes() == os.fsencode(f"{command}\n")
+    except OSError:  # none: somebody else's folder
         return False
 
 

@@ -171,7 +171,7 @@ class TextureParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         Literal["auto", "patch", "swatch", "snelgrove", "gatys"],
         Meta(
             description="How to make it. patch matches small patches of the source and needs no network weights; "
-            "swatch goes on from there and matches what VGG-19 sees, coarse to fine; snelgrove and gatys are the "
+            "swatch matches what VGG-19 sees of it, coarse to fine; snelgrove and gatys are the "
             "methods of 2017 and 2015. auto is swatch where VGG-19's weights are mounted (data), otherwise patch."
         ),
     ] = "auto"
@@ -179,7 +179,7 @@ class TextureParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         Literal["both", "x", "y", "none"] | None,
         Meta(
             description="Which edges continue at the opposite edge: x left and right, y top and bottom. Null is both "
-            "for patch and swatch, none for snelgrove and gatys."
+            "for patch and swatch with valid padding, otherwise none."
         ),
     ] = None
     layers: Annotated[

@@ -10,7 +10,7 @@ from keras import ops
 from scipy.optimize import minimize, rosen, rosen_der
 
 from job_image.texture.backend import Tensor, to_numpy
-from job_image.texture.lbfgs import LBFGS, Evaluate
+from job_image.texture.lbfgs import LBFGS, Evaluate, remembered
 
 Array = npt.NDArray[np.float64]
 Problem = Callable[[Array], tuple[float, Array]]
@@ -248,3 +248,9 @@ def test_bounds_do_not_make_a_descent_crawl_where_the_loss_curves_down() -> None
     for _ in range(12):
         descent.iterate()
     np.testing.assert_allclose(to_numpy(descent.point), np.sqrt(50), rtol=1e-3)
+
+
+def test_large_pictures_leave_room_for_fewer_steps_to_remember() -> None:
+    assert remembered(10, 3 * 512**2) == 10
+    assert remembered(20, 3 * 4096**2) == 4
+    assert remembered(40, 3 * 8192**2) == 3 and remembered(2, 3 * 8192**2) == 2

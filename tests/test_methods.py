@@ -288,3 +288,25 @@ def test_the_padding_reaches_the_default_method(tmp_path: Path, vgg: Path, sourc
         assert program.run(*words, "--output-dir", out) == 0
         made.append(program.pixels(out))
     assert not np.array_equal(made[0], made[1])
+
+
+@pytest.mark.usefixtures("unmeasured")
+@pytest.mark.parametrize("method", ["swatch", "snelgrove"])
+def test_octaves_that_do_not_exist_do_not_enlarge_the_picture(
+    tmp_path: Path, vgg: Path, source: Path, method: str
+) -> None:
+    """A seamless picture halves evenly through all of its octaves, so it used to be made 512 pixels wide, and shrunk."""
+    words = ("-s", source, "-d", vgg, "--method", method, "-ow", 64, "-m", 1, "-o", 9, "-l", "pool1")
+    assert program.run(*words, "--seamless", "both", "--output-dir", tmp_path / "out") == 0
+    report = program.record(tmp_path / "out")
+    assert report["levels"][-1] == "64x64" and report["octaves"] == [0, 1, 2]
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_same_padding_alone_means_a_picture_that_ends(tmp_path: Path, vgg: Path, source: Path) -> None:
+    """As in subjective-functions, whose pictures never wrap; only both asked for together make no sense."""
+    words = ("-s", source, "-d", vgg, "-ow", 48, "-m", 2, "-o", 2, "-p", "same", "--output-dir")
+    assert program.run(*words, tmp_path / "alone") == 0
+    assert program.run(*words, tmp_path / "none", "--seamless", "none") == 0
+    np.testing.assert_array_equal(program.pixels(tmp_path / "alone"), program.pixels(tmp_path / "none"))
+    assert program.run(*words, tmp_path / "both", "--seamless", "both") == 1

@@ -197,7 +197,7 @@ def test_wrong_usage_is_told_at_once(tmp_path: Path, source: Path, capsys: pytes
         ([], "give one of -s/--source, --tasks and --novelty"),
         (["-s", str(source), "--novelty"], "not --source and --novelty together"),
         (["-s", str(source), "--save-every", "0"], "--save-every is 0"),
-        (["-s", str(source), "--content", str(source)], "--content goes with --method style"),
+        (["-s", str(source), "--content", str(source)], "--content goes with -s and --method style"),
         (["-s", str(source), "--output-prefix", "../up"], "--output-prefix '../up' cannot begin a folder's name"),
         (["-s", str(source), "--layers", "a/b"], "look at --layers"),
         (["-s", str(tmp_path / "here")], "no images in this folder"),
@@ -266,3 +266,52 @@ def test_the_program_runs_from_its_own_folder_alone(tmp_path: Path, bare: Path) 
     report = json.loads((folder / "report.json").read_text())
     assert report["method"].startswith("swatch/") and report["weights"] and report["quality"]["verdict"]
     assert (folder / "Acommand.txt").read_text() == "synthesize.py -s bark.jpg -ow 64 --max-iter 3\n"
+
+
+def test_a_number_beyond_all_floats_fails_its_texture_alone(
+    tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = task("good", source, method="patch"), task("bad", source, multiply=10**400)
+    out = tmp_path / "out"
+    assert synthesize.main(["--tasks", write_tasks(tmp_path, *wanted), "--output-dir", str(out)]) == 1
+    ends = records(capsys.readouterr().out, "state")
+    assert [end["state"] for end in ends] == ["success", "failed"]
+    assert ends[1]["error"].startswith("multiply is 1000") and ends[1]["error"].endswith("from 1e-06 to 1e+06")
+
+
+def test_what_the_system_refuses_is_told_in_one_line(
+    tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = "a" * 300
+    for words in (["-s", long], ["-s", str(source), "--data-dir", long]):
+        assert synthesize.main(words) == 2
+        assert capsys.readouterr().err == f"synthesize.py: {long}: File name too long\n"
+    (tmp_path / "file").touch()
+    words = ["-s", str(source), "--method", "patch", "--output-dir", str(tmp_path / "file" / "out")]
+    assert synthesize.main(words) == 1
+    (end,) = records(capsys.readouterr().out, "state")
+    assert end["error"].endswith(": Not a directory") and end["error"].startswith(str(tmp_path / "file" / "out"))
+
+
+def test_a_name_that_is_no_text_is_taken_as_it_is(tmp_path: Path, source: Path) -> None:
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/moss\xe9.png")
+    try:
+        shutil.copy(source, odd)
+    except OSError:
+        pytest.skip("this file system has no such names")
+    words = ["-s", odd, "--method", "patch", "-ow", "32", "--output-dir", str(tmp_path / "out")]
+    assert synthesize.main(words) == 0
+    (folder,) = (one for one in (tmp_path / "out").iterdir() if not one.name.startswith("."))
+    assert b"moss\xe9.png" in (folder / synthesize.COMMAND).read_bytes()
+
+
+def test_a_second_sigterm_leaves_the_saving_alone() -> None:
+    stop = synthesize.Stop()
+    with pytest.raises(SystemExit):
+        stop(signal.SIGTERM, None)
+    stop(signal.SIGTERM, None)
+    with pytest.raises(SystemExit) as ended:
+        stop.check()
+    assert ended.value.code == 143
+    with pytest.raises(SystemExit):
+        stop(signal.SIGINT, None)

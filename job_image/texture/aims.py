@@ -49,6 +49,31 @@ def places(
     return tuple(place for place in found if place.octave in whole) or tuple(found)
 
 
+def extent(
+    asked: Size, layers: Sequence[Layer], octaves: int, sources: Sequence[Size], wraps: Wraps, padding: str
+) -> tuple[Size, int]:
+    """The size, at least the one asked for, in which a picture is made, and how many octaves of it are looked at.
+
+    Sides that wrap must halve evenly down to the last feature. Octaves that a source lacks, or in which such a side has
+    no whole feature, are left out first: a small picture would else be made many times as large, and shrunk in the end.
+    Raises ValueError when no place is left.
+    """
+    largest = max(one.stride for one in layers)
+    around = [pixels for pixels, wrapping in zip(asked, reversed(wraps), strict=True) if wrapping]
+    while octaves > 1 and around and largest << (octaves - 1) > min(around):
+        octaves -= 1
+    while True:
+        step = largest << (octaves - 1)
+        width, height = (
+            -(-pixels // step) * step if wrapping else pixels
+            for pixels, wrapping in zip(asked, reversed(wraps), strict=True)
+        )
+        seen = 1 + max(one.octave for one in places(layers, range(octaves), (width, height), sources, wraps, padding))
+        if seen == octaves:
+            return (width, height), octaves
+        octaves = seen
+
+
 def fits(layer: Layer, octave: int, layers: Sequence[Layer], size: Size, wraps: Wraps, padding: str) -> bool:
     """Whether a layer has a feature in an octave of a picture."""
     columns, rows = (side(pixels, octave, wrap, padding) for pixels, wrap in zip(size, reversed(wraps), strict=True))

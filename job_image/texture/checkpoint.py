@@ -1,7 +1,6 @@
 """What survives an interruption: the state of a texture's course."""
 
 import hashlib
-import io
 import json
 import zipfile
 import zlib
@@ -51,20 +50,24 @@ class Checkpoint:
 
     def load(self) -> State | None:
         """The saved state, or None when there is none, it is damaged, or it belongs to another task."""
+        return self._kept(arrays=True)
+
+    def _kept(self, arrays: bool = False) -> State | None:
+        """What is saved of this texture, its arrays only if asked; None as in `load`."""
         if self.path is None or not self.path.is_file():
             return None
         try:
-            # From memory: of a damaged file that it opened itself, NumPy would leave the handle to the collector.
-            with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as saved:
+            # Of a damaged file that it opened itself, NumPy would leave the handle to the collector.
+            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
                 if str(saved[IDENTITY]) != self._kept_by:
                     return None
-                return {name: saved[name] for name in saved.files if name != IDENTITY}
+                return {name: saved[name] for name in saved.files if arrays and name != IDENTITY}
         except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
             return None  # torn or foreign: begin again
 
     def is_ours(self) -> bool:
-        """Whether there is a state of this very texture to go on from."""
-        return self.load() is not None
+        """Whether there is a state of this very texture to go on from. Its arrays are not read."""
+        return self._kept() is not None
 
     def save(self, state: State) -> None:
         """Replace the saved state."""

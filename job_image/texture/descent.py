@@ -8,6 +8,7 @@
   features of another.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from . import aims, frames, images, levels
 from .backend import to_numpy
 from .course import Stand, State, named, number, whole
 from .images import Pixels
-from .lbfgs import LBFGS
+from .lbfgs import LBFGS, remembered
 from .levels import Size
 from .network import Network, from_rgb, to_rgb
 from .novelty import Novelty, NoveltyDistance
@@ -41,8 +42,8 @@ class Preset:
     """What a method chooses where a person did not.
 
     weight: of a place's squared Frobenius distance, all places alike. iterations: at most. memory: steps that L-BFGS
-    remembers. bounded: whether each channel stays between the source's extremes. content: the layer whose features the
-    content keeps, and their weight.
+    remembers, at most. bounded: whether each channel stays between the source's extremes. content: the layer whose
+    features the content keeps, and their weight.
     """
 
     layers: tuple[str, ...]
@@ -100,14 +101,16 @@ class Descent:
         looked = self.layers
         if preset.content and content is not None:
             looked = tuple(dict.fromkeys((*looked, layer(preset.content[0]))))
-        self.size = self.work_size(looked, octaves)
+        asked = parameters.width, parameters.height
         shapes = [(source.shape[1], source.shape[0]) for source in self.sources]
+        self.size, octaves = aims.extent(asked, looked, octaves, shapes, self.wraps, parameters.padding)
         places = aims.places(looked, range(octaves), self.size, shapes, self.wraps, parameters.padding)
         if preset.content and content is not None:  # looked at for its features, and only once
             kept = layer(preset.content[0])
             places = tuple(one for one in places if one.layer in self.layers or one.octave == 0)
             if not any(one.octave == 0 and one.layer == kept for one in places):
-                raise ValueError(f"{named(self.size)} pixels are too few for {kept.name}, which keeps the content")
+                smallest = min([self.size, *shapes], key=min)
+                raise ValueError(f"{named(smallest)} pixels are too few for {kept.name}, which keeps the content")
         self.view = View(places, self.wraps, parameters.padding)
         self.levels, self.rhythm = [named(self.size)], Rhythm()
         self.iterations = parameters.iterations or preset.iterations
@@ -134,15 +137,6 @@ class Descent:
             colours = np.concatenate([one.reshape(-1, 3) for one in inputs])
             self.bounds = colours.min(0), colours.max(0)
         self.loss, self.evaluations = 0.0, 0
-
-    def work_size(self, looked: Sequence[Any], octaves: int) -> Size:
-        """The picture's size while it is made: sides that wrap must halve evenly down to the last feature."""
-        step = 2 ** (octaves - 1) * max(one.stride for one in looked)
-        asked = self.parameters.width, self.parameters.height
-        width, height = (
-            -(-side // step) * step if wraps else side for side, wraps in zip(asked, reversed(self.wraps), strict=True)
-        )
-        return width, height
 
     def kept(self, content: Pixels, at: Any, weight: float) -> Content:
         """The features that the content has at the picture's own size."""
@@ -189,13 +183,14 @@ class Descent:
 
     def stands(self, saved: State | None) -> Iterator[Stand]:
         """See `course.Course`."""
-        how: dict[str, Any] = {"memory": self.preset.memory, "bounds": self.bounds}
+        how: dict[str, Any] = {"memory": remembered(self.preset.memory, math.prod(self.shape)), "bounds": self.bounds}
         iteration, ended = number(saved, "iteration"), bool(number(saved, "ended"))
         if saved is None:
             descent = LBFGS(self.objective, self.begun(), **how)
         else:
             descent = LBFGS.restored(saved, self.objective, **how)
-        if saved is None or ended:  # ended: stopped while the files were written
+        fresh, saved = saved is None, None  # a state is as large as all that is remembered
+        if fresh or ended:  # ended: stopped while the files were written
             yield self.stand(descent, iteration, ended)
         while not ended:
             before = descent.loss

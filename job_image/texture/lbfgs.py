@@ -21,6 +21,10 @@ MOST_TRIALS = 20
 """Evaluations a line search may take, as in L-BFGS-B."""
 GROWTH = 4.0
 """How many times further the line search looks while the loss still falls steeply (More and Thuente, 1994)."""
+LEAST_MEMORY = 3
+MEMORY_BYTES = 2e9
+"""What the steps remembered may take, as long as there are three of them. No share of the free memory: the result must
+not depend on what else runs."""
 
 
 class LBFGS:
@@ -158,6 +162,11 @@ class LBFGS:
 
     def _inside(self, point: Tensor) -> Tensor:
         return point if self.bounds is None else ops.clip(point, *self.bounds)
+
+
+def remembered(most: int, variables: int) -> int:
+    """How many steps to remember of so many variables: each is a step and a change of slope, float32."""
+    return int(np.clip(MEMORY_BYTES / (variables * 2 * 4), min(LEAST_MEMORY, most), most))
 
 
 def dot(a: Tensor, b: Tensor) -> float:

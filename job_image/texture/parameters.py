@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, cast
 
 from .vgg import LAYERS, layer
 
@@ -28,14 +28,14 @@ class Parameters:
 
     width, height: size of the result in pixels, 32 to 8192 each.
     seed: 0 to 2**31 - 1. The same seed on the same machine gives the same bytes.
-    source_width: pixels the first source is resized to before synthesis (the others get the same area), 32 to 8192;
-        None keeps the source's size, but "patch" and "swatch" shrink one of a larger area than the result's to that
-        area. It sets the size of the features.
+    source_width: pixels the first source is resized to before synthesis (the others get the same area; with the classic
+        methods and with frames the same width), 32 to 8192; None keeps the source's size, but "patch" and "swatch"
+        shrink one of a larger area than the result's to that area. It sets the size of the features.
     source_scale: the same as a factor, of each source's own width; not beside source_width.
     method: "patch" needs no network weights; "swatch", "snelgrove", "gatys" and "style" match statistics of VGG-19;
         "auto" is "swatch" where there are weights, otherwise "patch".
     seamless: the edges that continue at the opposite edge: "x" the left one at the right, "y" the top one at the
-        bottom, "both", or "none". None: both for "patch" and "swatch", none for the others.
+        bottom, "both", or "none". None: both for "patch" and "swatch" with "valid" padding, otherwise none.
     layers: of VGG-19, by name (conv3_2) or number (7); None: those of the method.
     octaves: scales at which the layers look, each half the size of the one before; None: those of the method.
     iterations: most steps of the optimiser at full size; None: those of the method.
@@ -139,9 +139,10 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
 
 def check_number(name: str, value: object, low: float, high: float) -> None:
     """Raise ValueError unless `value` is a finite number from `low` to `high` (true and false are not numbers)."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or (isinstance(value, float) and not math.isfinite(value)):
         raise ValueError(f"{name} is {value!r}; it must be a number")
-    if not low <= value <= high:
+    if not low <= cast(float, value) <= high:
         raise ValueError(f"{name} is {value!r}; it must be from {low:g} to {high:g}")
 
 

@@ -186,7 +186,8 @@ def finishing_state(finish: sliced.Finish, iteration: int, loss: float) -> State
 
 def wrapping(parameters: Parameters) -> tuple[bool, bool]:
     """Whether the result continues at its opposite edges: across (left and right), down (top and bottom)."""
-    seamless = parameters.seamless or ("both" if parameters.method in ("auto", "patch", "swatch") else "none")
+    unasked = "both" if parameters.method in ("auto", "patch", "swatch") and parameters.padding == "valid" else "none"
+    seamless = parameters.seamless or unasked
     return seamless in ("both", "x"), seamless in ("both", "y")
 
 

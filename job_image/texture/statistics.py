@@ -1,7 +1,7 @@
 """What a picture is, to a texture: averages of VGG features and of their products, layer by layer, octave by octave.
 
 All are sums over places, divided by their number. That makes them exact when they are added up tile by tile
-(`tiling`), and it makes the distance between two textures a function of a few small matrices.
+(`objective`), and it makes the distance between two textures a function of a few small matrices.
 """
 
 from collections.abc import Sequence
@@ -66,10 +66,6 @@ class View:
     def layers(self, octave: int) -> tuple[Layer, ...]:
         """The layers looked at in an octave, in the order of the places."""
         return tuple(place.layer for place in self.places if place.octave == octave)
-
-    def step(self) -> int:
-        """The pixels that a wrapping side must be a multiple of."""
-        return max(place.layer.stride << place.octave for place in self.places)
 
 
 class Moments(NamedTuple):

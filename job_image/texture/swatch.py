@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from . import aims, images, pyramid, sliced, start
+from . import aims, images, levels, pyramid, sliced, start
 from .backend import to_numpy
 from .course import Stand, State, named, number, whole
 from .descent import chosen_layers, evaluation_work
 from .images import Pixels
-from .lbfgs import LBFGS
+from .lbfgs import LBFGS, remembered
 from .network import Network, from_rgb, to_rgb
 from .objective import Objective
 from .parameters import Parameters
@@ -42,12 +42,9 @@ MOMENTS = 0.05
 """Weight of means and deviations beside the Gram matrices."""
 REGULARITY = 0.1
 """Weight of the spectrum of a regular source: its term begins as this share of the loss."""
-MEMORY, LEAST_MEMORY = 40, 3
+MEMORY = 40
 """Steps that L-BFGS remembers. In evaluations until subjective-functions' loss after 300 iterations is reached (bark,
 256 pixels): 194 with 10, 171 with 20, 152 with 40, 135 with 100."""
-MEMORY_BYTES = 2e9
-"""What they may take, as long as there are three of them. No share of the free memory: the result must not depend on
-what else runs."""
 FIRST_STEP = 1.0
 """Root mean square of the first step tried, in grey levels."""
 FINISH_STEPS = 8
@@ -69,17 +66,15 @@ class Swatch:
         across, down = wrapping(parameters)
         self.wraps = (down, across)
         self.layers = chosen_layers(parameters, LAYERS)
-        octaves = parameters.octaves or OCTAVES
-        step = 2 ** (octaves - 1) * max(one.stride for one in self.layers)
         asked = parameters.width, parameters.height
-        width, height = (
-            -(-side // step) * step if wraps else side for side, wraps in zip(asked, (across, down), strict=True)
+        shapes = levels.source_sizes([(source.shape[1], source.shape[0]) for source in sources], parameters)
+        self.size, octaves = aims.extent(
+            asked, self.layers, parameters.octaves or OCTAVES, shapes, self.wraps, parameters.padding
         )
-        self.size = width, height
         self.patchwork = Patchwork(sources, replace(parameters, width=self.size[0], height=self.size[1]), alive)
         self.sources = self.patchwork.sources
         inputs = [from_rgb(source) for source in self.sources]
-        shapes = [(source.shape[1], source.shape[0]) for source in self.sources]
+        shapes = tuple((source.shape[1], source.shape[0]) for source in self.sources)
         places = aims.places(self.layers, range(octaves), self.size, shapes, self.wraps, parameters.padding)
         self.view = View(places, self.wraps, parameters.padding)
         self.targets = aims.targets(network, self.view, inputs, parameters.join, parameters.multiply)
@@ -145,8 +140,8 @@ class Swatch:
         first = len(self.scales) if stage == "finish" else number(saved, "level")
         for at, scale in enumerate(self.scales):
             if at >= first:
-                picture = yield from self.descended(at, scale, picture, saved, done)
-                saved = None
+                level, saved = self.descended(at, scale, picture, saved, done), None
+                picture = yield from level
             done += self.work[scale] * self.steps(scale)
         yield from self.finished(saved, picture, done)
 
@@ -186,9 +181,10 @@ class Swatch:
             return smaller
         return pyramid.refined(self.noise(scale), smaller, self.wraps, self.parameters.padding)
 
-    def halved_source(self, source: Pixels, scale: int) -> tuple[int, int]:
-        """The size of a source at a level."""
-        return max(1, source.shape[1] >> scale), max(1, source.shape[0] >> scale)
+    def source_side(self, scale: int) -> tuple[int, int]:
+        """The size (width, height) of the first source at a level."""
+        height, width = self.sources[0].shape[:2]
+        return max(1, width >> scale), max(1, height >> scale)
 
     def descended(self, at: int, scale: int, smaller: Any, saved: State | None, done: float) -> Any:
         """One level's descent; returns its picture, as the network sees it. smaller: that of the level before."""
@@ -198,7 +194,7 @@ class Swatch:
         rhythmic = bool(self.rhythm) and all(self.wraps)
         weight = 0.0
         if rhythmic:
-            small = images.resize(self.sources[0], *self.halved_source(self.sources[0], scale))
+            small = images.resize(self.sources[0], *self.source_side(scale))
             term = Spectrum(from_rgb(small), (width, height), 1.0)
             if saved is None:
                 loss, apart = objective(point)[0], term(point)[0]
@@ -208,12 +204,13 @@ class Swatch:
             term.weight = weight
             objective.extras = [term]
         how: dict[str, Any] = {
-            "memory": remembered(width * height),
+            "memory": remembered(MEMORY, 3 * width * height),
             "first": FIRST_STEP * np.sqrt(3 * width * height),
         }
         descent = LBFGS.restored(saved, objective, **how) if saved is not None else LBFGS(objective, point, **how)
         iteration, steps, size = number(saved, "iteration"), self.steps(scale), named((width, height))
         earlier, ended = self.earlier(size), bool(number(saved, "ended"))
+        del saved  # as large as all that is remembered
         while not ended:
             before = descent.loss
             moved = descent.iterate()
@@ -291,11 +288,6 @@ class Swatch:
             "loss": float(f"{list(self.losses.values())[-1]:.6g}") if self.losses else None,
             "evaluations": self.evaluations,
         }
-
-
-def remembered(pixels: int) -> int:
-    """How many steps L-BFGS remembers, of a picture of so many pixels: three channels, a step and a slope, float32."""
-    return int(np.clip(MEMORY_BYTES / (pixels * 3 * 2 * 4), LEAST_MEMORY, MEMORY))
 
 
 def staged(stage: str, state: Callable[[], State]) -> State:

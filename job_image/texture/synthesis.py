@@ -174,13 +174,15 @@ class Synthesis:
         spared: float | None = None
         last: Stand | None = None
         try:
-            for stand in self.course.stands(saved):
+            stands, resumed = self.course.stands(saved), saved is not None
+            del saved  # as large as all that a descent remembers
+            for stand in stands:
                 if not stand.iteration:
                     self.keep_frames("Aseed", stand)
                     continue
                 if progress is None:
                     progress = Progress(self.folder.name, self.course.total, stand.done, self.tell)
-                    spared = round(stand.done / self.course.total, 4) if saved is not None else None
+                    spared = round(stand.done / self.course.total, 4) if resumed else None
                 self.keep(stand)
                 last = stand  # not before: stopped in between, the run takes it up again and writes what it leaves
                 progress.at(stand.done, stand.size, stand.loss)
