@@ -148,7 +148,9 @@ class Swatch:
     def noise(self, scale: int) -> Any:
         """A level of the noise that the picture begins with, as the network sees it: one field at every scale, with
         the sources' colours and spectrum, and in phase what repeats in a regular source."""
-        whole_field = start.picture(self.sources, self.size, self.parameters.seed, self.rhythm)
+        # The rhythm is that of the patches' torus, which is larger along an axis that ends.
+        torus = start.picture(self.sources, self.patchwork.torus, self.parameters.seed, self.rhythm)
+        whole_field = torus[: self.size[1], : self.size[0]]
         if self.parameters.start == "symmetric":
             whole_field = start.mirrored(whole_field)
         return pyramid.octaves(from_rgb(whole_field)[None], scale + 1, self.wraps, self.parameters.padding)[-1]
