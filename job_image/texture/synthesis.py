@@ -175,6 +175,8 @@ class Synthesis:
         last: Stand | None = None
         try:
             stands, resumed = self.course.stands(saved), saved is not None
+            if resumed:  # what lies there then is of this very texture
+                self.previewed = {preview.stem for preview in (self.folder / "previews").glob("*.png")}
             del saved  # as large as all that a descent remembers
             for stand in stands:
                 if not stand.iteration:
