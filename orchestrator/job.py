@@ -64,7 +64,8 @@ class Home(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked (`job.json`). Times are seconds since 1970, `max_runtime` is in seconds, `max_cost` in USD."""
+    """What was asked (`job.json`). Times are seconds since 1970, `max_runtime` is in seconds, `max_cost` in USD.
+    `fallbacks` are machines for when `machine` has no capacity, in order of preference."""
 
     schema: int = contract.SCHEMA
     project: str
@@ -76,6 +77,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     code: str | None = None
     data: tuple[Mount, ...] = ()
     machine: str = "cpu"
+    fallbacks: tuple[str, ...] = ()
     backend: str = "local"
     spot: bool = False
     max_runtime: int = 86400

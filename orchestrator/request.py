@@ -49,6 +49,7 @@ class Request(NamedTuple):
                 code=self.code.digest,
                 data=self.mounts,
                 machine=manifest.machine,
+                fallbacks=manifest.fallbacks,
                 backend=backend,
                 spot=manifest.spot,
                 max_runtime=manifest.max_runtime,

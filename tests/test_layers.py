@@ -21,6 +21,7 @@ VALUES = {
     "shape",
     "document",
     "entries",
+    "machines",
     "manifest",
     "plan",
     "settings",
