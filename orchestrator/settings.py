@@ -12,6 +12,7 @@ configuration: see `Aws`.
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -89,6 +90,49 @@ def load(store: str | None = None, slots: int | None = None, environment: Mappin
         user=re.sub(r"[^A-Za-z0-9._-]", "-", user).strip("-.") or "me",
         aws=_aws(home / "config.yaml", file.aws or _Aws()),
     )
+
+
+def write(home: Path, store: str, role: str) -> bool:
+    """Have config.yaml say these of `store` and `aws.role`, and keep what else is there, comments included. False if it
+    said so already. Raises UsageError for a file that cannot be used."""
+    import yaml
+
+    path = home / "config.yaml"
+    found = _read(path)
+    if found.store == store and found.aws is not None and found.aws.role == role:
+        return False
+    try:
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        wanted = yaml.safe_load(text) or {}
+        wanted = {**wanted, "store": store, "aws": {**(wanted.get("aws") or {}), "role": role}}
+        changed = _changed(text, store, role)
+        try:
+            kept = yaml.safe_load(changed) == wanted
+        except yaml.YAMLError:
+            kept = False
+        # Written in a way that lines cannot be replaced in (braces, say): then it is all written anew.
+        data = changed if kept else yaml.safe_dump(wanted, sort_keys=False)
+        home.mkdir(parents=True, exist_ok=True)
+        part = path.with_name("config.yaml.part")
+        part.write_text(data, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error}", hint="Check the folder's permissions") from error
+    return True
+
+
+def _changed(text: str, store: str, role: str) -> str:
+    """The file's text with its lines of `store` and `aws.role` replaced or added."""
+    lines = [line for line in text.splitlines() if not re.match("store[ \t]*:", line)]
+    lines.append(f"store: {json.dumps(store)}")
+    start = next((at for at, line in enumerate(lines) if re.match("aws[ \t]*:", line)), None)
+    if start is None:
+        return "\n".join([*lines, "aws:", f"  role: {json.dumps(role)}", ""])
+    end = next((at for at in range(start + 1, len(lines)) if re.match(r"[^\s#]", lines[at])), len(lines))
+    inside = [line for line in lines[start + 1 : end] if not re.match(r"\s+role[ \t]*:", line)]
+    first = next((line for line in inside if line.strip() and not line.lstrip().startswith("#")), "  ")
+    indent = first[: len(first) - len(first.lstrip())]
+    return "\n".join([*lines[: start + 1], f"{indent}role: {json.dumps(role)}", *inside, *lines[end:], ""])
 
 
 def _read(path: Path) -> _File:

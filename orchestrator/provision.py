@@ -1,0 +1,199 @@
+"""Makes an account what `account` says: looks at what there is, decides what is missing, and does only that."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from orchestrator import account as wanted
+from orchestrator import aws
+from orchestrator.account import Account
+from orchestrator.errors import CloudError, UsageError
+
+
+class Step(NamedTuple):
+    """One request: `operation` of `service` as the API reference calls it, and a sentence that says what for."""
+
+    what: str
+    service: str
+    operation: str
+    request: dict[str, Any]
+
+
+class Found(NamedTuple):
+    """What there is; None where there is nothing. Policies are decoded."""
+
+    bucket_region: str | None = None
+    public_access: dict[str, Any] | None = None
+    encryption: dict[str, Any] | None = None
+    versioning: str | None = None
+    rules: Sequence[dict[str, Any]] = ()
+    bucket_policy: dict[str, Any] | None = None
+    repository: dict[str, Any] | None = None
+    image_lifecycle: dict[str, Any] | None = None
+    trust: dict[str, Any] | None = None
+    job_policy: dict[str, Any] | None = None
+
+
+def steps(account: Account, found: Found) -> list[Step]:
+    """What is to be done, in order. Pure; empty where all is as it should be. Of an existing bucket, rules and policy
+    statements that are not ours are kept. Raises UsageError for a bucket of another region."""
+    return [*_bucket(account, found), *_repository(account, found), *_role(account, found)]
+
+
+def _bucket(account: Account, found: Found) -> Iterator[Step]:
+    if found.bucket_region not in (None, account.region):
+        raise UsageError(
+            f"The bucket {account.bucket} is in {found.bucket_region}, not in {account.region}",
+            hint=f"swatch setup aws --region {found.bucket_region}, or name another --bucket",
+        )
+    whose = {"Bucket": account.bucket, "ExpectedBucketOwner": account.id}
+    if found.bucket_region is None:
+        request: dict[str, Any] = {"Bucket": account.bucket, "ObjectOwnership": "BucketOwnerEnforced"}
+        if account.region != "us-east-1":  # the one region that must not be named (API reference, CreateBucket)
+            request["CreateBucketConfiguration"] = {"LocationConstraint": account.region}
+        yield Step(f"Make the bucket {account.bucket}", "s3", "CreateBucket", request)
+    if found.public_access != wanted.PUBLIC_ACCESS:
+        block = {**whose, "PublicAccessBlockConfiguration": wanted.PUBLIC_ACCESS}
+        yield Step("Keep it private, whatever policies may say", "s3", "PutPublicAccessBlock", block)
+    encryption = wanted.encryption(account)
+    if not _encrypted(found.encryption, encryption):
+        how = f"the key {account.aws.kms_key}" if account.aws.kms_key else "S3's own keys (SSE-S3)"
+        change = {**whose, "ServerSideEncryptionConfiguration": encryption}
+        yield Step(f"Encrypt what is in it with {how}", "s3", "PutBucketEncryption", change)
+    if found.versioning != "Enabled":
+        said = f"Keep versions: what is overwritten or deleted can be brought back for {wanted.OLD_VERSIONS} days"
+        yield Step(said, "s3", "PutBucketVersioning", {**whose, "VersioningConfiguration": {"Status": "Enabled"}})
+    rule = wanted.lifecycle(account)
+    if not any(_same(one, rule) for one in found.rules):
+        rules = [*(one for one in found.rules if one.get("ID") != wanted.RULE), rule]
+        said = f"Remove old versions after {wanted.OLD_VERSIONS} days, half uploads after {wanted.HALF_UPLOADS}"
+        change = {**whose, "LifecycleConfiguration": {"Rules": rules}}
+        yield Step(said, "s3", "PutBucketLifecycleConfiguration", change)
+    policy = wanted.bucket_policy(account)
+    kept = (found.bucket_policy or {}).get("Statement", [])
+    kept = kept if isinstance(kept, list) else [kept]
+    if not any(_same(one, policy["Statement"][0]) for one in kept):
+        others = [one for one in kept if one.get("Sid") != wanted.INSECURE]
+        text = json.dumps({**(found.bucket_policy or policy), "Statement": [*others, *policy["Statement"]]})
+        yield Step("Refuse connections without TLS", "s3", "PutBucketPolicy", {**whose, "Policy": text})
+
+
+def _repository(account: Account, found: Found) -> Iterator[Step]:
+    name = account.repository
+    if found.repository is None:
+        request: dict[str, Any] = {"repositoryName": name, "imageScanningConfiguration": {"scanOnPush": True}}
+        if account.aws.kms_key:
+            request["encryptionConfiguration"] = {"encryptionType": "KMS", "kmsKey": account.aws.kms_key}
+        yield Step(f"Make the image repository {name}, which scans what is pushed", "ecr", "CreateRepository", request)
+    elif not found.repository.get("imageScanningConfiguration", {}).get("scanOnPush"):
+        request = {"repositoryName": name, "imageScanningConfiguration": {"scanOnPush": True}}
+        yield Step("Scan images that are pushed", "ecr", "PutImageScanningConfiguration", request)
+    if found.image_lifecycle is None:  # one of the user's own is as good
+        request = {"repositoryName": name, "lifecyclePolicyText": json.dumps(wanted.IMAGE_LIFECYCLE)}
+        said = f"Remove images without a tag after {wanted.UNTAGGED_IMAGES} days"
+        yield Step(said, "ecr", "PutLifecyclePolicy", request)
+
+
+def _role(account: Account, found: Found) -> Iterator[Step]:
+    trust, policy = wanted.trust(account), wanted.job_policy(account)
+    if found.trust is None:
+        request = {
+            "RoleName": account.role,
+            "AssumeRolePolicyDocument": json.dumps(trust),
+            "Description": "What jobs of Swatch run under, and SageMaker for them",
+        }
+        yield Step(f"Make the role {account.role}, which SageMaker takes on for jobs", "iam", "CreateRole", request)
+    elif not _same(found.trust, trust):
+        request = {"RoleName": account.role, "PolicyDocument": json.dumps(trust)}
+        yield Step("Let SageMaker alone take the role on, for this account", "iam", "UpdateAssumeRolePolicy", request)
+    if not _same(found.job_policy, policy):
+        request = {"RoleName": account.role, "PolicyName": wanted.POLICY, "PolicyDocument": json.dumps(policy)}
+        yield Step("Let jobs do what they need, and no more", "iam", "PutRolePolicy", request)
+
+
+def look(account: Account) -> Found:
+    """What there is of it in the account. Raises CloudError and its kin."""
+    s3, ecr, iam = (aws.client(service, account.region) for service in ("s3", "ecr", "iam"))
+    whose = {"Bucket": account.bucket, "ExpectedBucketOwner": account.id}
+    found: dict[str, Any] = {}
+    region = _or_none(lambda: s3.get_bucket_location(**whose), f"the bucket {account.bucket}", "NoSuchBucket", "404")
+    if region is not None:
+        here = f"reading the bucket {account.bucket}"
+        found["bucket_region"] = {None: "us-east-1", "": "us-east-1", "EU": "eu-west-1"}.get(
+            region.get("LocationConstraint"), region.get("LocationConstraint")
+        )
+        block = _or_none(lambda: s3.get_public_access_block(**whose), here, "NoSuchPublicAccessBlockConfiguration")
+        found["public_access"] = (block or {}).get("PublicAccessBlockConfiguration")
+        default = _or_none(
+            lambda: s3.get_bucket_encryption(**whose), here, "ServerSideEncryptionConfigurationNotFoundError"
+        )
+        found["encryption"] = (default or {}).get("ServerSideEncryptionConfiguration")
+        with aws.explained(here):
+            found["versioning"] = s3.get_bucket_versioning(**whose).get("Status")
+        rules = _or_none(lambda: s3.get_bucket_lifecycle_configuration(**whose), here, "NoSuchLifecycleConfiguration")
+        found["rules"] = (rules or {}).get("Rules", [])
+        policy = _or_none(lambda: s3.get_bucket_policy(**whose), here, "NoSuchBucketPolicy")
+        found["bucket_policy"] = json.loads(policy["Policy"]) if policy else None
+    where = f"the image repository {account.repository}"
+    named = {"repositoryName": account.repository}
+    listed = _or_none(
+        lambda: ecr.describe_repositories(repositoryNames=[account.repository]), where, "RepositoryNotFoundException"
+    )
+    if listed and listed["repositories"]:
+        found["repository"] = listed["repositories"][0]
+        text = _or_none(lambda: ecr.get_lifecycle_policy(**named), where, "LifecyclePolicyNotFoundException")
+        found["image_lifecycle"] = json.loads(text["lifecyclePolicyText"]) if text else None
+    role = _or_none(lambda: iam.get_role(RoleName=account.role), f"the role {account.role}", "NoSuchEntity")
+    if role is not None:
+        found["trust"] = role["Role"]["AssumeRolePolicyDocument"]
+        inline = _or_none(
+            lambda: iam.get_role_policy(RoleName=account.role, PolicyName=wanted.POLICY),
+            f"the policy of the role {account.role}",
+            "NoSuchEntity",
+        )
+        found["job_policy"] = inline["PolicyDocument"] if inline else None
+    return Found(**found)
+
+
+def take(step: Step, account: Account) -> None:
+    """Make the request. Raises CloudError and its kin."""
+    from botocore import xform_name
+
+    with aws.explained(step.what):
+        getattr(aws.client(step.service, account.region), xform_name(step.operation))(**step.request)
+
+
+def _or_none(ask: Callable[[], Any], what: str, *absent: str) -> Any:
+    """The answer; None where AWS says that there is no such thing."""
+    try:
+        with aws.explained(f"looking at {what}" if not what.startswith("reading") else what):
+            return ask()
+    except CloudError as error:
+        if error.code in absent:
+            return None
+        raise
+
+
+def _encrypted(found: dict[str, Any] | None, asked: dict[str, Any]) -> bool:
+    """Whether the default is the one asked for; what AWS adds to a rule of its own accord does not count."""
+    rules = (found or {}).get("Rules", [{}])
+    default = rules[0].get("ApplyServerSideEncryptionByDefault", {}) if rules else {}
+    return bool(default == asked["Rules"][0]["ApplyServerSideEncryptionByDefault"])
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two policies mean the same: AWS may write a list of one as the one, and in another order."""
+    return bool(_plain(one) == _plain(other))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        plain = [_plain(entry) for entry in value]
+        if len(plain) == 1:
+            return plain[0]
+        return sorted(plain) if all(isinstance(entry, str) for entry in plain) else plain
+    return value
