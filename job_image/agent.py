@@ -100,9 +100,8 @@ class Run:
         places.make()
         if self.job["code"]:
             self._fetch(self.job["code"], places.code)
-        prefix = contract.input_prefix(self.project, self.number)
-        for entry in self.store.scan(prefix):
-            self.store.download(entry.key, places.input / entry.key[len(prefix) :])
+        if self.job.get("input"):
+            self._fetch(self.job["input"], places.input)
         mounts = [mount["mount"] for mount in self.job["data"]]
         for mount in self.job["data"]:
             self._fetch(mount["digest"], places.data / mount["mount"])

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from orchestrator import contract, journal
-from orchestrator.backends.base import Presence
+from orchestrator.backends.base import Presence, Sight
 from orchestrator.errors import NotFound, StoreError
 from orchestrator.job import Final, Job
 from orchestrator.store.base import Store
 
-Look = Callable[[Job], Presence]
-"""Asks a job's backend whether its agent is there."""
+Look = Callable[[Sequence[Job]], list[Sight]]
+"""Asks the jobs' backends whether their agents are there."""
 
 LOST_REASON = "lost: its agent ended without a word (killed, or the machine restarted)"
 
@@ -24,12 +24,14 @@ Record = TypeVar("Record")
 
 
 class Seen(NamedTuple):
-    """A job, and all that is known of it. `fold` is empty for a job that has ended: the final record says it all."""
+    """A job, and all that is known of it. `fold` is empty for a job that has ended: the final record says it all.
+    `said` is the backend's word on one that has not."""
 
     job: Job
     final: Final | None
     presence: Presence
     fold: journal.Fold
+    said: str = ""
 
     @property
     def lost(self) -> bool:
@@ -58,7 +60,7 @@ class Seen(NamedTuple):
             return self.fold.reason if self.fold.state == contract.FAILED else LOST_REASON
         if self.presence is Presence.ELSEWHERE and self.job.host:
             return f"on another computer ({self.job.host}); if that is gone: swatch stop {self.job.short} --now"
-        return self.fold.reason if self.launched else UNLAUNCHED_REASON
+        return (self.fold.reason or self.said) if self.launched else UNLAUNCHED_REASON
 
     def seconds(self, now: float) -> float:
         """How long it has run, in seconds; until `now` when it still does."""
@@ -79,24 +81,33 @@ def numbers(store: Store, project: str) -> list[int]:
 
 
 def see(store: Store, look: Look, project: str, number: int) -> Seen:
-    """One job as it is now. Raises NotFound."""
-    job = read_job(store, project, number)
-    final = read_final(store, project, number)
-    presence = Presence.GONE
-    fold = journal.Fold()
-    if final is None:
-        presence = look(job)
-        fold = journal.fold(store, project, number)
-        if presence is Presence.GONE:
-            final = read_final(store, project, number)  # it may have ended while we looked
-    return Seen(job, final, presence, fold)
+    """One job as it is now. Raises NotFound, StoreError."""
+    (one,) = see_each(store, look, [read_job(store, project, number)])
+    return one
 
 
-def see_all(store: Store, look: Look, project: str, after: int = 0) -> Iterator[Seen]:
+def see_all(store: Store, look: Look, project: str, after: int = 0) -> list[Seen]:
     """The project's jobs with numbers above `after`, ascending."""
-    for number in numbers(store, project):
-        if number > after:
-            yield see(store, look, project, number)
+    wanted = [number for number in numbers(store, project) if number > after]
+    return see_each(store, look, [read_job(store, project, number) for number in wanted])
+
+
+def see_each(store: Store, look: Look, jobs: Sequence[Job]) -> list[Seen]:
+    """The jobs as they are now: their backends are asked once, about all that have not ended."""
+    finals = [read_final(store, job.project, job.number) for job in jobs]
+    going = [job for job, final in zip(jobs, finals, strict=True) if final is None]
+    sights = iter(look(going) if going else [])
+    return [_seen(store, job, final, sights) for job, final in zip(jobs, finals, strict=True)]
+
+
+def _seen(store: Store, job: Job, final: Final | None, sights: Iterator[Sight]) -> Seen:
+    if final is not None:
+        return Seen(job, final, Presence.GONE, journal.Fold())
+    presence, said = next(sights)
+    fold = journal.fold(store, job.project, job.number)
+    if presence is Presence.GONE:
+        final = read_final(store, job.project, job.number)  # it may have ended while we looked
+    return Seen(job, final, presence, fold, said)
 
 
 def read_job(store: Store, project: str, number: int) -> Job:

@@ -64,7 +64,11 @@ class Home(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked (`job.json`). Times are seconds since 1970, `max_runtime` is in seconds, `max_cost` in USD."""
+    """What was asked (`job.json`). Times are seconds since 1970, `max_runtime` is in seconds, `max_cost` in USD.
+
+    `code` and `input` are digests of snapshots. They, and those of `data`, are in the store before this record is: who
+    sees a job can run it.
+    """
 
     schema: int = contract.SCHEMA
     project: str
@@ -74,6 +78,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     command: str
     tasks: tuple[Task, ...] = ()
     code: str | None = None
+    input: str | None = None
     data: tuple[Mount, ...] = ()
     machine: str = "cpu"
     backend: str = "local"

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator import contract, facts, journal, results
-from orchestrator.backends.base import Presence
+from orchestrator.backends.base import Backend, Presence, Sight
 from orchestrator.engine import Choice, Verdict
 from orchestrator.errors import SwatchError
-from orchestrator.facts import Look, Seen
+from orchestrator.facts import Seen
 from orchestrator.job import Final, Job, Task
 from orchestrator.store.base import Store
 from orchestrator.sync import Homecoming, Output
 
 POLL_SECONDS = 0.4
 SLOWEST_POLL_SECONDS = 5.0
+
+
+WAITING = Sight(Presence.WAITING)
 
 
 @dataclass
@@ -43,7 +46,7 @@ class JobView:
     job: Job
     fold: journal.Fold = field(default_factory=journal.Fold)
     final: Final | None = None
-    presence: Presence = Presence.WAITING
+    sight: Sight = WAITING
     last: str = ""
     wanted: list[tuple[TaskView, Task]] = field(default_factory=list)  # who waits for which of the job's tasks
     pending: dict[str, journal.File] = field(default_factory=dict)  # in the store, not yet at home
@@ -51,26 +54,26 @@ class JobView:
     @property
     def over(self) -> bool:
         """Nothing more will come: it ended, or it was lost."""
-        return self.final is not None or self.presence is Presence.GONE
+        return self.final is not None or self.sight.presence is Presence.GONE
 
 
 class Watch:
-    """Tasks in view, and the folder their files come home to. Call `poll` until `over`. `wake` is called for a job that
-    waits: whoever was to run it may have died."""
+    """Tasks in view, and the folder their files come home to. Call `poll` until `over`. With `wake`, jobs that wait are
+    made to go on, should whoever was to run them have died."""
 
     def __init__(
         self,
         store: Store,
-        look: Look,
+        backend: Backend,
         choices: Iterable[Choice],
         folder: Path,
-        wake: Callable[[Job], object] = lambda job: None,
+        wake: bool = True,
     ) -> None:
         self.home = Homecoming(store, folder)
         self.tasks: list[TaskView] = []
         self.jobs: dict[tuple[str, int], JobView] = {}
         self.brought: list[Path] = []
-        self._store, self._look, self._wake = store, look, wake
+        self._store, self._backend, self._wake = store, backend, wake
         self._delay = POLL_SECONDS
         self._cached: list[TaskView] = []
         for choice in choices:
@@ -109,9 +112,11 @@ class Watch:
     def poll(self) -> bool:
         """Look once at everything; True if anything was new."""
         news = self._bring_cached()
+        going = [view for view in self.jobs.values() if not view.over]
+        self._look_at(going)
+        for view in going:
+            news |= self._poll_job(view)
         for view in self.jobs.values():
-            if not view.over:
-                news |= self._poll_job(view)
             for task, held in view.wanted:
                 was = task.state
                 _refresh(task, view, held)
@@ -140,16 +145,21 @@ class Watch:
         news, self._cached = bool(self._cached), []
         return news
 
+    def _look_at(self, views: Sequence[JobView]) -> None:
+        """What the backends see of those, and the final records of those that have ended."""
+        for view in views:
+            view.final = facts.read_final(self._store, view.job.project, view.job.number)
+        going = [view for view in views if view.final is None]
+        for view, sight in zip(going, self._backend.look([view.job for view in going]) if going else [], strict=True):
+            view.sight = sight
+            if sight.presence is Presence.GONE:
+                view.final = facts.read_final(self._store, view.job.project, view.job.number)
+        if self._wake and any(view.sight.presence is Presence.WAITING for view in going):
+            self._backend.wake()
+
     def _poll_job(self, view: JobView) -> bool:
-        # The final record is looked for before the journal is read: the agent writes it last, so nothing is missed.
+        # The final record was looked for before the journal is read: the agent writes it last, so nothing is missed.
         project, number = view.job.project, view.job.number
-        view.final = facts.read_final(self._store, project, number)
-        if view.final is None:
-            view.presence = self._look(view.job)
-            if view.presence is Presence.WAITING:
-                self._wake(view.job)
-            elif view.presence is Presence.GONE:
-                view.final = facts.read_final(self._store, project, number)
         news = view.over
         for chunk in journal.read(self._store, project, number, view.last):
             view.last, news = chunk.key, True
@@ -199,11 +209,12 @@ def _refresh(task: TaskView, view: JobView, held: Task) -> None:
         task.state, task.seconds, task.reason = end.state, end.seconds, end.error
     elif view.final is not None:
         task.state, task.reason = view.final.tasks.get(held.name, view.final.state), view.final.reason
-    elif view.presence is Presence.GONE:
+    elif view.sight.presence is Presence.GONE:
         task.state = contract.FAILED
-        task.reason = Seen(view.job, None, view.presence, view.fold).reason
+        task.reason = Seen(view.job, None, Presence.GONE, view.fold).reason
     elif view.fold.state != contract.RUNNING:
         task.state = view.fold.state if view.fold.state == contract.STARTING else contract.QUEUED
+        task.reason = view.sight.said
     elif task.progress or held.command:
         task.state = contract.RUNNING
     else:
