@@ -6,6 +6,7 @@ Standard library only, and Python 3.8 syntax: the agent carries this file into i
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import tempfile
@@ -57,9 +58,17 @@ class LocalStore(Store):
 
         self._put(key, copy, os.replace)
 
-    def download(self, key: str, file: Path) -> None:
+    def download(self, key: str, file: Path) -> str:
+        digest = hashlib.sha256()
+
+        def copy(out: BinaryIO) -> None:
+            for block in iter(lambda: source.read(1 << 20), b""):
+                digest.update(block)
+                out.write(block)
+
         with self._told(key), open(self.path(key), "rb") as source:
-            replace_file(file, lambda out: shutil.copyfileobj(source, out, 1 << 20))
+            replace_file(file, copy)
+        return digest.hexdigest()
 
     def scan(self, prefix: str, after: str = "") -> Iterator[Entry]:
         folder = self.root / check_key(prefix.rstrip("/")) if prefix else self.root
@@ -136,7 +145,7 @@ def replace_file(file: Path, fill: Callable[[BinaryIO], object]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=str(file.parent), prefix=".", suffix=".part")
     try:
-        with os.fdopen(handle, "wb") as out:
+        with os.fdopen(handle, "w+b") as out:
             fill(out)
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, str(file))
