@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -11,6 +11,7 @@ from orchestrator import contract, journal
 from orchestrator.backends.base import Presence
 from orchestrator.errors import NotFound, StoreError
 from orchestrator.job import Final, Job
+from orchestrator.store import crowd
 from orchestrator.store.base import Store
 
 Look = Callable[[Job], Presence]
@@ -93,10 +94,9 @@ def see(store: Store, look: Look, project: str, number: int) -> Seen:
 
 
 def see_all(store: Store, look: Look, project: str, after: int = 0) -> Iterator[Seen]:
-    """The project's jobs with numbers above `after`, ascending."""
-    for number in numbers(store, project):
-        if number > after:
-            yield see(store, look, project, number)
+    """The project's jobs with numbers above `after`, ascending. `look` may be called by several threads at once."""
+    wanted = [number for number in numbers(store, project) if number > after]
+    yield from crowd.each(lambda number: see(store, look, project, number), wanted, store.width)
 
 
 def read_job(store: Store, project: str, number: int) -> Job:
@@ -106,6 +106,11 @@ def read_job(store: Store, project: str, number: int) -> Job:
     except NotFound:
         raise NotFound(f"No job {project}/{number}", hint=f"swatch status {project}") from None
     return _decode(data, Job, contract.job_key(project, number))
+
+
+def read_jobs(store: Store, project: str, wanted: Iterable[int]) -> list[Job]:
+    """The records of several jobs of a project. Raises NotFound, StoreError."""
+    return list(crowd.each(lambda number: read_job(store, project, number), wanted, store.width))
 
 
 def read_final(store: Store, project: str, number: int) -> Final | None:

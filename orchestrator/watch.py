@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from orchestrator.engine import Choice, Verdict
 from orchestrator.errors import SwatchError
 from orchestrator.facts import Look, Seen
 from orchestrator.job import Final, Job, Task
+from orchestrator.store import crowd
 from orchestrator.store.base import Store
 from orchestrator.sync import Homecoming, Output
 
@@ -109,9 +110,13 @@ class Watch:
     def poll(self) -> bool:
         """Look once at everything; True if anything was new."""
         news = self._bring_cached()
+        views = [view for view in self.jobs.values() if not view.over]
+        news |= any([*crowd.each(self._poll_job, views, self._store.width)])
+        for view in views:
+            if view.final is None and view.presence is Presence.WAITING:
+                self._wake(view.job)
+        self._bring_pending()
         for view in self.jobs.values():
-            if not view.over:
-                news |= self._poll_job(view)
             for task, held in view.wanted:
                 was = task.state
                 _refresh(task, view, held)
@@ -127,16 +132,22 @@ class Watch:
         return POLL_SECONDS if busy else self._delay
 
     def _bring_cached(self) -> bool:
-        for view in self._cached:
+        def read(view: TaskView) -> list[tuple[TaskView, Output]]:
             try:
                 result = results.read(self._store, view.task.fingerprint)
             except SwatchError as error:
                 self.home.problems[view.task.name] = error.message
-                continue
-            for made in result.files:
-                path = f"{view.task.name}/{made.path}"
-                self._bring(view, Output(result.key(made), path, made.size, made.sha256))
-            self.home.keep_only(view.task.name, {f"{view.task.name}/{made.path}" for made in result.files})
+                return []
+            return [
+                (view, Output(result.key(made), f"{view.task.name}/{made.path}", made.size, made.sha256))
+                for made in result.files
+            ]
+
+        found = [*crowd.each(read, self._cached, self._store.width)]
+        self._bring([pair for pairs in found for pair in pairs])
+        for view, pairs in zip(self._cached, found, strict=True):
+            if view.task.name not in self.home.problems:
+                self.home.keep_only(view.task.name, {output.path for _, output in pairs})
         news, self._cached = bool(self._cached), []
         return news
 
@@ -146,9 +157,7 @@ class Watch:
         view.final = facts.read_final(self._store, project, number)
         if view.final is None:
             view.presence = self._look(view.job)
-            if view.presence is Presence.WAITING:
-                self._wake(view.job)
-            elif view.presence is Presence.GONE:
+            if view.presence is Presence.GONE:
                 view.final = facts.read_final(self._store, project, number)
         news = view.over
         for chunk in journal.read(self._store, project, number, view.last):
@@ -157,37 +166,44 @@ class Watch:
                 view.fold.add(event)
                 if isinstance(event, journal.File):
                     view.pending[event.path] = event
-        self._bring_pending(view)
         return news
 
-    def _bring_pending(self, view: JobView) -> None:
-        prefix = contract.output_prefix(view.job.project, view.job.number)
-        for file in list(view.pending.values()):
-            takers = [(task, held) for task, held in view.wanted if file.path.startswith(held.prefix)]
-            outputs = [(task, f"{task.task.name}/{file.path[len(held.prefix) :]}") for task, held in takers]
-            if all(
-                self._bring(task, Output(prefix + file.path, path, file.size, file.sha256)) for task, path in outputs
-            ):
-                del view.pending[file.path]
+    def _bring_pending(self) -> None:
+        wanted = [
+            (view, file.path, list(_outputs(view, file)))
+            for view in self.jobs.values()
+            for file in view.pending.values()
+        ]
+        self._bring([pair for _, _, pairs in wanted for pair in pairs])
+        for view, path, pairs in wanted:
+            if not any(self._wants(task) and output.path in self.home.problems for task, output in pairs):
+                del view.pending[path]
 
     def _prune(self, view: JobView, task: TaskView, held: Task) -> None:
-        if self.home.choice(task.task.name) not in (None, task.task.fingerprint):
+        if not self._wants(task):
             return
         made = [path[len(held.prefix) :] for path in view.fold.files if path.startswith(held.prefix)]
         self.home.keep_only(task.task.name, {f"{task.task.name}/{path}" for path in made})
 
-    def _bring(self, task: TaskView, output: Output) -> bool:
-        """True when the file is at home, or another result of that name is wanted there."""
-        if self.home.choice(task.task.name) not in (None, task.task.fingerprint):
-            return True
-        brought = self.home.bring(output)
-        if brought is not None:
-            self.brought.append(brought)
-        if output.path in self.home.problems:
-            return False
-        if output.path not in task.files:
-            task.files.append(output.path)
-        return True
+    def _wants(self, task: TaskView) -> bool:
+        """Whether this result, and no other of that name, is wanted in the folder."""
+        return self.home.choice(task.task.name) in (None, task.task.fingerprint)
+
+    def _bring(self, pairs: list[tuple[TaskView, Output]]) -> None:
+        wanted = [(task, output) for task, output in pairs if self._wants(task)]
+        self.brought += filter(None, self.home.bring_all(output for _, output in wanted))
+        for task, output in wanted:
+            if output.path not in self.home.problems and output.path not in task.files:
+                task.files.append(output.path)
+
+
+def _outputs(view: JobView, file: journal.File) -> Iterator[tuple[TaskView, Output]]:
+    """Where a file of a job belongs: at home with each task that waits for it."""
+    key = contract.output_prefix(view.job.project, view.job.number) + file.path
+    for task, held in view.wanted:
+        if file.path.startswith(held.prefix):
+            path = f"{task.task.name}/{file.path[len(held.prefix) :]}"
+            yield task, Output(key, path, file.size, file.sha256)
 
 
 def _refresh(task: TaskView, view: JobView, held: Task) -> None:

@@ -11,8 +11,9 @@ import click
 from orchestrator import facts, target
 from orchestrator.cli import screen
 from orchestrator.cli.options import Looker, json_option, opened, print_json, store_option
-from orchestrator.errors import StoreError
+from orchestrator.errors import CloudError, StoreError
 from orchestrator.facts import Seen
+from orchestrator.store import crowd
 
 
 @click.command("status", short_help="List jobs and their states.")
@@ -37,12 +38,18 @@ def command(name: str | None, limit: int, store: str | None, as_json: bool) -> N
         ]
     else:
         keys = [(project, number) for project in facts.projects(where) for number in facts.numbers(where, project)]
-    seen, damaged = [], []
-    for project, number in keys:
+
+    def see(key: tuple[str, int]) -> Seen | str:
         try:
-            seen.append(facts.see(where, look, project, number))
+            return facts.see(where, look, *key)
+        except CloudError:
+            raise  # no job can be seen
         except StoreError as error:  # one bad record hides no other job
-            damaged.append(error.message)
+            return error.message
+
+    found = list(crowd.each(see, keys, where.width))
+    seen = [one for one in found if isinstance(one, Seen)]
+    damaged = [one for one in found if isinstance(one, str)]
     seen.sort(key=lambda one: -one.job.created)
     if as_json:
         print_json("status", {"jobs": [record(one) for one in seen], "damaged": damaged})
