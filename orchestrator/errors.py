@@ -5,6 +5,11 @@
     │   └── ManifestError       a manifest has problems: every one of them, one line each
     ├── NotFound                no such job, project, task or key; exit code 3
     └── StoreError              the store could not be read or written (full disk, permissions, damage)
+        └── CloudError          the cloud refused or was not reached, for the store's bytes or for anything else
+            ├── Expired         no credentials, or none that work any more: a person must sign in
+            ├── Denied          the credentials work, and may not do this
+            ├── Throttled       too many requests, also after waiting
+            └── Unreachable     no answer: network, endpoint, proxy
 
 Anything else that escapes is a bug in Swatch, and is shown with its traceback.
 """
@@ -39,6 +44,30 @@ class NotFound(SwatchError):
 
 class StoreError(SwatchError):
     """The store could not be read or written."""
+
+
+class CloudError(StoreError):
+    """The cloud refused a request or did not answer it; `code` is its own word for it, or empty."""
+
+    def __init__(self, message: str, hint: str | None = None, code: str = "") -> None:
+        super().__init__(message, hint)
+        self.code = code
+
+
+class Expired(CloudError):
+    """There are no credentials, or they have expired or are refused. A person must act; then trying again helps."""
+
+
+class Denied(CloudError):
+    """These credentials may not do this."""
+
+
+class Throttled(CloudError):
+    """The cloud takes no more requests for now."""
+
+
+class Unreachable(CloudError):
+    """No answer came: network, endpoint or proxy. Trying again may help."""
 
 
 class Problem(NamedTuple):

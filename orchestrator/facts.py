@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from orchestrator import contract, journal
 from orchestrator.backends.base import Presence, Sight
-from orchestrator.errors import NotFound, StoreError
+from orchestrator.errors import CloudError, NotFound, StoreError
 from orchestrator.job import Final, Job
+from orchestrator.store import crowd
 from orchestrator.store.base import Store
 
 Look = Callable[[Sequence[Job]], list[Sight]]
@@ -82,32 +83,63 @@ def numbers(store: Store, project: str) -> list[int]:
 
 def see(store: Store, look: Look, project: str, number: int) -> Seen:
     """One job as it is now. Raises NotFound, StoreError."""
-    (one,) = see_each(store, look, [read_job(store, project, number)])
+    (one,) = see_each(store, look, [(project, number)])
     return one
 
 
 def see_all(store: Store, look: Look, project: str, after: int = 0) -> list[Seen]:
-    """The project's jobs with numbers above `after`, ascending."""
-    wanted = [number for number in numbers(store, project) if number > after]
-    return see_each(store, look, [read_job(store, project, number) for number in wanted])
+    """The project's jobs with numbers above `after`, ascending. Raises StoreError."""
+    return see_each(store, look, [(project, number) for number in numbers(store, project) if number > after])
 
 
-def see_each(store: Store, look: Look, jobs: Sequence[Job]) -> list[Seen]:
-    """The jobs as they are now: their backends are asked once, about all that have not ended."""
-    finals = [read_final(store, job.project, job.number) for job in jobs]
-    going = [job for job, final in zip(jobs, finals, strict=True) if final is None]
-    sights = iter(look(going) if going else [])
-    return [_seen(store, job, final, sights) for job, final in zip(jobs, finals, strict=True)]
+def see_each(
+    store: Store, look: Look, names: Sequence[tuple[str, int]], damaged: list[str] | None = None
+) -> list[Seen]:
+    """The jobs (project, number) as they are now; their backends are asked once, about all that have not ended.
+
+    With `damaged`, a job whose records cannot be read is left out, and why is appended there; without, it is raised.
+    """
+
+    def known(name: tuple[str, int]) -> Seen | str:
+        def read() -> Seen:
+            return Seen(read_job(store, *name), read_final(store, *name), Presence.GONE, journal.Fold())
+
+        return _or_damage(read, damaged)
+
+    def fold(pair: tuple[Seen | str, Sight | None]) -> Seen | str:
+        one, sight = pair
+        if sight is None or isinstance(one, str):
+            return one
+
+        def read() -> Seen:
+            project, number = one.job.project, one.job.number
+            fold = journal.fold(store, project, number)
+            # It may have ended while we looked.
+            final = read_final(store, project, number) if sight.presence is Presence.GONE else None
+            return Seen(one.job, final, sight.presence, fold, sight.said)
+
+        return _or_damage(read, damaged)
+
+    found = list(crowd.each(known, names, store.width))
+    going = [one for one in found if isinstance(one, Seen) and one.final is None]
+    sights = iter(look([one.job for one in going]) if going else [])
+    pairs = [(one, next(sights) if isinstance(one, Seen) and one.final is None else None) for one in found]
+    found = list(crowd.each(fold, pairs, store.width))
+    if damaged is not None:
+        damaged += [one for one in found if isinstance(one, str)]
+    return [one for one in found if isinstance(one, Seen)]
 
 
-def _seen(store: Store, job: Job, final: Final | None, sights: Iterator[Sight]) -> Seen:
-    if final is not None:
-        return Seen(job, final, Presence.GONE, journal.Fold())
-    presence, said = next(sights)
-    fold = journal.fold(store, job.project, job.number)
-    if presence is Presence.GONE:
-        final = read_final(store, job.project, job.number)  # it may have ended while we looked
-    return Seen(job, final, presence, fold, said)
+def _or_damage(read: Callable[[], Seen], damaged: list[str] | None) -> Seen | str:
+    """What was read, or the sentence why it could not be, where such sentences are wanted."""
+    try:
+        return read()
+    except CloudError:
+        raise  # no job can be seen
+    except StoreError as error:
+        if damaged is None:
+            raise
+        return error.message
 
 
 def read_job(store: Store, project: str, number: int) -> Job:
@@ -116,7 +148,15 @@ def read_job(store: Store, project: str, number: int) -> Job:
         data = store.read(contract.job_key(project, number))
     except NotFound:
         raise NotFound(f"No job {project}/{number}", hint=f"swatch status {project}") from None
-    return _decode(data, Job, contract.job_key(project, number))
+    job = _decode(data, Job, contract.job_key(project, number))
+    if (job.project, job.number) != (project, number):
+        raise StoreError(f"{contract.job_key(project, number)} is damaged: it is the record of {job.short}")
+    return job
+
+
+def read_jobs(store: Store, project: str, wanted: Iterable[int]) -> list[Job]:
+    """The records of several jobs of a project. Raises NotFound, StoreError."""
+    return list(crowd.each(lambda number: read_job(store, project, number), wanted, store.width))
 
 
 def read_final(store: Store, project: str, number: int) -> Final | None:

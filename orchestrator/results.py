@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from orchestrator import contract
-from orchestrator.errors import NotFound, StoreError
+from orchestrator.errors import CloudError, NotFound, StoreError
 from orchestrator.store.base import Store
 
 
@@ -51,6 +51,8 @@ def intact(store: Store, fingerprint: str) -> bool:
     """Whether a task is finished and all that it made is still there."""
     try:
         result = read(store, fingerprint)
+    except CloudError:
+        raise  # nothing is known of the result
     except (NotFound, StoreError):
         return False
     return all(store.exists(result.key(made)) for made in result.files)

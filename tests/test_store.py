@@ -1,18 +1,21 @@
-"""The local store keeps what a store promises."""
+"""Every store keeps what a store promises: the same tests for the folder and for S3 (on moto's server)."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import random
 import subprocess
 import threading
+import uuid
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import NotFound, StoreError, UsageError
-from orchestrator.store import open_store
+from orchestrator.store import Store, crowd, open_store
 from orchestrator.store.base import check_key
 from orchestrator.store.local import LocalStore, replace_file
 
@@ -23,11 +26,20 @@ KEYS = st.lists(PARTS, min_size=1, max_size=3).map("/".join)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
+def local(tmp_path: Path) -> LocalStore:
     return LocalStore(str(tmp_path / "store"))
 
 
-def test_write_read_replace(store: LocalStore) -> None:
+@pytest.fixture(params=["local", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """A new, empty store of each kind."""
+    if request.param == "local":
+        return open_store(str(tmp_path / "store"))
+    bucket: str = request.getfixturevalue("bucket")
+    return open_store(f"s3://{bucket}/some/prefix")
+
+
+def test_write_read_replace(store: Store) -> None:
     store.write("a/b.json", b"1")
     store.write("a/b.json", b"2")
     assert store.read("a/b.json") == b"2"
@@ -37,7 +49,7 @@ def test_write_read_replace(store: LocalStore) -> None:
         store.read("a/c.json")
 
 
-def test_create_lets_exactly_one_of_many_win(store: LocalStore) -> None:
+def test_create_lets_exactly_one_of_many_win(store: Store) -> None:
     won: list[int] = []
     start = threading.Barrier(12)
 
@@ -61,6 +73,10 @@ def test_scan_gives_keys_in_byte_order_behind_the_last_seen(
     tmp_path_factory: pytest.TempPathFactory, keys: set[str], after: str
 ) -> None:
     store = LocalStore(str(tmp_path_factory.mktemp("store")))
+    assert_scans_in_order(store, keys, after)
+
+
+def assert_scans_in_order(store: Store, keys: set[str], after: str) -> None:
     kept = set()
     for key in sorted(keys):
         try:
@@ -72,30 +88,45 @@ def test_scan_gives_keys_in_byte_order_behind_the_last_seen(
     assert [entry.key for entry in store.scan("", after)] == [key for key in sorted(kept) if key > after]
 
 
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(keys=st.sets(KEYS, max_size=12), after=st.one_of(st.just(""), KEYS))
+def test_scan_gives_the_same_order_in_s3(bucket: str, keys: set[str], after: str) -> None:
+    assert_scans_in_order(open_store(f"s3://{bucket}/{uuid.uuid4().hex}"), keys, after)
+
+
+def test_scan_goes_on_over_pages_in_the_order_of_bytes(store: Store) -> None:
+    """S3 lists 1,000 keys at a time; a letter beyond the basic plane sorts last by bytes, not by UTF-16."""
+    keys = [f"many/{number:04d}" for number in range(1005)] + ["many/\uffee", "many/\U0001f332"]
+    for _ in crowd.each(lambda key: store.write(key, b"x"), keys, 8):
+        pass
+    assert [entry.key for entry in store.scan("many/")] == keys
+    assert [entry.key for entry in store.scan("many/", "many/1003")] == keys[1004:]
+
+
 @pytest.mark.parametrize(
     "key", ["", "/etc/passwd", "../x", "a/../../x", "a//b", "a\\b", "a\nb", "a/./b", "x" * 1025, "a/"]
 )
-def test_no_key_leaves_the_store(store: LocalStore, key: str) -> None:
+def test_no_key_leaves_the_store(store: Store, key: str) -> None:
     with pytest.raises(StoreError):
         store.write(key, b"x")
     with pytest.raises(StoreError):
         check_key(key)
 
 
-def test_what_is_half_written_is_not_seen(store: LocalStore, tmp_path: Path) -> None:
+def test_what_is_half_written_is_not_seen(local: LocalStore, tmp_path: Path) -> None:
     """A writer that waits in the middle: nothing under the final name, nothing in a listing."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    thread = threading.Thread(target=store.upload, args=(pipe, "out/image.png"))
+    thread = threading.Thread(target=local.upload, args=(pipe, "out/image.png"))
     thread.start()
     with open(pipe, "wb") as slow:
         slow.write(b"half")
         slow.flush()
-        assert not store.exists("out/image.png")
-        assert list(store.scan("")) == []
+        assert not local.exists("out/image.png")
+        assert list(local.scan("")) == []
         slow.write(b"whole")
     thread.join()
-    assert store.read("out/image.png") == b"halfwhole"
+    assert local.read("out/image.png") == b"halfwhole"
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
@@ -129,41 +160,53 @@ def test_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
         subprocess.run(["umount", place], check=True)
 
 
-def test_a_disk_without_hard_links_is_a_sentence(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_without_hard_links_is_a_sentence(local: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
     with pytest.raises(StoreError, match="no hard links"):
-        store.create("a", b"x")
-    assert list(store.scan("")) == []
+        local.create("a", b"x")
+    assert list(local.scan("")) == []
 
 
-def test_folders_and_download(store: LocalStore, tmp_path: Path) -> None:
+def test_folders_and_download(store: Store, tmp_path: Path) -> None:
     store.write("projects/b/jobs/1/job.json", b"{}")
     store.write("projects/a/jobs/1/job.json", b"[]")
     assert store.folders("projects/") == ["a", "b"]
     assert store.folders("nothing/") == []
-    store.download("projects/a/jobs/1/job.json", tmp_path / "deep" / "copy")
+    digest = store.download("projects/a/jobs/1/job.json", tmp_path / "deep" / "copy")
+    assert digest == hashlib.sha256(b"[]").hexdigest()
     assert (tmp_path / "deep" / "copy").read_bytes() == b"[]"
     with pytest.raises(NotFound):
         store.download("projects/c", tmp_path / "missing")
     assert not (tmp_path / "missing").exists()
 
 
-def test_an_empty_folder_is_nothing(store: LocalStore) -> None:
+@pytest.mark.parametrize("size", [0, 1, 300_000, (16 << 20) + 1, (24 << 20) + 12345])
+def test_files_of_any_size_go_up_and_come_down_as_they_are(store: Store, tmp_path: Path, size: int) -> None:
+    content = random.Random(size).randbytes(size)
+    (tmp_path / "file").write_bytes(content)
+    store.upload(tmp_path / "file", "out/file")
+    assert [(entry.key, entry.size) for entry in store.scan("out/")] == [("out/file", size)]
+    assert store.download("out/file", tmp_path / "home" / "file") == hashlib.sha256(content).hexdigest()
+    assert (tmp_path / "home" / "file").read_bytes() == content
+    assert [file.name for file in (tmp_path / "home").iterdir()] == ["file"]
+
+
+def test_an_empty_folder_is_nothing(local: LocalStore) -> None:
     """What a writer leaves that was killed between the folder and the file."""
-    store.write("projects/a/jobs/1/job.json", b"{}")
-    (store.root / "projects" / "a" / "jobs" / "2").mkdir()
-    (store.root / "projects" / "b" / "jobs" / "1").mkdir(parents=True)
-    assert store.folders("projects/a/jobs/") == ["1"]
-    assert store.folders("projects/") == ["a"]
+    local.write("projects/a/jobs/1/job.json", b"{}")
+    (local.root / "projects" / "a" / "jobs" / "2").mkdir()
+    (local.root / "projects" / "b" / "jobs" / "1").mkdir(parents=True)
+    assert local.folders("projects/a/jobs/") == ["1"]
+    assert local.folders("projects/") == ["a"]
 
 
-def test_a_store_has_one_name_whatever_leads_to_it(store: LocalStore, tmp_path: Path) -> None:
-    store.write("a", b"x")
-    (tmp_path / "link").symlink_to(store.root)
-    assert LocalStore(str(tmp_path / "link")).url == store.url
+def test_a_store_has_one_name_whatever_leads_to_it(local: LocalStore, tmp_path: Path) -> None:
+    local.write("a", b"x")
+    (tmp_path / "link").symlink_to(local.root)
+    assert LocalStore(str(tmp_path / "link")).url == local.url
 
 
 def test_an_unknown_kind_of_store_is_named() -> None:

@@ -32,7 +32,7 @@ def command(name: str | None, into: Path | None, store: str | None, as_json: boo
     machines = fleet(settings, where)
     wanted = target.project(where, name)
     if wanted.number is None and not is_manifest(name):
-        jobs = [facts.read_job(where, wanted.project, number) for number in facts.numbers(where, wanted.project)]
+        jobs = facts.read_jobs(where, wanted.project, facts.numbers(where, wanted.project))
         choices = [Choice(task, Verdict.RUNNING, job) for job in jobs for task in job.tasks]
         folder = home(settings, wanted.project, choices, into)
         choices = latest(choices, Homecoming(where, folder))

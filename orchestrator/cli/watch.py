@@ -14,7 +14,7 @@ from orchestrator.cli import bars, summary
 from orchestrator.cli.options import fleet, into_option, json_option, opened, print_json, store_option
 from orchestrator.engine import Choice, Verdict
 from orchestrator.settings import Settings
-from orchestrator.store import Store
+from orchestrator.store import Store, crowd
 from orchestrator.watch import Watch
 
 
@@ -61,8 +61,9 @@ def choose(store: Store, settings: Settings, machines: Backend, name: str | None
         jobs = [facts.read_job(store, wanted.project, wanted.number)]
     else:
         numbers = facts.numbers(store, wanted.project)
-        going = [n for n in numbers if not store.exists(contract.final_key(wanted.project, n))]
-        jobs = [facts.read_job(store, wanted.project, number) for number in going or numbers[-1:]]
+        ended = crowd.each(lambda n: store.exists(contract.final_key(wanted.project, n)), numbers, store.width)
+        going = [number for number, has_ended in zip(numbers, ended, strict=True) if not has_ended]
+        jobs = facts.read_jobs(store, wanted.project, going or numbers[-1:])
     return wanted.project, [Choice(task, Verdict.RUNNING, job) for job in jobs for task in job.tasks]
 
 

@@ -15,4 +15,10 @@ def open_store(url: str) -> Store:
         from orchestrator.store.local import LocalStore
 
         return LocalStore(url)
-    raise UsageError(f"No store speaks {scheme}://", hint="Name a folder, for example: --store ~/.swatch/store")
+    if scheme == "s3":
+        from orchestrator.store.s3 import S3Store
+
+        return S3Store(url)
+    raise UsageError(
+        f"No store speaks {scheme}://", hint="Name a folder or s3://bucket/prefix, for example: --store ~/.swatch/store"
+    )

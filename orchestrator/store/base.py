@@ -49,6 +49,8 @@ class Store(ABC):
     """All of a project, as files under one prefix."""
 
     url: str
+    width = 1
+    """Requests at once that pay off: one where bytes are near, many where each request has to travel."""
 
     @abstractmethod
     def read(self, key: str) -> bytes:
@@ -64,15 +66,16 @@ class Store(ABC):
 
     @abstractmethod
     def create(self, key: str, data: bytes) -> bool:
-        """Put the object there if none is; False if one was there. Raises StoreError."""
+        """Put the object there if none is; False if one was there. Raises StoreError; it may be there all the same
+        (the answer was lost), and then a repetition with the same data says True."""
 
     @abstractmethod
     def upload(self, file: Path, key: str) -> None:
         """Put the file's bytes there, replacing an object of that key. Raises StoreError."""
 
     @abstractmethod
-    def download(self, key: str, file: Path) -> None:
-        """Write the object to `file`, whole or not at all. Raises NotFound."""
+    def download(self, key: str, file: Path) -> str:
+        """Write the object to `file`, whole or not at all; the SHA-256 of what was written, in hex. Raises NotFound."""
 
     @abstractmethod
     def scan(self, prefix: str, after: str = "") -> Iterator[Entry]:

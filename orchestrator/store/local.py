@@ -6,9 +6,11 @@ Standard library only, and Python 3.8 syntax: the agent carries this file into i
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import tempfile
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Callable, Iterator
@@ -16,6 +18,7 @@ from typing import BinaryIO, Callable, Iterator
 from orchestrator.errors import NotFound, StoreError
 from orchestrator.store.base import Entry, Store, check_key
 
+_mask = threading.Lock()
 _SCRATCH = ".scratch"  # half-written files; never listed
 
 
@@ -57,9 +60,17 @@ class LocalStore(Store):
 
         self._put(key, copy, os.replace)
 
-    def download(self, key: str, file: Path) -> None:
+    def download(self, key: str, file: Path) -> str:
+        digest = hashlib.sha256()
+
+        def copy(out: BinaryIO) -> None:
+            for block in iter(lambda: source.read(1 << 20), b""):
+                digest.update(block)
+                out.write(block)
+
         with self._told(key), open(self.path(key), "rb") as source:
-            replace_file(file, lambda out: shutil.copyfileobj(source, out, 1 << 20))
+            replace_file(file, copy)
+        return digest.hexdigest()
 
     def scan(self, prefix: str, after: str = "") -> Iterator[Entry]:
         folder = self.root / check_key(prefix.rstrip("/")) if prefix else self.root
@@ -136,7 +147,7 @@ def replace_file(file: Path, fill: Callable[[BinaryIO], object]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=str(file.parent), prefix=".", suffix=".part")
     try:
-        with os.fdopen(handle, "wb") as out:
+        with os.fdopen(handle, "w+b") as out:
             fill(out)
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, str(file))
@@ -146,9 +157,10 @@ def replace_file(file: Path, fill: Callable[[BinaryIO], object]) -> None:
 
 
 def _umask() -> int:
-    # Reading the mask means setting it; read once at import would be wrong after a change, and races are harmless here.
-    mask = os.umask(0o022)
-    os.umask(mask)
+    # Reading the mask means setting it; two threads at once would leave the wrong one.
+    with _mask:
+        mask = os.umask(0o022)
+        os.umask(mask)
     return mask
 
 
