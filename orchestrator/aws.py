@@ -51,20 +51,21 @@ _CLOCK = {"RequestTimeTooSkewed", "RequestInTheFuture"}
 
 _lock = threading.RLock()
 _session: Any = None
-_clients: dict[str, Any] = {}
+_clients: dict[tuple[str, str], Any] = {}
 
 
-def client(service: str) -> Any:
-    """boto3's client of a service (`s3`, `sagemaker` ...), made once for all threads. Ask anew for each piece of work:
-    after credentials have expired, a new one reads them anew. Raises SwatchError when boto3 is missing, CloudError."""
+def client(service: str, region: str = "") -> Any:
+    """boto3's client of a service (`s3`, `sagemaker` ...), made once for all threads; in another region than the
+    configured one where `region` names it. Ask anew for each piece of work: after credentials have expired, a new one
+    reads them anew. Raises SwatchError when boto3 is missing, CloudError."""
     try:
-        return _clients[service]
+        return _clients[service, region]
     except KeyError:
         with _lock:
-            if service not in _clients:
+            if (service, region) not in _clients:
                 with explained(f"AWS ({service})"):
-                    _clients[service] = _made(service)
-            return _clients[service]
+                    _clients[service, region] = _made(service, region)
+            return _clients[service, region]
 
 
 def forget() -> None:
@@ -75,7 +76,7 @@ def forget() -> None:
         _clients.clear()
 
 
-def _made(service: str) -> Any:
+def _made(service: str, region: str) -> Any:
     global _session
     try:
         import boto3
@@ -99,7 +100,7 @@ def _made(service: str) -> Any:
         tcp_keepalive=True,
         user_agent_extra="swatch",
     )
-    return _session.client(service, config=config)
+    return _session.client(service, region_name=region or None, config=config)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ Standard library only, and Python 3.8 syntax: the agent carries this file into i
 
 from __future__ import annotations
 
+import hashlib
 import signal
 
 SCHEMA = 1
@@ -77,6 +78,27 @@ def output_prefix(project: str, number: int) -> str:
 def code_key(digest: str) -> str:
     """A snapshot (code, data or input): files packed once, addressed by their content."""
     return f"code/{digest}.tar.gz"
+
+
+def agent_key(digest: str) -> str:
+    """The agent as one file that any Python runs, addressed by its content."""
+    return f"agent/{digest}.pyz"
+
+
+# A job on SageMaker finds its files below /opt/ml/input/data/<channel>/ (CreateTrainingJob, InputDataConfig).
+AGENT_CHANNEL = "agent"
+CODE_CHANNEL = "code"
+INPUT_CHANNEL = "input"
+_LONGEST_CHANNEL = 64
+
+
+def data_channel(mount: str) -> str:
+    """The channel of a dataset: its mount behind `data-`. A mount that is too long for a channel is cut, and told
+    apart by a digest behind another word, so that two mounts never share a channel."""
+    channel = "data-" + mount
+    if len(channel) <= _LONGEST_CHANNEL:
+        return channel
+    return "long-" + hashlib.sha256(mount.encode()).hexdigest()[:16] + "-" + mount[: _LONGEST_CHANNEL - 22]
 
 
 def result_key(fingerprint: str) -> str:

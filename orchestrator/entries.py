@@ -13,12 +13,15 @@ from msgspec import UNSET, Meta, UnsetType
 
 from orchestrator import duration, project
 from orchestrator.command import IDENTIFIER
+from orchestrator.machines import MOST as MOST_MACHINES
 from orchestrator.shape import Unfit
 from orchestrator.wording import shown
 
 DAY = 86400
 MAX_RUNTIME = 28 * DAY
 """Seconds: SageMaker's longest training job."""
+MAX_DATA = 17
+"""Mounts: SageMaker has 20 channels (CreateTrainingJob, InputDataConfig), and agent, code and input take three."""
 
 _SIDE = "(?:3[2-9]|[4-9][0-9]|[1-9][0-9]{2}|[1-7][0-9]{3}|80[0-9]{2}|81[0-8][0-9]|819[0-2])"  # 32 to 8192
 _SIZE = re.compile(f"{_SIDE}x{_SIDE}")
@@ -56,10 +59,16 @@ def _name(value: Any) -> str:
     return str(value)
 
 
-def _machine(value: Any) -> str:
-    if not _MACHINE.fullmatch(_text(value)):
-        raise Unfit(f"expected a machine like cpu or ml.g5.xlarge, got {shown(value)}")
-    return str(value)
+def _machine(value: Any) -> tuple[str, ...]:
+    names = value if isinstance(value, list) else [value]
+    if not 1 <= len(names) <= MOST_MACHINES:
+        raise Unfit(f"expected one to {MOST_MACHINES} machines, the preferred first, got {len(names)}")
+    for index, name in enumerate(names):
+        if not _MACHINE.fullmatch(_text(name)):
+            raise Unfit(f"expected a machine like cpu or ml.g5.xlarge, got {shown(name)}")
+        if name in names[:index]:
+            raise Unfit(f"{shown(name)} stands in this list already")
+    return tuple(names)
 
 
 def _runtime(value: Any) -> int:
@@ -137,6 +146,8 @@ Runtime = Annotated[
     Annotated[int, Meta(ge=1, le=MAX_RUNTIME)] | Annotated[str, Meta(pattern=duration.PATTERN)],
     Meta(extra={"read": _runtime}),
 ]
+MachineName = Annotated[str, Meta(pattern=f"^{_MACHINE.pattern}$")]
+_UNIQUE = {"uniqueItems": True}
 Scalar = Annotated[bool | int | float | str | None, Meta(extra={"read": _scalar})]
 
 
@@ -273,11 +284,12 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     name: Annotated[Name, Meta(description="The project under which the jobs are numbered.")]
     machine: Annotated[
-        str,
+        MachineName
+        | Annotated[list[MachineName], Meta(min_length=1, max_length=MOST_MACHINES, extra_json_schema=_UNIQUE)],
         Meta(
-            pattern=f"^{_MACHINE.pattern}$",
-            description="Kind of machine for each job: cpu, gpu or an instance type like ml.g5.xlarge. A local job "
-            "runs on this computer whatever stands here.",
+            description="Kind of machine for each job: cpu, gpu or an instance type like ml.g5.xlarge. Of a list, the "
+            "first that has capacity; a spot job waits for the first. A local job runs on this computer whatever "
+            "stands here.",
             extra={"read": _machine},
         ),
     ] = "cpu"
@@ -323,7 +335,7 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     data: Annotated[
         list[Annotated[str, Meta(pattern=f"^[\\s\\S]+:/?{_MOUNT}$", extra={"read": _data})]],
         Meta(
-            max_length=20,
+            max_length=MAX_DATA,
             description="Folders the job sees, read-only, each as folder:mount, the folder relative to this file: "
             "./weights:weights stands at /weights. All their files travel; to a command, a change in one is a new run.",
         ),

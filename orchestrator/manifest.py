@@ -46,10 +46,12 @@ class Texture(msgspec.Struct, frozen=True, kw_only=True):
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What is wished for: either `textures` or a `command`. `max_runtime` is in seconds, `max_cost` in USD;
-    `tasks_per_job` None means that Swatch decides. A command's `matrix` holds texts, as they were written."""
+    `tasks_per_job` None means that Swatch decides. `fallbacks` are for when `machine` has no capacity. A command's
+    `matrix` holds texts, as they were written."""
 
     name: str
     machine: str = "cpu"
+    fallbacks: tuple[str, ...] = ()
     backend: str = "local"
     spot: bool = False
     max_runtime: int = DAY
@@ -166,9 +168,12 @@ def _manifest(draft: Draft, data: dict[str, Any]) -> Manifest:
     if "command" in data and per_job not in ("auto", 1):
         draft.problem(("tasks_per_job",), "a command is one task a job: drop tasks_per_job")
     matrix = _matrix(draft, data, given.get("matrix", {}))
+    machine, *fallbacks = given.get("machine", ("cpu",))
     manifest = Manifest(
         **{key: given[key] for key in _PLAIN if key in given},
         name=given.get("name", ""),
+        machine=machine,
+        fallbacks=tuple(fallbacks),
         tasks_per_job=None if per_job == "auto" else per_job,
         data=_mounts(draft, given.get("data", [])),
         defaults=_level(draft, ("defaults",), given.get("defaults", {})),
@@ -187,7 +192,7 @@ def _manifest(draft: Draft, data: dict[str, Any]) -> Manifest:
     return manifest
 
 
-_PLAIN = ("machine", "backend", "spot", "max_runtime", "max_cost", "retries", "code")
+_PLAIN = ("backend", "spot", "max_runtime", "max_cost", "retries", "code")
 
 
 def _one_of(draft: Draft, data: dict[str, Any]) -> None:

@@ -50,6 +50,7 @@ class Request(NamedTuple):
                 input=cargo,
                 data=self.mounts,
                 machine=manifest.machine,
+                fallbacks=manifest.fallbacks,
                 backend=backend,
                 spot=manifest.spot,
                 max_runtime=manifest.max_runtime,

@@ -5,7 +5,8 @@
     SWATCH_SLOTS   jobs that run at a time on this machine                (1)
     SWATCH_USER    first part of job names                                (the login name)
 
-config.yaml may say `store`, `slots` and `user`.
+config.yaml may say `store`, `slots` and `user`, and under `aws:` what jobs on SageMaker need beside the standard AWS
+configuration: see `Aws`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,36 @@ from pathlib import Path
 
 import msgspec
 
+from orchestrator import duration
 from orchestrator.errors import UsageError
+
+WARM_POOL = 21_600
+"""Seconds: the longest that SageMaker keeps a machine warm (CreateTrainingJob, KeepAlivePeriodInSeconds)."""
+
+
+class Aws(msgspec.Struct, frozen=True, kw_only=True):
+    """What jobs on SageMaker need to know of the account. Profile, region, proxies and endpoints are not here: they
+    come from the standard AWS configuration.
+
+    role: ARN of the role that jobs run under; `swatch setup aws` makes one.
+    image: the image that jobs run in; None is an AWS deep-learning container.
+    kms_key: key (id or ARN) that encrypts volumes and what SageMaker itself writes; None leaves that to AWS.
+    subnets, security_groups: the network jobs run in; both or none.
+    network_isolation: jobs have no network at all; SageMaker carries what they make.
+    keep_alive: seconds that a machine waits, paid, for the next job (a warm pool); 0 to 21600.
+    remote_debug: a person may open a shell in a running job (AWS Systems Manager).
+    queue: name of an AWS Batch job queue for SageMaker training that jobs are handed to.
+    """
+
+    role: str | None = None
+    image: str | None = None
+    kms_key: str | None = None
+    subnets: tuple[str, ...] = ()
+    security_groups: tuple[str, ...] = ()
+    network_isolation: bool = False
+    keep_alive: int = 0
+    remote_debug: bool = False
+    queue: str | None = None
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,12 +58,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     store: str
     slots: int = 1
     user: str = "me"
+    aws: Aws = Aws()
+
+
+class _Aws(Aws, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """As the file has it: `keep_alive` may be written 30m."""
+
+    keep_alive: int | str = 0  # type: ignore[assignment]  # read, and an integer in what leaves here
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store: str | None = None
     slots: int | None = None
     user: str | None = None
+    aws: _Aws | None = None
 
 
 def load(store: str | None = None, slots: int | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -49,6 +87,7 @@ def load(store: str | None = None, slots: int | None = None, environment: Mappin
         store=store or environment.get("SWATCH_STORE") or file.store or str(home / "store"),
         slots=_slots(slots if slots is not None else environment.get("SWATCH_SLOTS") or file.slots or 1),
         user=re.sub(r"[^A-Za-z0-9._-]", "-", user).strip("-.") or "me",
+        aws=_aws(home / "config.yaml", file.aws or _Aws()),
     )
 
 
@@ -60,7 +99,17 @@ def _read(path: Path) -> _File:
     try:
         return msgspec.convert(yaml.safe_load(path.read_bytes()) or {}, _File)
     except (yaml.YAMLError, msgspec.ValidationError, OSError, ValueError) as error:
-        raise UsageError(f"{path}: {error}", hint="It may say `store`, `slots` and `user`, nothing else") from error
+        raise UsageError(f"{path}: {error}", hint="It may say store, slots, user and aws, nothing else") from error
+
+
+def _aws(path: Path, given: _Aws) -> Aws:
+    written = given.keep_alive
+    seconds = duration.parse(written) if isinstance(written, str) else written
+    if seconds is None or not 0 <= seconds <= WARM_POOL:
+        raise UsageError(f"{path}: aws.keep_alive: expected a duration from 0s to 6h, got {written!r}")
+    if bool(given.subnets) != bool(given.security_groups):
+        raise UsageError(f"{path}: aws: subnets and security_groups go together: give both or none")
+    return Aws(**{**msgspec.structs.asdict(given), "keep_alive": seconds})
 
 
 def _slots(value: int | str) -> int:

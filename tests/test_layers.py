@@ -21,8 +21,10 @@ VALUES = {
     "shape",
     "document",
     "entries",
+    "machines",
     "manifest",
     "plan",
+    "prices",
     "settings",
     "wording",
 }
@@ -37,6 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "backends": {"store", "journal"} | VALUES | WORDS,
     "facts": {"backends", "store", "journal"} | VALUES | WORDS,
     "engine": {"facts", "results", "backends", "cargo", "store", "journal"} | VALUES | WORDS,
+    "pricelist": {"aws"} | VALUES | WORDS,
     "results": {"store"} | WORDS,
     "sync": {"store"} | WORDS,
     "watch": {"engine", "results", "facts", "sync", "backends", "store", "journal"} | VALUES | WORDS,

@@ -97,7 +97,7 @@ def read(folder: Path, text: str) -> manifest.Manifest:
         (TEXTURES + "data: ['./a:b/c']\n", '4:8: data[0]: the mount "b/c" must be one folder name'),
         (TEXTURES + "data: ['./a:/output']\n", '4:8: data[0]: the mount "output" is taken'),
         (TEXTURES + "data: ['./a:x', './b:/X']\n", '4:17: data[1]: the mount "X" is taken on line 4 already'),
-        (TEXTURES + f"data: [{', '.join(f'./a:m{n}' for n in range(21))}]\n", "4:1: data: expected at most 20 entries, got 21"),
+        (TEXTURES + f"data: [{', '.join(f'./a:m{n}' for n in range(18))}]\n", "4:1: data: expected at most 17 entries, got 18"),
         (TEXTURES + "matrix: {}\n", "4:1: matrix: expected at least 1 entry, got none"),
         (TEXTURES + "matrix:\n  seed: []\n", "5:3: matrix.seed: expected at least 1 entry, got none"),
         (TEXTURES + "matrix:\n  sede: [1]\n", '5:3: matrix.sede: unknown parameter "sede"; did you mean "seed"?'),
@@ -219,6 +219,12 @@ def test_everything_given(tmp_path: Path) -> None:
     )
 
 
+def test_machines_may_be_a_list_the_preferred_first(tmp_path: Path) -> None:
+    found = read(tmp_path, TEXTURES + "machine: [ml.g5.xlarge, gpu]\n")
+    assert (found.machine, found.fallbacks) == ("ml.g5.xlarge", ("gpu",))
+    assert accepts(TEXTURES + "machine: [ml.g5.xlarge, gpu]\n")
+
+
 def test_nothing_but_what_must_be(tmp_path: Path) -> None:
     found = read(tmp_path, TEXTURES)
     assert (found.machine, found.backend, found.spot, found.max_runtime) == ("cpu", "local", False, 86400)
@@ -326,7 +332,8 @@ def test_our_own_manifests_are_read_and_valid(path: Path) -> None:
         TEXTURES + "defaults: {size: 64, height: 64}\n", TEXTURES + "defaults: {name: x}\n", TEXTURES + "  - seed: 1\n",
         TEXTURES + "  - source: []\n", TEXTURES + "  - source: ''\n", TEXTURES + "  - source: 12\n",
         TEXTURES + "  - source: [a, 12]\n", TEXTURES + "  - a.png\n", "name: forest\ntextures: []\n",
-        TEXTURES + "machine: ml g5\n", TEXTURES + "backend: moon\n", TEXTURES + "spot: yes\n",
+        TEXTURES + "machine: ml g5\n", TEXTURES + "machine: []\n", TEXTURES + "machine: [a, b, a]\n",
+        TEXTURES + "machine: [a, b, c, d, e, f]\n", TEXTURES + "machine: [a, 2]\n", TEXTURES + "backend: moon\n", TEXTURES + "spot: yes\n",
         TEXTURES + "max_runtime: soon\n", TEXTURES + "max_runtime: 0\n", TEXTURES + "max_runtime: ''\n",
         TEXTURES + "max_cost: 0\n", TEXTURES + "tasks_per_job: 1001\n", TEXTURES + "retries: 11\n",
         TEXTURES + "data: x\n", TEXTURES + "data: [./a]\n", TEXTURES + "data: ['./a:b/c']\n", TEXTURES + "matrix: {}\n",

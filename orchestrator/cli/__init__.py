@@ -22,6 +22,7 @@ VERBS = {
     "output": "List the files that a job has made so far.",
     "sync": "Bring outputs home that are not there yet.",
     "stop": "End jobs; what they made is kept.",
+    "prices": "Show what machines cost an hour.",
     "completion": "Print the line that switches on completion in your shell.",
 }
 

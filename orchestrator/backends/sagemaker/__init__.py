@@ -1,0 +1,1 @@
+"""Jobs as SageMaker training jobs, in the user's own AWS account."""
