@@ -46,6 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "request": {"engine", "cargo", "store"} | VALUES | WORDS,
     "target": {"facts", "store"} | VALUES | WORDS,
     "sheet": WORDS,
+    "simulator": WORDS,
     "report": {"watch", "sheet"} | WORDS,
     "agent": {"contract", "errors", "journal", "store"},
     "synthesize": {"texture", "flags"},

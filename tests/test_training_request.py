@@ -39,6 +39,7 @@ def built(one: Job, aws: Aws | None = None, types: tuple[str, ...] = ("ml.g5.xla
 def test_the_whole_request_of_a_plain_job() -> None:
     one = job(
         code="c" * 64,
+        input="d" * 64,
         tasks=(Task(name="bark", fingerprint="f" * 64),),
         data=(Mount(source="./vgg", mount="vgg_weights", digest="e" * 64),),
     )
@@ -60,13 +61,13 @@ def test_the_whole_request_of_a_plain_job() -> None:
             "ContainerEntrypoint": ["python3", f"/opt/ml/input/data/agent/{AGENT}.pyz"],
             "ContainerArguments": [
                 *("--store", "s3://studio/textures", "--project", "forest", "--number", "39"),
-                *("--work", "/tmp/swatch/forest-39", "--ml", "/opt/ml"),
+                *("--work", "/opt/ml/swatch", "--ml", "/opt/ml"),
             ],
         },
         "InputDataConfig": [
             channel("agent", f"agent/{AGENT}.pyz"),
             channel("code", f"code/{'c' * 64}.tar.gz"),
-            channel("input", "projects/forest/jobs/39/input/"),
+            channel("input", f"code/{'d' * 64}.tar.gz"),
             channel("data-vgg_weights", f"code/{'e' * 64}.tar.gz"),
         ],
         "OutputDataConfig": {

@@ -115,7 +115,7 @@ def training_job(
     prefix = f"{store}/{contract.job_prefix(job.project, job.number)}"
     isolated = aws.network_isolation
     arguments = ["--store", CHECKPOINTS if isolated else store, "--project", job.project, "--number", str(job.number)]
-    arguments += ["--work", f"/tmp/swatch/{job.project}-{job.number}", "--ml", ML]
+    arguments += ["--work", f"{ML}/swatch", "--ml", ML]
     request: dict[str, Any] = {
         "TrainingJobName": name,
         "RoleArn": aws.role,
