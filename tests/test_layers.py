@@ -54,7 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "novelty": {"synthesize"},
     "texture": set(),
 }
-AGENT = {"agent", "lines", "places", "process", "shipper", "unpack"}
+AGENT = {"agent", "lines", "places", "platform", "process", "shipper", "unpack"}
 TOP = {"cli", "__main__", "__init__"}
 
 

@@ -274,7 +274,7 @@ def test_a_request_that_aws_would_refuse_is_refused_here_with_all_that_is_wrong(
     made["ResourceConfig"] = {"InstanceType": "ml.g5.xlrge", "KeepAlivePeriodInSeconds": 30_000}
     made["Environment"] = {"1": "x" * 600}
     made["Tags"][0]["Value"] = "a*b\x1b[31m"
-    made["InputDataConfig"] *= 11
+    made["InputDataConfig"] *= 21
     made["StoppingCondition"]["MaxRuntimeInSeconds"] = 0
     made["RetryStrategy"] = {"MaximumRetryAttempts": "2"}
     made["VpcConfig"] = {"Subnets": ["a"]}
@@ -291,7 +291,7 @@ def test_a_request_that_aws_would_refuse_is_refused_here_with_all_that_is_wrong(
         'Environment, its key: "1" does not match',
         "has 600 characters: at most 512",
         'Tags[0].Value: "a*b\\x1b[31m" does not match',
-        "has 22 entries: at most 20",
+        "has 21 entries: at most 20",
         "MaxRuntimeInSeconds: 0: at least 1",
         'MaximumRetryAttempts: "2" is no integer',
         "VpcConfig.SecurityGroupIds is missing",
