@@ -1,10 +1,13 @@
 """The agent: runs one job's command under the contract, writes the journal, ships outputs.
 
-    python -m job_image.agent --store URL --project NAME --number N --work FOLDER
+    python -m job_image.agent --store URL --project NAME --number N --work FOLDER [--ml /opt/ml [--isolated]]
 
 One agent works on a job at a time: a lock on FOLDER proves it (released by the system even after kill -9), and the
 journal refuses a second writer. Whoever finds the lock free and no `final.json` knows that the job was lost; starting
 the agent again is the next attempt, with the checkpoints of the last one.
+
+With --ml it is the entrypoint of a container of SageMaker (see `platform`): SIGTERM without the mark `stop.json` means
+that the machine is taken away, and that another attempt will go on.
 
 Standard library only, and Python 3.8 syntax: this file travels into images that are not ours.
 """
@@ -23,7 +26,8 @@ from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
 from job_image import lines
-from job_image.places import Places, make_read_only, map_paths, remove
+from job_image.places import Places, make_read_only, map_paths
+from job_image.platform import JobStore, Platform
 from job_image.process import Process, end_orphan, lock
 from job_image.shipper import Order, Shipper
 from job_image.unpack import unpack
@@ -34,12 +38,22 @@ from orchestrator.store import Store, open_store
 
 FLUSH_SECONDS = ((0.0, 0.5), (600.0, 2.0), (3600.0, 5.0))
 """(age of the attempt, pause between chunks): someone watches a young job; a day's journal stays some 20,000 files."""
+FAR = 4
+"""Times slower where the store is far, and every chunk and look a paid request."""
 MAX_LINES = 10_000
 """Lines of log kept between two chunks: a command that floods its output must not fill the disk or this memory."""
 STOP_CHECK_SECONDS = 1.0
 OUTPUT_HINT = " (here /output is $SWATCH_OUTPUT_DIR: hand it to the program, as in `program.py /output`)"
 FINAL_TRIES = 60
 """Seconds that the agent goes on trying to write how the job ended, should the store refuse (a full disk)."""
+
+
+REASONS = {
+    contract.SHUTDOWN: "stopped",
+    contract.TIMEOUT: "ran longer than max_runtime",
+    contract.QUEUED: "interrupted: its machine was taken away",
+}
+"""Why a command was ended, by the state its job is in then."""
 
 
 class Ended(NamedTuple):
@@ -50,12 +64,17 @@ class Ended(NamedTuple):
     reason: str
 
 
+OPT_ML = Path("/opt/ml")
+"""Where a container of SageMaker has it: there, and not where one is simulated, all of the file system is the job's."""
+
+
 class Run:
     """One attempt of one job."""
 
-    def __init__(self, store: Store, project: str, number: int, work: Path) -> None:
-        self.store, self.project, self.number = store, project, number
-        self.places = Places(work)
+    def __init__(self, store: Store, project: str, number: int, work: Path, platform: Platform | None = None) -> None:
+        self.store, self.project, self.number, self.platform = store, project, number, platform
+        self.places = Places(work, platform.checkpoint if platform else None)
+        self.pace = FAR if store.width > 1 else 1
         self.job: dict[str, Any] = json.loads(store.read(contract.job_key(project, number)))
         if self.job["schema"] > contract.SCHEMA:
             raise SwatchError("This job was written by a later version of Swatch", hint="Update Swatch on this machine")
@@ -69,6 +88,7 @@ class Run:
         self._flushed = 0.0
         self._lines = 0
         self._stop_checked = float("-inf")
+        self._stop_asked = False
         self._complained = ""
 
     @property
@@ -77,7 +97,7 @@ class Run:
 
     def perform(self) -> Ended:
         """Do the job, to the end. Raises StoreError when the store takes nothing any more."""
-        if self._stop_wish():
+        if self._stop_wish() == contract.SHUTDOWN:
             return self._finish(Ended(contract.SHUTDOWN, None, "stopped before it started"), None)
         self._state(contract.STARTING)
         try:
@@ -91,7 +111,7 @@ class Run:
             ended = self._command(command, shipper)
         finally:
             shipper.finish()
-        return self._finish(ended, shipper)
+        return self._pause(ended) if ended.state == contract.QUEUED else self._finish(ended, shipper)
 
     # Before the command
 
@@ -99,17 +119,23 @@ class Run:
         places = self.places
         places.make()
         if self.job["code"]:
-            self._fetch(self.job["code"], places.code)
-        prefix = contract.input_prefix(self.project, self.number)
-        for entry in self.store.scan(prefix):
-            self.store.download(entry.key, places.input / entry.key[len(prefix) :])
+            self._fetch(self.job["code"], places.code, contract.CODE_CHANNEL)
+        if self.job.get("input"):
+            self._fetch(self.job["input"], places.input, contract.INPUT_CHANNEL)
         mounts = [mount["mount"] for mount in self.job["data"]]
         for mount in self.job["data"]:
-            self._fetch(mount["digest"], places.data / mount["mount"])
+            self._fetch(mount["digest"], places.data / mount["mount"], contract.data_channel(mount["mount"]))
             make_read_only(places.data / mount["mount"])
-        return map_paths(self.job["command"], places.mapping(mounts))
+        mapping = places.mapping(mounts)
+        if self.platform and self.platform.ml == OPT_ML:
+            mapping = {path: mapping[path] for path in places.link(mounts)}
+        return map_paths(self.job["command"], mapping)
 
-    def _fetch(self, digest: str, folder: Path) -> None:
+    def _fetch(self, digest: str, folder: Path, channel: str) -> None:
+        brought = self.platform.archive(channel, digest) if self.platform else None
+        if brought is not None:
+            unpack(brought, folder)
+            return
         archive = self.places.work / "snapshot.tar.gz"
         self.store.download(contract.code_key(digest), archive)
         unpack(archive, folder)
@@ -149,7 +175,7 @@ class Run:
             self._line(line, shipper)
         code = process.exit_code
         if wish:
-            return Ended(wish, code, "stopped" if wish == contract.SHUTDOWN else "ran longer than max_runtime")
+            return Ended(wish, code, REASONS[wish])
         if code == 0:
             return Ended(contract.SUCCESS, 0, "")
         return Ended(contract.FAILED, code, self._failure(code))
@@ -189,7 +215,7 @@ class Run:
 
     def _flush(self, shipper: Shipper | None, now: bool = False) -> None:
         pause = next(pause for age, pause in reversed(FLUSH_SECONDS) if time.time() - self.began >= age)
-        if not now and time.monotonic() - self._flushed < pause:
+        if not now and time.monotonic() - self._flushed < pause * self.pace:
             return
         self._flushed = time.monotonic()
         self._gather()
@@ -216,12 +242,16 @@ class Run:
         self._lines = 0
 
     def _stop_wish(self) -> str:
-        """`shutdown` when the job shall end: by a signal to this agent, or by the mark in the store."""
+        """`shutdown` when the job shall end: by a signal to this agent, or by the mark in the store. On a platform a
+        signal without the mark is `queued`: the job will be started again."""
         now = time.monotonic()
-        if not self.stop_signal and now - self._stop_checked >= STOP_CHECK_SECONDS:
+        signalled = self.stop_signal and not self._stop_asked
+        if signalled or now - self._stop_checked >= STOP_CHECK_SECONDS * self.pace:
             self._stop_checked = now
-            self.stop_signal = self.store.exists(contract.stop_key(self.project, self.number))
-        return contract.SHUTDOWN if self.stop_signal else ""
+            self._stop_asked = self._stop_asked or self.store.exists(contract.stop_key(self.project, self.number))
+        if self._stop_asked or (self.stop_signal and not self.platform):
+            return contract.SHUTDOWN
+        return contract.QUEUED if self.stop_signal else ""
 
     def _finish(self, ended: Ended, shipper: Shipper | None) -> Ended:
         unkept = shipper.problem if shipper is not None else ""
@@ -254,9 +284,14 @@ class Run:
         self._insist(
             lambda: self.store.create(contract.final_key(self.project, self.number), json.dumps(final).encode())
         )
-        for folder in (*self.places.filled, self.places.work / "stage"):
-            if not (unkept and folder == self.places.output):
-                remove(folder)
+        self.places.clear(keep_output=bool(unkept))
+        return ended
+
+    def _pause(self, ended: Ended) -> Ended:
+        """Leave the job to its next attempt."""
+        self._gather()
+        self.writer.append(State(time.time(), ended.state, self.attempt, ended.reason))
+        self._insist(self.writer.flush)
         return ended
 
     def _task_states(self, ended: Ended, shipper: Shipper | None) -> dict[str, str]:
@@ -288,46 +323,70 @@ def _prefix(task: dict[str, Any]) -> str:
     return "" if task.get("command") is not None else task["name"] + "/"
 
 
-def arguments(argv: list[str] | None) -> tuple[str, str, int, Path]:
+class Options(NamedTuple):
+    """The agent's command line."""
+
+    store: str
+    project: str
+    number: int
+    work: Path
+    platform: Platform | None
+
+
+def arguments(argv: list[str] | None) -> Options:
     parser = argparse.ArgumentParser(prog="agent", description="Run one job of a Swatch store.")
     parser.add_argument("--store", required=True)
     parser.add_argument("--project", required=True)
     parser.add_argument("--number", required=True, type=int)
     parser.add_argument("--work", required=True, type=Path)
+    parser.add_argument("--ml", type=Path, help="the folder that SageMaker gives a container")
+    parser.add_argument("--isolated", action="store_true", help="the store is the checkpoint folder of this one job")
     given = parser.parse_args(argv)
-    return given.store, given.project, given.number, given.work
+    platform = Platform(given.ml, given.isolated) if given.ml else None
+    return Options(given.store, given.project, given.number, given.work, platform)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the job; 0 when it ended (in whatever state), contract.BUSY when another agent is at it, 1 when this agent
-    could not bring it to an end."""
-    url, project, number, work = arguments(argv)
-    work.mkdir(parents=True, exist_ok=True)
-    alone = lock(work / "agent.lock")
+    could not bring it to an end. On a platform, 1 also when the job failed, and when it is to be started again."""
+    options = arguments(argv)
+    options.work.mkdir(parents=True, exist_ok=True)
+    alone = lock(options.work / "agent.lock")
     if alone is None:
         return contract.BUSY
     try:
-        store = open_store(url)
-        if store.exists(contract.final_key(project, number)):
-            return 0
-        end_orphan(work)
-        run = Run(store, project, number, work)
-
-        def stop(signum: int, frame: object) -> None:
-            run.stop_signal = True
-
-        signal.signal(signal.SIGTERM, stop)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        run.perform()
+        return _perform(options)
     except Fenced as error:
         print(f"swatch: {error.message}", file=sys.stderr, flush=True)
         return contract.BUSY
     except SwatchError as error:
         print(f"swatch: {error.message}", file=sys.stderr, flush=True)
+        if options.platform:
+            options.platform.tell_failure(error.message)
         return 1
     finally:
         alone.close()
+
+
+def _perform(options: Options) -> int:
+    _, project, number, work, platform = options
+    isolated = platform is not None and platform.isolated
+    store = JobStore(options.store, project, number) if isolated else open_store(options.store)
+    if store.exists(contract.final_key(project, number)):
+        return 0
+    end_orphan(work)
+    run = Run(store, project, number, work, platform)
+
+    def stop(signum: int, frame: object) -> None:
+        run.stop_signal = True
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    ended = run.perform()
+    if platform and ended.state not in (contract.SUCCESS, contract.SHUTDOWN):
+        platform.tell_failure(ended.reason)
+        return 1
     return 0
 
 

@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     how.add_argument("-ow", "--output-width", type=int, default=512, metavar="PIXELS", help="default: 512")
     how.add_argument("-oh", "--output-height", type=int, metavar="PIXELS", help="default: the width")
     how.add_argument("--seamless", choices=SEAMLESS, help="edges that continue at the opposite edge")
-    how.add_argument("--seed", type=seed, default=(None, 0), metavar="SEED", help="a number, random, or symmetric")
+    how.add_argument("--seed", type=seed, default=(None, 0), metavar="SEED", help="number, random, symmetric, patches")
     how.add_argument("-o", "--octaves", type=int, metavar="N", help="scales, each half the size; default: 4")
     how.add_argument("-l", "--layers", nargs="+", metavar="LAYER", help="of VGG-19: numbers or names; default: 2 7")
     how.add_argument("-m", "--max-iter", type=int, metavar="N", help="most iterations at full size")
@@ -80,11 +80,21 @@ def parser() -> argparse.ArgumentParser:
     where = made.add_argument_group("where")
     where.add_argument("-d", "--data-dir", type=Path, metavar="DIR", help="VGG-19 weights: a folder or a file")
     where.add_argument(
-        "--output-dir", type=Path, metavar="DIR", default=variable("SWATCH_OUTPUT_DIR") or Path("outputs")
+        "--output-dir",
+        type=Path,
+        metavar="DIR",
+        default=variable("SWATCH_OUTPUT_DIR") or Path("outputs"),
+        help="the folder of the folder; default: outputs, in a job its output",
     )
     where.add_argument("-op", "--output-prefix", default="out", metavar="NAME", help="of the folder; default: out")
     where.add_argument("-n", "--save-every", type=int, default=10, metavar="N", help="save the picture so often")
-    where.add_argument("--checkpoint-dir", type=Path, metavar="DIR", default=variable("SWATCH_CHECKPOINT_DIR"))
+    where.add_argument(
+        "--checkpoint-dir",
+        type=Path,
+        metavar="DIR",
+        default=variable("SWATCH_CHECKPOINT_DIR"),
+        help="what a stopped run goes on from; default: .checkpoints in the output directory",
+    )
     where.add_argument("--bits", type=int, choices=BITS, default=8, help="16: texture.png and .tiff with 16 bits")
     return made
 
@@ -102,10 +112,10 @@ def seed(text: str) -> tuple[str | None, int]:
     """
     kind, _, number = text.partition(":")
     if kind in (*STARTS, "random") and (not number or number.isdecimal()):
-        return ("symmetric" if kind == "symmetric" else "noise"), int(number or 0)
+        return ("noise" if kind == "random" else kind), int(number or 0)
     if text.isdecimal():
         return None, int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor random, symmetric or symmetric:NUMBER")
+    raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor random, symmetric, patches (or symmetric:3)")
 
 
 def check(options: argparse.Namespace) -> None:

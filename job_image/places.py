@@ -15,9 +15,10 @@ from orchestrator.errors import SwatchError
 
 
 class Places(NamedTuple):
-    """Every folder of a job, below `work`."""
+    """Every folder of a job, below `work`; but for the checkpoints, where the platform carries those itself."""
 
     work: Path
+    carried: Path | None = None
 
     @property
     def code(self) -> Path:
@@ -33,7 +34,7 @@ class Places(NamedTuple):
 
     @property
     def checkpoint(self) -> Path:
-        return self.work / "checkpoint"
+        return self.carried or self.work / "checkpoint"
 
     @property
     def data(self) -> Path:
@@ -48,8 +49,32 @@ class Places(NamedTuple):
 
     @property
     def filled(self) -> tuple[Path, ...]:
-        """All of them: what a job leaves on the machine, to be removed when it has ended."""
+        """All of them: what a job leaves on the machine."""
         return (self.code, self.input, self.output, self.checkpoint, self.data)
+
+    def clear(self, keep_output: bool) -> None:
+        """Remove what a job leaves that has ended."""
+        for folder in (*self.filled, self.work / "stage"):
+            if folder == self.output and keep_output:
+                continue
+            if folder == self.carried:  # the platform holds the folder itself, and removes in S3 what is removed here
+                for inside in folder.iterdir():
+                    remove(inside)
+            else:
+                remove(folder)
+
+    def link(self, mounts: list[str]) -> list[str]:
+        """Make the contract's absolute paths real, in a container that is the job's alone. Returns those that could not
+        be: something is there already, or nothing may be."""
+        left = []
+        for path, place in self.mapping(mounts).items():
+            try:
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                os.symlink(place, path)
+            except OSError:
+                if not os.path.islink(path) or os.readlink(path) != place:  # the last attempt's, in a warm machine
+                    left.append(path)
+        return left
 
     def mapping(self, mounts: list[str]) -> dict[str, str]:
         """The contract's absolute paths, and where they are here."""
@@ -106,8 +131,8 @@ def make_read_only(folder: Path) -> None:
 
 def remove(folder: Path) -> None:
     """Remove a folder and all that is in it, read-only files included; nothing if there is none. Of a link that a
-    command put in its place, the link."""
-    if folder.is_symlink():
+    command put in its place, the link; a file, if it is one."""
+    if folder.is_symlink() or folder.is_file():
         folder.unlink()
     for parent, folders, _ in os.walk(str(folder)):
         for name in folders:

@@ -71,16 +71,12 @@ def journal_prefix(project: str, number: int) -> str:
     return job_prefix(project, number) + "journal/"
 
 
-def input_prefix(project: str, number: int) -> str:
-    return job_prefix(project, number) + "input/"
-
-
 def output_prefix(project: str, number: int) -> str:
     return job_prefix(project, number) + "output/"
 
 
 def code_key(digest: str) -> str:
-    """A snapshot: files packed once, addressed by their content."""
+    """A snapshot (code, data or input): files packed once, addressed by their content."""
     return f"code/{digest}.tar.gz"
 
 

@@ -8,19 +8,18 @@ number reads the job that took it, and decides again.
 from __future__ import annotations
 
 import enum
-import hashlib
 import time
 from collections.abc import Callable, Container, Iterable, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from orchestrator import contract, facts, results
-from orchestrator.backends.base import Backend, Presence
-from orchestrator.errors import SwatchError
+from orchestrator.backends.base import Backend, Presence, ending
+from orchestrator.cargo import tasklist
 from orchestrator.facts import Seen
-from orchestrator.job import Final, Job, Source, Task
+from orchestrator.job import Job, Task
+from orchestrator.journal import Fold
 from orchestrator.store.base import Store
 
 MAX_ATTEMPTS = 3
@@ -48,12 +47,13 @@ class Choice(NamedTuple):
 
 
 class Wish(NamedTuple):
-    """What is wanted: tasks, how they are packed into jobs, and how a job with some of them looks."""
+    """What is wanted: tasks, how they are packed into jobs, and how a job with some of them looks, given its number,
+    and the digest of its input."""
 
     project: str
     tasks: Sequence[Task]
     pack: Callable[[Sequence[Task]], Iterable[tuple[Task, ...]]]
-    job: Callable[[int, tuple[Task, ...]], Job]
+    job: Callable[[int, tuple[Task, ...], str | None], Job]
     retries: int = 0
     retry_failed: bool = False
 
@@ -118,90 +118,54 @@ def settled(store: Store, wish: Wish) -> set[str]:
 
 def submit(store: Store, backend: Backend, wish: Wish, carry: Callable[[], object]) -> Submission:
     """Make the wish come true: start what is new, take up what was lost, leave the rest. `carry` puts the code (and
-    whatever else all jobs share) into the store; it is called once, before the first job.
+    whatever else all jobs share) into the store; it is called once, before the first job. `backend` takes
+    every job of the project (see `Fleet`).
 
-    Ended at any moment, it can be repeated: a job whose submission was cut short is completed by the next.
+    Ended at any moment, it can be repeated: a job that no backend had yet is launched by the next.
     """
     seen: list[Seen] = []
     started: list[Job] = []
     resumed: list[Job] = []
     carried = False
     while True:
-        seen += facts.see_all(store, backend.presence, wish.project, seen[-1].job.number if seen else 0)
+        seen += facts.see_all(store, backend.look, wish.project, seen[-1].job.number if seen else 0)
         choices = decide(wish, seen, settled(store, wish))
         new = unique(choice.task for choice in choices if choice.verdict is Verdict.NEW)
         lost = {choice.job.number: choice.job for choice in choices if choice.verdict is Verdict.LOST and choice.job}
         if (new or lost) and not carried:
             carry()
             carried = True
-        for job in lost.values():
-            _deliver(store, job, wish.tasks)
-            backend.launch(job)
-            resumed.append(job)
-        seen = [_again(store, backend, one) if one.job.number in lost else one for one in seen]
-        lost_race = False
-        number = seen[-1].job.number if seen else 0
-        for group in wish.pack(new):
-            number += 1
-            job = wish.job(number, group)
-            if not store.create(contract.job_key(wish.project, number), msgspec.json.encode(job)):
-                lost_race = True
-                break
-            _deliver(store, job, wish.tasks)
-            backend.launch(job)
-            started.append(job)
-            seen.append(facts.see(store, backend.presence, wish.project, number))
-        if not lost_race:
+        # What is launched counts as waiting from here on: another look would only cost.
+        seen = [one._replace(presence=Presence.WAITING) if one.job.number in lost else one for one in seen]
+        resumed += lost.values()
+        taken, overtaken = _take_numbers(store, wish, new, seen[-1].job.number + 1 if seen else 1)
+        backend.launch([*lost.values(), *taken])
+        started += taken
+        seen += [Seen(job, None, Presence.WAITING, Fold()) for job in taken]
+        if not overtaken:
             break
     backend.wake()
     mine = {task.fingerprint: job for job in [*started, *resumed] for task in job.tasks}
     return Submission([_afterwards(choice, mine) for choice in choices], started, resumed)
 
 
-def _again(store: Store, backend: Backend, one: Seen) -> Seen:
-    return facts.see(store, backend.presence, one.job.project, one.job.number)
+def _take_numbers(store: Store, wish: Wish, new: Sequence[Task], first: int) -> tuple[list[Job], bool]:
+    """Put jobs for the new tasks into the store, from the number `first` on; and whether somebody took the next one."""
+    taken: list[Job] = []
+    for number, group in enumerate(wish.pack(new), first):
+        cargo = tasklist.of_tasks(group) if any(task.sources for task in group) else None
+        if cargo:  # before the record: who sees a job can run it
+            cargo.upload(store)
+        job = wish.job(number, group, cargo.digest if cargo else None)
+        if not store.create(contract.job_key(wish.project, number), msgspec.json.encode(job)):
+            return taken, True
+        taken.append(job)
+    return taken, False
 
 
 def _afterwards(choice: Choice, mine: dict[str, Job]) -> Choice:
     job = mine.get(choice.task.fingerprint)
     return choice if job is None else choice._replace(job=job)
-
-
-def _deliver(store: Store, job: Job, wanted: Sequence[Task]) -> None:
-    """Put the job's input into the store, the task list last: with it, the input is complete."""
-    prefix = contract.input_prefix(job.project, job.number)
-    if store.exists(prefix + "tasks.json"):
-        return
-    here = {source.sha256: source for task in (*wanted, *job.tasks) for source in task.sources}
-    for source in {source.sha256: source for task in job.tasks for source in task.sources}.values():
-        store.write(prefix + source.cargo_name, _source_bytes(here[source.sha256]))
-    store.write(prefix + "tasks.json", msgspec.json.encode(task_list(job)))
-
-
-def _source_bytes(source: Source) -> bytes:
-    """The source's file, provided that it still is what was planned: its digest is part of the fingerprint."""
-    try:
-        data = Path(source.path).read_bytes()
-    except FileNotFoundError:
-        raise SwatchError(f"The source {source.path} is gone", hint="Put it back, and submit again") from None
-    if hashlib.sha256(data).hexdigest() != source.sha256:
-        raise SwatchError(f"The source {source.path} has changed meanwhile", hint="Submit again")
-    return data
-
-
-def task_list(job: Job) -> dict[str, Any]:
-    """The job's tasks as its program reads them (`synthesize.py --tasks`); sources are relative to the list."""
-    return {
-        "schema": contract.SCHEMA,
-        "tasks": [
-            {
-                "name": task.name,
-                "sources": [source.cargo_name for source in task.sources],
-                "parameters": task.parameters,
-            }
-            for task in job.tasks
-        ],
-    }
 
 
 class Stopped(NamedTuple):
@@ -212,28 +176,23 @@ class Stopped(NamedTuple):
     state: str
 
 
-def stop(store: Store, one: Seen, now: bool = False) -> Stopped:
-    """Have the job end; its outputs are kept. A job that nobody works on ends here and now; with `now`, so does the
+def stop(store: Store, backend: Backend, seen: Sequence[Seen], now: bool = False) -> list[Stopped]:
+    """Have the jobs end; their outputs are kept. A job that nobody works on ends here and now; with `now`, so does the
     record of one that another computer works on, should that computer be gone."""
+    going = [one for one in seen if one.final is None]
+    for one in going:
+        asked = msgspec.json.encode({"schema": contract.SCHEMA, "asked": time.time()})
+        store.create(contract.stop_key(one.job.project, one.job.number), asked)
+    backend.stop([one.job for one in going])
+    return [_stopped(store, one, now) for one in seen]
+
+
+def _stopped(store: Store, one: Seen, now: bool) -> Stopped:
     job = one.job
     if one.final is not None:
         return Stopped(job, True, one.final.state)
-    store.create(contract.stop_key(job.project, job.number), msgspec.json.encode({"schema": 1, "asked": time.time()}))
     if one.presence is Presence.RUNNING or (one.presence is Presence.ELSEWHERE and not now):
         return Stopped(job, False, contract.SHUTDOWN)
-    final = Final(
-        state=contract.SHUTDOWN,
-        ended=time.time(),
-        started=one.fold.started,
-        seconds=one.seconds(time.time()),
-        reason="stopped" if one.fold.attempt else "stopped before it started",
-        attempts=one.fold.attempt,
-        tasks={
-            task.name: one.fold.tasks[task.name].state if task.name in one.fold.tasks else contract.SHUTDOWN
-            for task in job.tasks
-        },
-        files=len(one.fold.files),
-        bytes=sum(file.size for file in one.fold.files.values()),
-    )
+    final = ending(job, one.fold, contract.SHUTDOWN, "stopped" if one.fold.attempt else "stopped before it started")
     store.create(contract.final_key(job.project, job.number), msgspec.json.encode(final))
     return Stopped(job, True, contract.SHUTDOWN)

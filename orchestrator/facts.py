@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from orchestrator import contract, journal
-from orchestrator.backends.base import Presence
-from orchestrator.errors import NotFound, StoreError
+from orchestrator.backends.base import Presence, Sight
+from orchestrator.errors import CloudError, NotFound, StoreError
 from orchestrator.job import Final, Job
+from orchestrator.store import crowd
 from orchestrator.store.base import Store
 
-Look = Callable[[Job], Presence]
-"""Asks a job's backend whether its agent is there."""
+Look = Callable[[Sequence[Job]], list[Sight]]
+"""Asks the jobs' backends whether their agents are there."""
 
 LOST_REASON = "lost: its agent ended without a word (killed, or the machine restarted)"
 
@@ -24,12 +25,14 @@ Record = TypeVar("Record")
 
 
 class Seen(NamedTuple):
-    """A job, and all that is known of it. `fold` is empty for a job that has ended: the final record says it all."""
+    """A job, and all that is known of it. `fold` is empty for a job that has ended: the final record says it all.
+    `said` is the backend's word on one that has not."""
 
     job: Job
     final: Final | None
     presence: Presence
     fold: journal.Fold
+    said: str = ""
 
     @property
     def lost(self) -> bool:
@@ -58,7 +61,7 @@ class Seen(NamedTuple):
             return self.fold.reason if self.fold.state == contract.FAILED else LOST_REASON
         if self.presence is Presence.ELSEWHERE and self.job.host:
             return f"on another computer ({self.job.host}); if that is gone: swatch stop {self.job.short} --now"
-        return self.fold.reason if self.launched else UNLAUNCHED_REASON
+        return (self.fold.reason or self.said) if self.launched else UNLAUNCHED_REASON
 
     def seconds(self, now: float) -> float:
         """How long it has run, in seconds; until `now` when it still does."""
@@ -79,24 +82,64 @@ def numbers(store: Store, project: str) -> list[int]:
 
 
 def see(store: Store, look: Look, project: str, number: int) -> Seen:
-    """One job as it is now. Raises NotFound."""
-    job = read_job(store, project, number)
-    final = read_final(store, project, number)
-    presence = Presence.GONE
-    fold = journal.Fold()
-    if final is None:
-        presence = look(job)
-        fold = journal.fold(store, project, number)
-        if presence is Presence.GONE:
-            final = read_final(store, project, number)  # it may have ended while we looked
-    return Seen(job, final, presence, fold)
+    """One job as it is now. Raises NotFound, StoreError."""
+    (one,) = see_each(store, look, [(project, number)])
+    return one
 
 
-def see_all(store: Store, look: Look, project: str, after: int = 0) -> Iterator[Seen]:
-    """The project's jobs with numbers above `after`, ascending."""
-    for number in numbers(store, project):
-        if number > after:
-            yield see(store, look, project, number)
+def see_all(store: Store, look: Look, project: str, after: int = 0) -> list[Seen]:
+    """The project's jobs with numbers above `after`, ascending. Raises StoreError."""
+    return see_each(store, look, [(project, number) for number in numbers(store, project) if number > after])
+
+
+def see_each(
+    store: Store, look: Look, names: Sequence[tuple[str, int]], damaged: list[str] | None = None
+) -> list[Seen]:
+    """The jobs (project, number) as they are now; their backends are asked once, about all that have not ended.
+
+    With `damaged`, a job whose records cannot be read is left out, and why is appended there; without, it is raised.
+    """
+
+    def known(name: tuple[str, int]) -> Seen | str:
+        def read() -> Seen:
+            return Seen(read_job(store, *name), read_final(store, *name), Presence.GONE, journal.Fold())
+
+        return _or_damage(read, damaged)
+
+    def fold(pair: tuple[Seen | str, Sight | None]) -> Seen | str:
+        one, sight = pair
+        if sight is None or isinstance(one, str):
+            return one
+
+        def read() -> Seen:
+            project, number = one.job.project, one.job.number
+            fold = journal.fold(store, project, number)
+            # It may have ended while we looked.
+            final = read_final(store, project, number) if sight.presence is Presence.GONE else None
+            return Seen(one.job, final, sight.presence, fold, sight.said)
+
+        return _or_damage(read, damaged)
+
+    found = list(crowd.each(known, names, store.width))
+    going = [one for one in found if isinstance(one, Seen) and one.final is None]
+    sights = iter(look([one.job for one in going]) if going else [])
+    pairs = [(one, next(sights) if isinstance(one, Seen) and one.final is None else None) for one in found]
+    found = list(crowd.each(fold, pairs, store.width))
+    if damaged is not None:
+        damaged += [one for one in found if isinstance(one, str)]
+    return [one for one in found if isinstance(one, Seen)]
+
+
+def _or_damage(read: Callable[[], Seen], damaged: list[str] | None) -> Seen | str:
+    """What was read, or the sentence why it could not be, where such sentences are wanted."""
+    try:
+        return read()
+    except CloudError:
+        raise  # no job can be seen
+    except StoreError as error:
+        if damaged is None:
+            raise
+        return error.message
 
 
 def read_job(store: Store, project: str, number: int) -> Job:
@@ -105,7 +148,15 @@ def read_job(store: Store, project: str, number: int) -> Job:
         data = store.read(contract.job_key(project, number))
     except NotFound:
         raise NotFound(f"No job {project}/{number}", hint=f"swatch status {project}") from None
-    return _decode(data, Job, contract.job_key(project, number))
+    job = _decode(data, Job, contract.job_key(project, number))
+    if (job.project, job.number) != (project, number):
+        raise StoreError(f"{contract.job_key(project, number)} is damaged: it is the record of {job.short}")
+    return job
+
+
+def read_jobs(store: Store, project: str, wanted: Iterable[int]) -> list[Job]:
+    """The records of several jobs of a project. Raises NotFound, StoreError."""
+    return list(crowd.each(lambda number: read_job(store, project, number), wanted, store.width))
 
 
 def read_final(store: Store, project: str, number: int) -> Final | None:

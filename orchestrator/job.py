@@ -65,7 +65,11 @@ class Home(msgspec.Struct, frozen=True, kw_only=True):
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked (`job.json`). Times are seconds since 1970, `max_runtime` is in seconds, `max_cost` in USD.
-    `fallbacks` are machines for when `machine` has no capacity, in order of preference."""
+    `fallbacks` are machines for when `machine` has no capacity, in order of preference.
+
+    `code` and `input` are digests of snapshots. They, and those of `data`, are in the store before this record is: who
+    sees a job can run it.
+    """
 
     schema: int = contract.SCHEMA
     project: str
@@ -75,6 +79,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     command: str
     tasks: tuple[Task, ...] = ()
     code: str | None = None
+    input: str | None = None
     data: tuple[Mount, ...] = ()
     machine: str = "cpu"
     fallbacks: tuple[str, ...] = ()

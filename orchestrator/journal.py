@@ -17,6 +17,7 @@ from typing import Any, Iterator, NamedTuple, Union
 
 from orchestrator import contract
 from orchestrator.errors import StoreError
+from orchestrator.store import crowd
 from orchestrator.store.base import Store
 
 
@@ -157,12 +158,11 @@ class Chunk(NamedTuple):
 def read(store: Store, project: str, number: int, after: str = "") -> Iterator[Chunk]:
     """The chunks behind the key `after`, in order."""
     prefix = contract.journal_prefix(project, number)
-    for entry in store.scan(prefix, after):
-        if not _CHUNK.fullmatch(entry.key[len(prefix) :]):
-            continue  # not ours: nothing that sorts behind the chunks may hide them
-        text = store.read(entry.key).decode("utf-8", "replace")
-        events = (decode(line) for line in text.split("\n") if line)
-        yield Chunk(entry.key, [event for event in events if event is not None])
+    # What is no chunk is not ours: nothing that sorts behind the chunks may hide them.
+    keys = (entry.key for entry in store.scan(prefix, after) if _CHUNK.fullmatch(entry.key[len(prefix) :]))
+    for key, data in crowd.each(lambda key: (key, store.read(key)), keys, store.width):
+        events = (decode(line) for line in data.decode("utf-8", "replace").split("\n") if line)
+        yield Chunk(key, [event for event in events if event is not None])
 
 
 def fold(store: Store, project: str, number: int) -> Fold:

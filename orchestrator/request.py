@@ -32,13 +32,13 @@ class Request(NamedTuple):
     def carry(self, store: Store) -> None:
         """Put what all jobs share into the store; what is there already is not sent."""
         for cargo in (self.code, *self.data):
-            cargo.upload(store)
+            cargo.carry(store)
 
     def wish(self, *, user: str, host: str, backend: str, home: Path, retry_failed: bool = False) -> Wish:
         """What to reconcile with the store."""
         manifest = self.manifest
 
-        def job(number: int, tasks: tuple[Task, ...]) -> Job:
+        def job(number: int, tasks: tuple[Task, ...], cargo: str | None) -> Job:
             return Job(
                 project=manifest.name,
                 number=number,
@@ -47,6 +47,7 @@ class Request(NamedTuple):
                 command=tasks[0].command or ENGINE_COMMAND,
                 tasks=tasks,
                 code=self.code.digest,
+                input=cargo,
                 data=self.mounts,
                 machine=manifest.machine,
                 fallbacks=manifest.fallbacks,

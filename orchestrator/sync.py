@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
-from collections.abc import Collection
+import uuid
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ import msgspec
 
 from orchestrator import contract
 from orchestrator.errors import NotFound, StoreError, SwatchError
+from orchestrator.store import crowd
 from orchestrator.store.base import Store, check_key
 from orchestrator.store.local import explain, replace_file
 
@@ -99,6 +100,15 @@ class Homecoming:
         self._dirty = True
         return target
 
+    def bring_all(self, outputs: Iterable[Output]) -> Iterator[Path | None]:
+        """Bring many, as `bring` does each, several at once where the store is far; those of one path in order."""
+        by_path: dict[str, list[Output]] = {}
+        for output in outputs:
+            by_path.setdefault(output.path, []).append(output)
+        brought = crowd.each(lambda same: [self.bring(one) for one in same], by_path.values(), self._store.width)
+        for paths in brought:
+            yield from paths
+
     def save(self) -> None:
         """Write the index, if it changed; what fails is told in `problems`."""
         if not self._dirty:
@@ -136,18 +146,15 @@ class Homecoming:
         return False
 
     def _fetch(self, output: Output, target: Path) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".part")
-        os.close(handle)
-        temporary = Path(name)
+        temporary = target.parent / f".{uuid.uuid4().hex}.part"
         try:
             try:
-                self._store.download(output.key, temporary)
+                digest = self._store.download(output.key, temporary)
             except NotFound:
                 raise StoreError(
                     f"{output.key} is missing in the store; swatch submit MANIFEST --retry-failed makes it anew"
                 ) from None
-            if _sha256(temporary) != output.sha256:
+            if digest != output.sha256:
                 raise StoreError(f"{output.key} is not what the journal says: damaged, or just being replaced")
             os.replace(temporary, target)
         finally:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator import contract, facts, journal, results
-from orchestrator.backends.base import Presence
+from orchestrator.backends.base import Backend, Presence, Sight
 from orchestrator.engine import Choice, Verdict
 from orchestrator.errors import SwatchError
-from orchestrator.facts import Look, Seen
+from orchestrator.facts import Seen
 from orchestrator.job import Final, Job, Task
+from orchestrator.store import crowd
 from orchestrator.store.base import Store
 from orchestrator.sync import Homecoming, Output
 
 POLL_SECONDS = 0.4
 SLOWEST_POLL_SECONDS = 5.0
+
+
+WAITING = Sight(Presence.WAITING)
 
 
 @dataclass
@@ -43,34 +47,40 @@ class JobView:
     job: Job
     fold: journal.Fold = field(default_factory=journal.Fold)
     final: Final | None = None
-    presence: Presence = Presence.WAITING
+    sight: Sight = WAITING
     last: str = ""
+    looked_at: bool = False
     wanted: list[tuple[TaskView, Task]] = field(default_factory=list)  # who waits for which of the job's tasks
     pending: dict[str, journal.File] = field(default_factory=dict)  # in the store, not yet at home
 
     @property
+    def name(self) -> tuple[str, int]:
+        """Project and number."""
+        return self.job.project, self.job.number
+
+    @property
     def over(self) -> bool:
         """Nothing more will come: it ended, or it was lost."""
-        return self.final is not None or self.presence is Presence.GONE
+        return self.final is not None or self.sight.presence is Presence.GONE
 
 
 class Watch:
-    """Tasks in view, and the folder their files come home to. Call `poll` until `over`. `wake` is called for a job that
-    waits: whoever was to run it may have died."""
+    """Tasks in view, and the folder their files come home to. Call `poll` until `over`. With `wake`, jobs that wait are
+    made to go on, should whoever was to run them have died."""
 
     def __init__(
         self,
         store: Store,
-        look: Look,
+        backend: Backend,
         choices: Iterable[Choice],
         folder: Path,
-        wake: Callable[[Job], object] = lambda job: None,
+        wake: bool = True,
     ) -> None:
         self.home = Homecoming(store, folder)
         self.tasks: list[TaskView] = []
         self.jobs: dict[tuple[str, int], JobView] = {}
         self.brought: list[Path] = []
-        self._store, self._look, self._wake = store, look, wake
+        self._store, self._backend, self._wake = store, backend, wake
         self._delay = POLL_SECONDS
         self._cached: list[TaskView] = []
         for choice in choices:
@@ -109,9 +119,11 @@ class Watch:
     def poll(self) -> bool:
         """Look once at everything; True if anything was new."""
         news = self._bring_cached()
+        going = [view for view in self.jobs.values() if not view.over]
+        self._look_at(going)
+        news |= any([*crowd.each(self._poll_job, going, self._store.width)])
+        self._bring_pending()
         for view in self.jobs.values():
-            if not view.over:
-                news |= self._poll_job(view)
             for task, held in view.wanted:
                 was = task.state
                 _refresh(task, view, held)
@@ -127,67 +139,90 @@ class Watch:
         return POLL_SECONDS if busy else self._delay
 
     def _bring_cached(self) -> bool:
-        for view in self._cached:
+        def read(view: TaskView) -> list[tuple[TaskView, Output]]:
             try:
                 result = results.read(self._store, view.task.fingerprint)
             except SwatchError as error:
                 self.home.problems[view.task.name] = error.message
-                continue
-            for made in result.files:
-                path = f"{view.task.name}/{made.path}"
-                self._bring(view, Output(result.key(made), path, made.size, made.sha256))
-            self.home.keep_only(view.task.name, {f"{view.task.name}/{made.path}" for made in result.files})
+                return []
+            return [
+                (view, Output(result.key(made), f"{view.task.name}/{made.path}", made.size, made.sha256))
+                for made in result.files
+            ]
+
+        found = [*crowd.each(read, self._cached, self._store.width)]
+        self._bring([pair for pairs in found for pair in pairs])
+        for view, pairs in zip(self._cached, found, strict=True):
+            if view.task.name not in self.home.problems:
+                self.home.keep_only(view.task.name, {output.path for _, output in pairs})
         news, self._cached = bool(self._cached), []
         return news
 
+    def _look_at(self, views: Sequence[JobView]) -> None:
+        """What the backends see of those, but for jobs that had ended before they were ever looked at."""
+        new = [view for view in views if not view.looked_at]
+        finals = crowd.each(lambda view: facts.read_final(self._store, *view.name), new, self._store.width)
+        for view, final in zip(new, finals, strict=True):
+            view.final, view.looked_at = final, True
+        views = [view for view in views if view.final is None]
+        for view, sight in zip(views, self._backend.look([view.job for view in views]) if views else [], strict=True):
+            view.sight = sight
+        if self._wake and any(view.sight.presence is Presence.WAITING for view in views):
+            self._backend.wake()
+
     def _poll_job(self, view: JobView) -> bool:
-        # The final record is looked for before the journal is read: the agent writes it last, so nothing is missed.
-        project, number = view.job.project, view.job.number
-        view.final = facts.read_final(self._store, project, number)
-        if view.final is None:
-            view.presence = self._look(view.job)
-            if view.presence is Presence.WAITING:
-                self._wake(view.job)
-            elif view.presence is Presence.GONE:
-                view.final = facts.read_final(self._store, project, number)
+        if view.final is None and view.sight.presence is Presence.WAITING and view.last:
+            return False  # nobody writes into its journal
+        # Where there may be a final record it is looked for before the journal is read: the agent writes it last, after
+        # the journal has said so; then nothing is missed.
+        over = view.sight.presence in (Presence.GONE, Presence.ELSEWHERE) or view.fold.state in contract.FINAL
+        if view.final is None and over:
+            view.final = facts.read_final(self._store, *view.name)
         news = view.over
-        for chunk in journal.read(self._store, project, number, view.last):
+        for chunk in journal.read(self._store, *view.name, view.last):
             view.last, news = chunk.key, True
             for event in chunk.events:
                 view.fold.add(event)
                 if isinstance(event, journal.File):
                     view.pending[event.path] = event
-        self._bring_pending(view)
         return news
 
-    def _bring_pending(self, view: JobView) -> None:
-        prefix = contract.output_prefix(view.job.project, view.job.number)
-        for file in list(view.pending.values()):
-            takers = [(task, held) for task, held in view.wanted if file.path.startswith(held.prefix)]
-            outputs = [(task, f"{task.task.name}/{file.path[len(held.prefix) :]}") for task, held in takers]
-            if all(
-                self._bring(task, Output(prefix + file.path, path, file.size, file.sha256)) for task, path in outputs
-            ):
-                del view.pending[file.path]
+    def _bring_pending(self) -> None:
+        wanted = [
+            (view, file.path, list(_outputs(view, file)))
+            for view in self.jobs.values()
+            for file in view.pending.values()
+        ]
+        self._bring([pair for _, _, pairs in wanted for pair in pairs])
+        for view, path, pairs in wanted:
+            if not any(self._wants(task) and output.path in self.home.problems for task, output in pairs):
+                del view.pending[path]
 
     def _prune(self, view: JobView, task: TaskView, held: Task) -> None:
-        if self.home.choice(task.task.name) not in (None, task.task.fingerprint):
+        if not self._wants(task):
             return
         made = [path[len(held.prefix) :] for path in view.fold.files if path.startswith(held.prefix)]
         self.home.keep_only(task.task.name, {f"{task.task.name}/{path}" for path in made})
 
-    def _bring(self, task: TaskView, output: Output) -> bool:
-        """True when the file is at home, or another result of that name is wanted there."""
-        if self.home.choice(task.task.name) not in (None, task.task.fingerprint):
-            return True
-        brought = self.home.bring(output)
-        if brought is not None:
-            self.brought.append(brought)
-        if output.path in self.home.problems:
-            return False
-        if output.path not in task.files:
-            task.files.append(output.path)
-        return True
+    def _wants(self, task: TaskView) -> bool:
+        """Whether this result, and no other of that name, is wanted in the folder."""
+        return self.home.choice(task.task.name) in (None, task.task.fingerprint)
+
+    def _bring(self, pairs: list[tuple[TaskView, Output]]) -> None:
+        wanted = [(task, output) for task, output in pairs if self._wants(task)]
+        self.brought += filter(None, self.home.bring_all(output for _, output in wanted))
+        for task, output in wanted:
+            if output.path not in self.home.problems and output.path not in task.files:
+                task.files.append(output.path)
+
+
+def _outputs(view: JobView, file: journal.File) -> Iterator[tuple[TaskView, Output]]:
+    """Where a file of a job belongs: at home with each task that waits for it."""
+    key = contract.output_prefix(view.job.project, view.job.number) + file.path
+    for task, held in view.wanted:
+        if file.path.startswith(held.prefix):
+            path = f"{task.task.name}/{file.path[len(held.prefix) :]}"
+            yield task, Output(key, path, file.size, file.sha256)
 
 
 def _refresh(task: TaskView, view: JobView, held: Task) -> None:
@@ -199,11 +234,12 @@ def _refresh(task: TaskView, view: JobView, held: Task) -> None:
         task.state, task.seconds, task.reason = end.state, end.seconds, end.error
     elif view.final is not None:
         task.state, task.reason = view.final.tasks.get(held.name, view.final.state), view.final.reason
-    elif view.presence is Presence.GONE:
+    elif view.sight.presence is Presence.GONE:
         task.state = contract.FAILED
-        task.reason = Seen(view.job, None, view.presence, view.fold).reason
+        task.reason = Seen(view.job, None, Presence.GONE, view.fold).reason
     elif view.fold.state != contract.RUNNING:
         task.state = view.fold.state if view.fold.state == contract.STARTING else contract.QUEUED
+        task.reason = view.sight.said
     elif task.progress or held.command:
         task.state = contract.RUNNING
     else:

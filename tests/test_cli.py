@@ -128,10 +128,11 @@ def test_an_empty_store_says_how_to_begin(box: Box) -> None:
 def test_a_damaged_record_is_a_sentence(done: Box) -> None:
     done.store.write("projects/try/jobs/1/final.json", b'{"schema": 1, "state": 7}')
     assert "damaged" in done.swatch("status", code=1)
-    done.store.write("projects/other/jobs/1/job.json", done.store.read("projects/try/jobs/1/job.json"))
+    job = done.store.read("projects/try/jobs/1/job.json").replace(b'"try"', b'"other"')
+    done.store.write("projects/other/jobs/1/job.json", job)
     said = done.swatch("status", code=1)
     assert "damaged" in said
-    assert "alice/projects/try/1" in said, "one bad record hides no other job"
+    assert "alice/projects/other/1" in said, "one bad record hides no other job"
     done.store.write("projects/try/jobs/1/final.json", b'{"schema": 99}')
     assert "later version" in done.swatch("status", code=1)
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from orchestrator import contract, plan
 from orchestrator.backends.base import Presence
-from orchestrator.engine import MAX_ATTEMPTS, Choice, Verdict, Wish, decide, task_list, unique
+from orchestrator.cargo.tasklist import listing
+from orchestrator.engine import MAX_ATTEMPTS, Choice, Verdict, Wish, decide, unique
 from orchestrator.facts import Seen
 from orchestrator.job import Final, Job, Source, Task
 from orchestrator.journal import Fold
@@ -20,7 +21,7 @@ def task(name: str = "bark", fingerprint: str | None = None) -> Task:
     return Task(name=name, fingerprint=fingerprint or f"fp-{name}")
 
 
-def job(number: int, tasks: tuple[Task, ...]) -> Job:
+def job(number: int, tasks: tuple[Task, ...], cargo: str | None = None) -> Job:
     return Job(project="p", number=number, user="alice", created=1.0, command="x", tasks=tasks)
 
 
@@ -138,7 +139,7 @@ def test_of_two_names_for_one_thing_one_is_made() -> None:
 
 def test_the_task_list_names_sources_by_content_alone() -> None:
     hostile = Source(path="../../etc/passwd;rm -rf.PnG", sha256="ab" * 32, size=1, width=64, height=64)
-    listed = task_list(job(1, (Task(name="bark", fingerprint="f", sources=(hostile,), parameters={"seed": 1}),)))
+    listed = listing([Task(name="bark", fingerprint="f", sources=(hostile,), parameters={"seed": 1})])
     assert listed["tasks"] == [
         {"name": "bark", "sources": [f"sources/{'ab' * 16}.png"], "parameters": {"seed": 1}},
     ]

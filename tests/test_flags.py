@@ -88,9 +88,10 @@ def test_width_alone_means_a_square(desk: Desk) -> None:
 
 
 def test_kinds_of_seed(desk: Desk) -> None:
-    symmetric, other, random, zero = (
-        desk.make("--seed", kind, "-m", 1) for kind in ("symmetric", "symmetric:7", "random", 0)
+    symmetric, other, random, zero, patches = (
+        desk.make("--seed", kind, "-m", 1) for kind in ("symmetric", "symmetric:7", "random", 0, "patches:3")
     )
+    assert program.record(patches)["parameters"]["start"] == "patches" and program.record(patches)["seed"] == 3
     assert texture(random) == texture(zero) and program.record(other)["seed"] == 7
     assert program.record(symmetric)["parameters"]["start"] == "symmetric"
     with Image.open(program.only(symmetric) / "Aseed_F0000.png") as picture:

@@ -492,7 +492,7 @@ def test_a_second_entry_of_one_job_leaves_the_agent_at_work_alone(box: Box) -> N
 def test_launching_twice_at_once_queues_once(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second launch comes just when the first has found that nobody has the job."""
     job = Job(project="try", number=1, user="alice", created=1.0, command="true", host=box.backend().host)
-    second = threading.Thread(target=lambda: box.backend().launch(job))
+    second = threading.Thread(target=lambda: box.backend().launch([job]))
     look = LocalBackend.presence
 
     def interrupted(self: LocalBackend, job: Job) -> Presence:
@@ -504,7 +504,7 @@ def test_launching_twice_at_once_queues_once(box: Box, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(LocalBackend, "wake", lambda self: None)
     monkeypatch.setattr(LocalBackend, "presence", interrupted)
-    box.backend().launch(job)
+    box.backend().launch([job])
     second.join()
     assert len(list((box.home / "local" / "queue").iterdir())) == 1
 

@@ -50,6 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "request": {"engine", "cargo", "store"} | VALUES | WORDS,
     "target": {"facts", "store"} | VALUES | WORDS,
     "sheet": WORDS,
+    "simulator": WORDS,
     "report": {"watch", "sheet"} | WORDS,
     "agent": {"contract", "errors", "journal", "store"},
     "synthesize": {"texture", "flags"},
@@ -57,7 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "novelty": {"synthesize"},
     "texture": set(),
 }
-AGENT = {"agent", "lines", "places", "process", "shipper", "unpack"}
+AGENT = {"agent", "lines", "places", "platform", "process", "shipper", "unpack"}
 TOP = {"cli", "__main__", "__init__"}
 
 

@@ -32,8 +32,8 @@ def travel(folder: Path, where: Path) -> Path:
     """Pack, store, fetch, unpack."""
     store = LocalStore(str(where / "store"))
     packed = of_folder(folder)
-    assert packed.upload(store) is True
-    assert packed.upload(store) is False, "what is there is not sent again"
+    assert packed.carry(store) is True
+    assert packed.carry(store) is False, "what is there is not sent again"
     store.download(contract.code_key(packed.digest), where / "code.tar.gz")
     unpack(where / "code.tar.gz", where / "out")
     return where / "out"

@@ -81,6 +81,7 @@ def test_colours_stay_the_sources_colours(tmp_path: Path) -> None:
         ((32, 32), Parameters(97, 45)),
         ((32, 150), Parameters(33, 64)),
         ((60, 40), Parameters(40, 40, source_width=64)),
+        ((64, 64), Parameters(48, 40, seamless="none")),
     ],
 )
 def test_every_size_and_shape(tmp_path: Path, source: tuple[int, int], parameters: Parameters) -> None:
@@ -89,7 +90,11 @@ def test_every_size_and_shape(tmp_path: Path, source: tuple[int, int], parameter
     with Image.open(tmp_path / "texture.png") as texture, Image.open(tmp_path / "tiled.png") as tiled:
         assert texture.size == (width, height) and tiled.size == (2 * width, 2 * height)
     report = json.loads((tmp_path / "report.json").read_text())
-    assert {path.stem for path in (tmp_path / "previews").iterdir()} == set(report["levels"])
+    previews = list((tmp_path / "previews").iterdir())
+    assert {path.stem for path in previews} == set(report["levels"])
+    for path in previews:
+        with Image.open(path) as preview:
+            assert path.stem == f"{preview.width}x{preview.height}"
     assert report["levels"][-1] == f"{width}x{height}"
     assert report["seconds"]["total"] > 0 and report["peak_memory_bytes"] > 0
     assert set(report["versions"]) == {"python", "backend", "tensorflow", "keras", "numpy", "pillow"}

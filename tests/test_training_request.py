@@ -39,6 +39,7 @@ def built(one: Job, aws: Aws | None = None, types: tuple[str, ...] = ("ml.g5.xla
 def test_the_whole_request_of_a_plain_job() -> None:
     one = job(
         code="c" * 64,
+        input="d" * 64,
         tasks=(Task(name="bark", fingerprint="f" * 64),),
         data=(Mount(source="./vgg", mount="vgg_weights", digest="e" * 64),),
     )
@@ -60,13 +61,13 @@ def test_the_whole_request_of_a_plain_job() -> None:
             "ContainerEntrypoint": ["python3", f"/opt/ml/input/data/agent/{AGENT}.pyz"],
             "ContainerArguments": [
                 *("--store", "s3://studio/textures", "--project", "forest", "--number", "39"),
-                *("--work", "/tmp/swatch/forest-39", "--ml", "/opt/ml"),
+                *("--work", "/opt/ml/swatch", "--ml", "/opt/ml"),
             ],
         },
         "InputDataConfig": [
             channel("agent", f"agent/{AGENT}.pyz"),
             channel("code", f"code/{'c' * 64}.tar.gz"),
-            channel("input", "projects/forest/jobs/39/input/"),
+            channel("input", f"code/{'d' * 64}.tar.gz"),
             channel("data-vgg_weights", f"code/{'e' * 64}.tar.gz"),
         ],
         "OutputDataConfig": {
@@ -273,7 +274,7 @@ def test_a_request_that_aws_would_refuse_is_refused_here_with_all_that_is_wrong(
     made["ResourceConfig"] = {"InstanceType": "ml.g5.xlrge", "KeepAlivePeriodInSeconds": 30_000}
     made["Environment"] = {"1": "x" * 600}
     made["Tags"][0]["Value"] = "a*b\x1b[31m"
-    made["InputDataConfig"] *= 11
+    made["InputDataConfig"] *= 21
     made["StoppingCondition"]["MaxRuntimeInSeconds"] = 0
     made["RetryStrategy"] = {"MaximumRetryAttempts": "2"}
     made["VpcConfig"] = {"Subnets": ["a"]}
@@ -290,7 +291,7 @@ def test_a_request_that_aws_would_refuse_is_refused_here_with_all_that_is_wrong(
         'Environment, its key: "1" does not match',
         "has 600 characters: at most 512",
         'Tags[0].Value: "a*b\\x1b[31m" does not match',
-        "has 22 entries: at most 20",
+        "has 21 entries: at most 20",
         "MaxRuntimeInSeconds: 0: at least 1",
         'MaximumRetryAttempts: "2" is no integer',
         "VpcConfig.SecurityGroupIds is missing",

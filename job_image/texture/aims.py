@@ -43,7 +43,8 @@ def places(
             f"{smallest[0]}x{smallest[1]} pixels are too few for {', '.join(one.name for one in layers)}: "
             "a larger picture or source is needed, or an earlier layer"
         )
-    # The network runs to the deepest layer asked for, so that layer must fit wherever an earlier one is looked at.
+    # An octave that only has room for the shallow layers would tip the balance between them: it is left out, unless
+    # the deepest layer fits nowhere.
     last = deepest(layers)
     whole = {place.octave for place in found if place.layer == last}
     return tuple(place for place in found if place.octave in whole) or tuple(found)

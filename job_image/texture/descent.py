@@ -24,7 +24,7 @@ from .lbfgs import LBFGS, remembered
 from .levels import Size
 from .network import Network, from_rgb, to_rgb
 from .novelty import Novelty, NoveltyDistance
-from .objective import Content, Distance, Extra
+from .objective import Content, Distance, Extra, looked_at
 from .parameters import Parameters
 from .patchwork import wrapping
 from .randomness import Stage, generator
@@ -140,8 +140,6 @@ class Descent:
 
     def kept(self, content: Pixels, at: Any, weight: float) -> Content:
         """The features that the content has at the picture's own size."""
-        from .objective import looked_at
-
         picture = from_rgb(images.resize(content, *self.size))[None]
         place = next(i for i, one in enumerate(self.view.places) if one.octave == 0 and one.layer == at)
         _, features = looked_at(self.network, self.view, place)(picture)
@@ -220,8 +218,7 @@ class Descent:
         for frame in to_rgb(pictures):
             if ended and self.preset.bounded:
                 frame = matched_colours(frame, self.sources)
-            if self.size != (self.parameters.width, self.parameters.height):
-                frame = images.resize_torus(frame, self.parameters.width, self.parameters.height)
+            frame = images.resize_torus(frame, self.parameters.width, self.parameters.height)
             found.append(np.clip(frame, 0, 1).astype(np.float32))
         return found
 

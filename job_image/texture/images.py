@@ -193,6 +193,8 @@ def resize_torus(pixels: Pixels, width: int, height: int, margin: int = 8) -> Pi
     The image is wrapped outwards by `margin` pixels first: the filter then sees across the border.
     """
     rows, columns = pixels.shape[:2]
+    if (columns, rows) == (width, height):
+        return pixels
     wrapped = np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)), mode="wrap")
     return resize_box(wrapped, width, height, (margin, margin, margin + columns, margin + rows))
 

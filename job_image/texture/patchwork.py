@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import images, levels, sliced, start
-from .course import Stand, State, number, whole
+from .course import Stand, State, named, number, whole
 from .equaliser import equalised
 from .images import Pixels
 from .levels import Level
@@ -18,7 +18,7 @@ from .patches import BALANCE_QUERIES, Matcher, Matching, grid, stride
 from .rhythm import Rhythm, find, fit
 
 METHOD = "patch/2"
-"""Name and edition of the method. A change that alters pictures raises the edition: no old state is then taken up."""
+"""Name and edition of the method, for reports. Whether an old state is taken up, `checkpoint.EDITION` decides."""
 
 MATCH_OVERHEAD = 200e6
 PATCH_COST = 8000
@@ -53,7 +53,7 @@ class Patchwork:
             coarsest = max(coarsest, self.rhythm.coarsest(self.torus))
         self.sources = [images.resize(source, *size) for source, size in zip(sources, sizes, strict=True)]
         self.schedule = levels.schedule(*self.torus, sizes, coarsest)
-        self.levels = [level.name for level in self.schedule]
+        self.levels = [named(self.cut_size(level.size[0] / self.torus[0])) for level in self.schedule]
         self.matching = [iteration_work(level) for level in self.schedule]
         self.finishing = finish_work(self.schedule[-1])
         iterations = (level.iterations for level in self.schedule)
@@ -107,7 +107,7 @@ class Patchwork:
             if picture is None:
                 picture = self.begun(small, level)
                 scale = level.size[0] / self.torus[0]
-                yield Stand(level.name, 0, 0.0, 0.0, partial(self.shown, picture, scale), dict)
+                yield Stand(self.levels[level.index], 0, 0.0, 0.0, partial(self.shown, picture, scale), dict)
             elif not first:
                 picture = images.resize_torus(picture, *level.size)
             for iteration in range(first, level.iterations):
@@ -115,7 +115,7 @@ class Patchwork:
                 done += self.matching[level.index]
                 ended = iteration + 1 == level.iterations
                 yield Stand(
-                    level.name,
+                    self.levels[level.index],
                     iteration + 1,
                     done,
                     self.loss,
@@ -144,9 +144,13 @@ class Patchwork:
         """See `course.Stand.pictures`."""
         return [self.cut(picture, scale)]
 
-    def cut(self, picture: Pixels, scale: float = 1.0) -> Pixels:
+    def cut_size(self, scale: float) -> levels.Size:
+        """The size of the result, scaled."""
+        return max(1, round(self.parameters.width * scale)), max(1, round(self.parameters.height * scale))
+
+    def cut(self, picture: Pixels, scale: float) -> Pixels:
         """The picture in [0, 1], without what was made too much along axes that are not to wrap."""
-        width, height = (max(1, round(side * scale)) for side in (self.parameters.width, self.parameters.height))
+        width, height = self.cut_size(scale)
         shown: Pixels = np.clip((picture[:height, :width] + 1) / np.float32(2), 0, 1).astype(np.float32)
         return shown
 

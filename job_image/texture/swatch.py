@@ -87,7 +87,7 @@ class Swatch:
         coarsest = self.side(self.scales[0])
         self.patched = next(one.index for one in self.patchwork.schedule if min(one.size) >= min(coarsest))
         matched = self.patchwork.schedule[: self.patched + 1] if parameters.start == "patches" else []
-        self.levels = [level.name for level in matched] + [named(self.side(scale)) for scale in self.scales]
+        self.levels = self.patchwork.levels[: len(matched)] + [named(self.side(scale)) for scale in self.scales]
         self.patching = sum(self.patchwork.matching[level.index] * level.iterations for level in matched)
         self.work = {scale: evaluation_work(self.shown_places(scale), self.side(scale)) for scale in self.scales}
         self.finishing = finish_work(self.patchwork.schedule[-1])
@@ -240,7 +240,7 @@ class Swatch:
     def earlier(self, size: str) -> int:
         """Iterations at a size before its descent begins: where the patches come in full size already."""
         matched = self.patchwork.schedule[: self.patched + 1] if self.parameters.start == "patches" else []
-        return sum(level.iterations for level in matched if level.name == size)
+        return sum(level.iterations for level in matched if self.patchwork.levels[level.index] == size)
 
     def finished(self, saved: State | None, picture: Any, done: float) -> Iterator[Stand]:
         """The finish: colours and grain as the source has them."""

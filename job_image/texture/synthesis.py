@@ -144,8 +144,7 @@ class Synthesis:
         if sheet is not None:
             images.write_png(self.folder / "source.png", sheet)
         last, resumed_at = self.taken()
-        if last is None:
-            raise ValueError("nothing is left to do: the number of iterations is spent")
+        assert last is not None, "a course that is taken up at its very end gives its last stand again"
         frames = last.pictures()
         self.deliver(frames)
         making = time.monotonic() - began

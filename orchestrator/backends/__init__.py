@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from orchestrator.backends.base import Backend, Presence
+from orchestrator.backends.base import Backend, Presence, Sight
 from orchestrator.errors import UsageError
+from orchestrator.settings import Settings
+from orchestrator.store.base import Store
 
-__all__ = ["Backend", "Presence", "open_backend"]
+__all__ = ["Backend", "Presence", "Sight", "open_backend"]
 
 
-def open_backend(name: str, store_url: str, home: Path, slots: int) -> Backend:
-    """The backend of that name, for jobs of the store at `store_url`. Raises UsageError for an unknown one."""
+def open_backend(name: str, store: Store, settings: Settings) -> Backend:
+    """The backend of that name, for jobs of this store. Raises UsageError for one that is unknown, or that cannot run
+    jobs of such a store."""
     if name == "local":
         from orchestrator.backends.local import LocalBackend
 
-        return LocalBackend(store_url, home, slots)
+        return LocalBackend(store.url, settings.home, settings.slots)
     raise UsageError(
         f"The backend {name!r} is not available in this version", hint="Use `backend: local`, or --backend local"
     )

@@ -7,9 +7,13 @@ through the store; a backend is asked only whether an agent is still there.
 from __future__ import annotations
 
 import enum
+import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from orchestrator.job import Job
+from orchestrator.job import Final, Job
+from orchestrator.journal import Fold
 
 
 class Presence(enum.Enum):
@@ -25,21 +29,48 @@ class Presence(enum.Enum):
     """Not to be told from here: the job belongs to another computer."""
 
 
+class Sight(NamedTuple):
+    """What a backend sees of a job; `said` is what it would tell a person: why it waits, how far it is."""
+
+    presence: Presence
+    said: str = ""
+
+
 class Backend(ABC):
     """Starts agents and knows which are alive."""
 
     name: str
 
     @abstractmethod
-    def launch(self, job: Job) -> None:
-        """Have the job run, at once or when a slot is free. Twice is as good as once; the caller may end any time."""
+    def launch(self, jobs: Sequence[Job]) -> None:
+        """Have the jobs run, at once or when a slot is free. Twice is as good as once; the caller may end any time."""
 
     @abstractmethod
-    def presence(self, job: Job) -> Presence:
-        """Whether an agent works or will work on the job. When it is GONE, look for the final record once more: the
-        job may have ended meanwhile."""
+    def look(self, jobs: Sequence[Job]) -> list[Sight]:
+        """For each of the jobs, whether an agent works or will work on it. When one is GONE, look for the final record
+        once more: the job may have ended meanwhile, or the backend has written what became of it."""
 
     @abstractmethod
     def wake(self) -> None:
-        """Have queued jobs go on where the queue has come to rest (after a reboot, say). It must be cheap: watching
-        calls it often."""
+        """Have queued jobs go on where the queue has come to rest (after a reboot, or when a slot is free). It must be
+        cheap: watching calls it often."""
+
+    @abstractmethod
+    def stop(self, jobs: Sequence[Job]) -> None:
+        """Have the agents of these jobs end, if the mark in the store is not enough."""
+
+
+def ending(job: Job, fold: Fold, state: str, reason: str) -> Final:
+    """The final record of a job whose agent cannot write it any more. A task that had not ended ends as the job."""
+    now = time.time()
+    return Final(
+        state=state,
+        ended=now,
+        started=fold.started,
+        seconds=fold.seconds(fold.last),
+        reason=reason,
+        attempts=fold.attempt,
+        tasks={task.name: fold.tasks[task.name].state if task.name in fold.tasks else state for task in job.tasks},
+        files=len(fold.files),
+        bytes=sum(file.size for file in fold.files.values()),
+    )

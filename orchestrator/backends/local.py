@@ -23,12 +23,13 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
-from orchestrator.backends.base import Backend, Presence
+from orchestrator.backends.base import Backend, Presence, Sight
 from orchestrator.job import Job
 
 
@@ -102,22 +103,32 @@ class LocalBackend(Backend):
         self.layout = Layout(home)
         self.host = host_name(home)
 
-    def launch(self, job: Job) -> None:
-        entry = Entry(self.store_url, job.project, job.number)
+    def launch(self, jobs: Sequence[Job]) -> None:
         self.layout.make()
-        # One launch at a time, or two that both find the job GONE would queue it twice.
+        # One launch at a time, or two that both find a job GONE would queue it twice.
         with open(self.layout.launching, "ab") as alone:
             fcntl.flock(alone, fcntl.LOCK_EX)
-            if self.presence(job) is Presence.GONE:
-                for stale in _named(self.layout.running, entry):
-                    stale.unlink(missing_ok=True)
-                name = f"{time.time_ns():020d}-{_label(entry)}"
-                temporary = self.layout.queue / f".{name}"
-                temporary.write_bytes(msgspec.json.encode(entry))
-                temporary.rename(self.layout.queue / name)
+            for job in jobs:
+                if self.presence(job) is Presence.GONE:
+                    self._queue(Entry(self.store_url, job.project, job.number))
         self.wake()
 
+    def _queue(self, entry: Entry) -> None:
+        for stale in _named(self.layout.running, entry):
+            stale.unlink(missing_ok=True)
+        name = f"{time.time_ns():020d}-{_label(entry)}"
+        temporary = self.layout.queue / f".{name}"
+        temporary.write_bytes(msgspec.json.encode(entry))
+        temporary.rename(self.layout.queue / name)
+
+    def look(self, jobs: Sequence[Job]) -> list[Sight]:
+        return [Sight(self.presence(job)) for job in jobs]
+
+    def stop(self, jobs: Sequence[Job]) -> None:
+        """Nothing more: the agents look for the mark in the store every second."""
+
     def presence(self, job: Job) -> Presence:
+        """Whether the job waits or runs on this computer."""
         if job.host != self.host:
             return Presence.ELSEWHERE
         entry = Entry(self.store_url, job.project, job.number)

@@ -1,10 +1,11 @@
-"""Code as cargo: a set of files packed once and addressed by its content."""
+"""What a job needs as cargo (code, data, input): a set of files packed once and addressed by its content."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
 import importlib.util
+import io
 import os
 import tarfile
 import tempfile
@@ -26,11 +27,11 @@ MAX_BYTES = 512 << 20
 
 
 class Member(NamedTuple):
-    """A file or link of a snapshot: its path inside, where it is on this machine, and what of it counts: `file`,
-    `executable` or `link`, and the SHA-256 of its content or where it links to."""
+    """A file or link of a snapshot: its path inside, where it is on this machine (or its very bytes), and what of it
+    counts: `file`, `executable` or `link`, and the SHA-256 of its content or where it links to."""
 
     name: str
-    path: Path
+    path: Path | bytes
     kind: str
     content: str
 
@@ -43,16 +44,24 @@ class Snapshot(NamedTuple):
     members: tuple[Member, ...]
     left_out: tuple[str, ...] = ()  # links that lead outside the folder: the job's machine has nothing there
 
-    def upload(self, store: Store) -> bool:
-        """Put it into the store; False if it is there already and nothing was sent."""
-        key = contract.code_key(self.digest)
-        if store.exists(key):
+    @property
+    def size(self) -> int:
+        """Bytes of all files, as they are on this machine."""
+        return sum(len(at) if isinstance(at, bytes) else at.lstat().st_size for _, at, _, _ in self.members)
+
+    def carry(self, store: Store) -> bool:
+        """Put it into the store unless it is there already; whether anything was sent."""
+        if store.exists(contract.code_key(self.digest)):
             return False
+        self.upload(store)
+        return True
+
+    def upload(self, store: Store) -> None:
+        """Put it into the store. Raises SwatchError for a file that is no longer what the snapshot says."""
         with tempfile.TemporaryDirectory(prefix="swatch-") as folder:
             archive = Path(folder, "snapshot.tar.gz")
             _write(archive, self.members)
-            store.upload(archive, key)
-        return True
+            store.upload(archive, contract.code_key(self.digest))
 
 
 ENGINE = ("synthesize.py", "flags.py", "novelty.py")
@@ -123,7 +132,12 @@ def _walk(folder: Path, ignore: bool) -> Iterable[tuple[str, Path]]:
 
 
 def _snapshot(found: Iterable[tuple[str, Path]]) -> Snapshot:
-    members = tuple(Member(name, path, *_content(path)) for name, path in sorted(found))
+    return of_members(Member(name, path, *_content(path)) for name, path in found)
+
+
+def of_members(found: Iterable[Member]) -> Snapshot:
+    """The snapshot of files whose content is known already."""
+    members = tuple(sorted(found, key=lambda member: member.name))
     digest = hashlib.sha256()
     for member in members:
         name = os.fsencode(member.name)
@@ -156,6 +170,15 @@ class _Hashed:
         return self._digest.hexdigest()
 
 
+def _opened(member: Member) -> BinaryIO:
+    if isinstance(member.path, bytes):
+        return io.BytesIO(member.path)
+    try:
+        return open(member.path, "rb")
+    except FileNotFoundError:
+        raise SwatchError(f"{member.path} is gone", hint="Put it back, and submit again") from None
+
+
 def _write(archive: Path, members: Iterable[Member]) -> None:
     """A gzipped tar with nothing in it but names, modes and bytes: the same files give the same archive. Raises
     SwatchError for a file that is no longer what its snapshot says."""
@@ -170,10 +193,11 @@ def _write(archive: Path, members: Iterable[Member]) -> None:
                 info.type, info.linkname = tarfile.SYMTYPE, member.content
                 tar.addfile(info)
                 continue
-            with open(member.path, "rb") as file:
+            with _opened(member) as file:
                 hashed = _Hashed(file)
-                info.size = os.fstat(file.fileno()).st_size
+                info.size = file.seek(0, os.SEEK_END)
+                file.seek(0)
                 info.mode = 0o755 if member.kind == "executable" else 0o644
                 tar.addfile(info, cast(BinaryIO, hashed))
             if hashed.content != member.content:
-                raise SwatchError(f"{member.path} has changed meanwhile", hint="Submit again")
+                raise SwatchError(f"{member.path!s} has changed meanwhile", hint="Submit again")

@@ -9,7 +9,7 @@ import msgspec
 
 from orchestrator import contract, facts, journal, target
 from orchestrator.cli import screen
-from orchestrator.cli.options import Looker, json_option, opened, print_json, store_option
+from orchestrator.cli.options import fleet, json_option, opened, print_json, store_option
 from orchestrator.cli.status import record
 from orchestrator.facts import Seen
 
@@ -22,7 +22,7 @@ def command(name: str | None, store: str | None, as_json: bool) -> None:
     """Show all that is known of one job: a project stands for its latest, nothing for the latest of all."""
     settings, where = opened(store)
     project, number = target.job(where, name)
-    one = facts.see(where, Looker(settings, where), project, number)
+    one = facts.see(where, fleet(settings, where).look, project, number)
     fold = journal.fold(where, project, number)
     if as_json:
         print_json(

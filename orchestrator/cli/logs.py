@@ -10,7 +10,7 @@ import click
 from orchestrator import contract, facts, journal, target
 from orchestrator.backends.base import Presence
 from orchestrator.cli import screen
-from orchestrator.cli.options import Looker, json_option, opened, store_option
+from orchestrator.cli.options import fleet, json_option, opened, store_option
 from orchestrator.watch import POLL_SECONDS, SLOWEST_POLL_SECONDS
 
 
@@ -26,13 +26,14 @@ def command(name: str | None, follow: bool, store: str | None, as_json: bool) ->
     """
     settings, where = opened(store)
     project, number = target.job(where, name)
-    look = Looker(settings, where)
+    machines = fleet(settings, where)
     job = facts.read_job(where, project, number)
     last, delay, told = "", POLL_SECONDS, False
     while True:
         # The end is looked for first: the agent writes the final record last, so no line is missed.
         final = facts.read_final(where, project, number)
-        gone = final is None and look(job) is Presence.GONE and facts.read_final(where, project, number) is None
+        gone = final is None and machines.look([job])[0].presence is Presence.GONE
+        gone = gone and facts.read_final(where, project, number) is None
         before = last
         for chunk in journal.read(where, project, number, last):
             last = chunk.key
@@ -49,7 +50,7 @@ def command(name: str | None, follow: bool, store: str | None, as_json: bool) ->
     if not last and not follow and not as_json:
         click.echo("No log yet.", err=True)
     if follow:
-        one = facts.see(where, look, project, number)
+        one = facts.see(where, machines.look, project, number)
         if not as_json and one.lost:
             click.echo(f"[{one.state}] {one.reason}".rstrip(), err=True)
         sys.exit(0 if one.state == contract.SUCCESS else 1)

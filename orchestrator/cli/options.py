@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 import click
 
 from orchestrator import contract, settings
-from orchestrator.backends import Presence, open_backend
-from orchestrator.errors import UsageError
-from orchestrator.job import Job
+from orchestrator.backends import open_backend
+from orchestrator.backends.fleet import Fleet
 from orchestrator.settings import Settings
 from orchestrator.store import Store, open_store
 
@@ -50,25 +49,6 @@ def opened(store: str | None, slots: int | None = None) -> tuple[Settings, Store
     return found, open_store(found.store)
 
 
-class Looker:
-    """Asks the right backend about each job; backends are opened once."""
-
-    def __init__(self, found: Settings, store: Store) -> None:
-        self._settings, self._store = found, store
-        self._backends: dict[str, Any] = {}
-
-    def backend(self, name: str) -> Any:
-        if name not in self._backends:
-            self._backends[name] = open_backend(name, self._store.url, self._settings.home, self._settings.slots)
-        return self._backends[name]
-
-    def __call__(self, job: Job) -> Presence:
-        try:
-            presence: Presence = self.backend(job.backend).presence(job)
-        except UsageError:
-            return Presence.ELSEWHERE  # of a backend that this version or computer does not have
-        return presence
-
-    def wake(self, job: Job) -> None:
-        """Have the queue that the job waits in go on, where it has come to rest."""
-        self.backend(job.backend).wake()
+def fleet(found: Settings, store: Store) -> Fleet:
+    """Every backend, for the jobs of this store."""
+    return Fleet(lambda name: open_backend(name, store, found))

@@ -13,7 +13,7 @@ import click
 from orchestrator import engine, facts, request
 from orchestrator.backends.local import host_name
 from orchestrator.cli import screen
-from orchestrator.cli.options import Looker, json_option, opened, print_json, store_option
+from orchestrator.cli.options import fleet, json_option, opened, print_json, store_option
 from orchestrator.engine import Choice, Verdict, Wish
 from orchestrator.request import Request
 
@@ -34,15 +34,15 @@ def command(manifest: Path, retry_failed: bool, backend: str | None, store: str 
     """
     settings, where = opened(store)
     asked = request.read(manifest)
-    look = Looker(settings, where)
+    machines = fleet(settings, where)
     wish = asked.wish(
         user=settings.user,
         host=host_name(settings.home),
-        backend=look.backend(backend or asked.manifest.backend).name,
+        backend=machines.backend(backend or asked.manifest.backend).name,
         home=Path("outputs", asked.manifest.name).absolute(),
         retry_failed=retry_failed,
     )
-    seen = list(facts.see_all(where, look, wish.project))
+    seen = list(facts.see_all(where, machines.look, wish.project))
     choices = engine.decide(wish, seen, engine.settled(where, wish))
     jobs = packed(wish, choices)
     if as_json:
@@ -109,11 +109,8 @@ def _show(choices: Sequence[Choice], jobs: list[list[str]], asked: Request, last
         console.print(f"and {len(choices) - MOST_ROWS} more; all of them: swatch plan {manifest} --json\n")
     click.echo(f"\n{sentence(choices, jobs)}")
     if asked.manifest.command is not None:
-        size = sum(member.path.lstat().st_size for member in asked.code.members)
-        click.echo(
-            f"Code: {manifest.parent / asked.manifest.code}{os.sep}, "
-            f"{screen.counted(len(asked.code.members), 'file')}, {screen.size(size)}; a change makes all tasks new"
-        )
+        files = f"{screen.counted(len(asked.code.members), 'file')}, {screen.size(asked.code.size)}"
+        click.echo(f"Code: {manifest.parent / asked.manifest.code}{os.sep}, {files}; a change makes all tasks new")
     starts = any(choice.verdict in (Verdict.NEW, Verdict.LOST) for choice in choices)
     click.echo(f"Start it:  swatch submit {manifest} --watch" if starts else "Nothing to start.")
     if any(choice.verdict is Verdict.FAILED for choice in choices):

@@ -10,8 +10,7 @@ import click
 
 from orchestrator import facts, target
 from orchestrator.cli import screen
-from orchestrator.cli.options import Looker, json_option, opened, print_json, store_option
-from orchestrator.errors import StoreError
+from orchestrator.cli.options import fleet, json_option, opened, print_json, store_option
 from orchestrator.facts import Seen
 
 
@@ -28,7 +27,7 @@ def command(name: str | None, limit: int, store: str | None, as_json: bool) -> N
     NAME is a job (forest/3), a project (forest) or a manifest; without it, all jobs of the store.
     """
     settings, where = opened(store)
-    look = Looker(settings, where)
+    machines = fleet(settings, where)
     if name:
         wanted = target.resolve(where, name)
         keys = [
@@ -37,12 +36,8 @@ def command(name: str | None, limit: int, store: str | None, as_json: bool) -> N
         ]
     else:
         keys = [(project, number) for project in facts.projects(where) for number in facts.numbers(where, project)]
-    seen, damaged = [], []
-    for project, number in keys:
-        try:
-            seen.append(facts.see(where, look, project, number))
-        except StoreError as error:  # one bad record hides no other job
-            damaged.append(error.message)
+    damaged: list[str] = []  # one bad record hides no other job
+    seen = facts.see_each(where, machines.look, keys, damaged)
     seen.sort(key=lambda one: -one.job.created)
     if as_json:
         print_json("status", {"jobs": [record(one) for one in seen], "damaged": damaged})

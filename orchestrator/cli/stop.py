@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from orchestrator import engine, facts, target
-from orchestrator.cli.options import Looker, json_option, opened, print_json, store_option
+from orchestrator.cli.options import fleet, json_option, opened, print_json, store_option
 from orchestrator.errors import UsageError
 
 
@@ -21,17 +21,18 @@ def command(names: tuple[str, ...], now: bool, store: str | None, as_json: bool)
     two minutes later.
     """
     settings, where = opened(store)
-    look = Looker(settings, where)
-    ended = []
+    machines = fleet(settings, where)
+    going = []
     for name in names:
         wanted = target.resolve(where, name)
         one_job = wanted.number is not None
         for number in [wanted.number] if wanted.number is not None else facts.numbers(where, wanted.project):
-            one = facts.see(where, look, wanted.project, number)
+            one = facts.see(where, machines.look, wanted.project, number)
             if one.final is None:
-                ended.append(engine.stop(where, one, now))
+                going.append(one)
             elif one_job:
                 raise UsageError(f"{one.job.short} has ended already: {one.final.state}")
+    ended = engine.stop(where, machines, going, now)
     if as_json:
         print_json("stop", {"stopped": [{"name": s.job.name, "ended": s.done, "state": s.state} for s in ended]})
         return

@@ -13,7 +13,7 @@ import click
 from orchestrator import engine, request
 from orchestrator.backends.local import host_name
 from orchestrator.cli import bars, plan, screen, summary
-from orchestrator.cli.options import Looker, into_option, json_option, opened, print_json, store_option
+from orchestrator.cli.options import fleet, into_option, json_option, opened, print_json, store_option
 from orchestrator.cli.watch import home as found_home
 from orchestrator.engine import Submission, Verdict, Wish
 from orchestrator.watch import Watch
@@ -60,21 +60,21 @@ def command(
         return
     settings, where = opened(store, slots)
     asked = request.read(manifest)
-    look = Looker(settings, where)
-    backend = look.backend(backend_name or asked.manifest.backend)
+    machines = fleet(settings, where)
+    backend = machines.backend(backend_name or asked.manifest.backend)
     home = (into or Path("outputs", asked.manifest.name)).absolute()
     wish = asked.wish(
         user=settings.user, host=host_name(settings.home), backend=backend.name, home=home, retry_failed=retry_failed
     )
 
     def submit(wish: Wish) -> Submission:
-        done = engine.submit(where, backend, wish, lambda: asked.carry(where))
+        done = engine.submit(where, machines, wish, lambda: asked.carry(where))
         if not as_json and (done.started or done.resumed):
             _tell(done)
         return done
 
     def show(done: Submission) -> Watch:
-        watch = Watch(where, look, done.choices, home, look.wake)
+        watch = Watch(where, machines, done.choices, home)
         watch.remember()
         return watch
 

@@ -10,7 +10,7 @@ import click
 from orchestrator import facts, report, target
 from orchestrator.cli import screen, summary
 from orchestrator.cli.bars import shown_path
-from orchestrator.cli.options import Looker, into_option, json_option, opened, print_json, store_option
+from orchestrator.cli.options import fleet, into_option, json_option, opened, print_json, store_option
 from orchestrator.cli.watch import choose, home, is_manifest
 from orchestrator.engine import Choice, Verdict
 from orchestrator.sync import Homecoming
@@ -29,17 +29,17 @@ def command(name: str | None, into: Path | None, store: str | None, as_json: boo
     have changed since they came home stay as they are.
     """
     settings, where = opened(store)
-    look = Looker(settings, where)
+    machines = fleet(settings, where)
     wanted = target.project(where, name)
     if wanted.number is None and not is_manifest(name):
-        jobs = [facts.read_job(where, wanted.project, number) for number in facts.numbers(where, wanted.project)]
+        jobs = facts.read_jobs(where, wanted.project, facts.numbers(where, wanted.project))
         choices = [Choice(task, Verdict.RUNNING, job) for job in jobs for task in job.tasks]
         folder = home(settings, wanted.project, choices, into)
         choices = latest(choices, Homecoming(where, folder))
     else:
-        choices = choose(where, settings, look, name)[1]
+        choices = choose(where, settings, machines, name)[1]
         folder = home(settings, wanted.project, choices, into)
-    watch = Watch(where, look, choices, folder)
+    watch = Watch(where, machines, choices, folder, wake=False)
     if is_manifest(name):
         watch.remember()
     watch.poll()

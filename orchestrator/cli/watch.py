@@ -8,12 +8,13 @@ from pathlib import Path
 import click
 
 from orchestrator import contract, engine, facts, request, target
+from orchestrator.backends import Backend
 from orchestrator.backends.local import host_name
 from orchestrator.cli import bars, summary
-from orchestrator.cli.options import Looker, into_option, json_option, opened, print_json, store_option
+from orchestrator.cli.options import fleet, into_option, json_option, opened, print_json, store_option
 from orchestrator.engine import Choice, Verdict
 from orchestrator.settings import Settings
-from orchestrator.store import Store
+from orchestrator.store import Store, crowd
 from orchestrator.watch import Watch
 
 
@@ -29,9 +30,9 @@ def command(name: str | None, into: Path | None, store: str | None, as_json: boo
     project of the latest job. Ctrl-C detaches and leaves the jobs alone.
     """
     settings, where = opened(store)
-    look = Looker(settings, where)
-    project, choices = choose(where, settings, look, name)
-    watch = Watch(where, look, choices, home(settings, project, choices, into), look.wake)
+    machines = fleet(settings, where)
+    project, choices = choose(where, settings, machines, name)
+    watch = Watch(where, machines, choices, home(settings, project, choices, into))
     if is_manifest(name):
         watch.remember()
     bars.follow(watch, name or project, quiet=as_json)
@@ -46,22 +47,23 @@ def is_manifest(name: str | None) -> bool:
     return name is not None and name.endswith((".yaml", ".yml"))
 
 
-def choose(store: Store, settings: Settings, look: Looker, name: str | None) -> tuple[str, list[Choice]]:
+def choose(store: Store, settings: Settings, machines: Backend, name: str | None) -> tuple[str, list[Choice]]:
     """The project and the tasks that NAME means. Raises NotFound, UsageError, ManifestError."""
     if name is not None and is_manifest(name):
         asked = request.read(Path(name))
         wish = asked.wish(
             user=settings.user, host=host_name(settings.home), backend=asked.manifest.backend, home=Path.cwd()
         )
-        seen = list(facts.see_all(store, look, wish.project))
+        seen = list(facts.see_all(store, machines.look, wish.project))
         return wish.project, engine.decide(wish, seen, engine.settled(store, wish))
     wanted = target.project(store, name)
     if wanted.number is not None:
         jobs = [facts.read_job(store, wanted.project, wanted.number)]
     else:
         numbers = facts.numbers(store, wanted.project)
-        going = [n for n in numbers if not store.exists(contract.final_key(wanted.project, n))]
-        jobs = [facts.read_job(store, wanted.project, number) for number in going or numbers[-1:]]
+        ended = crowd.each(lambda n: store.exists(contract.final_key(wanted.project, n)), numbers, store.width)
+        going = [number for number, has_ended in zip(numbers, ended, strict=True) if not has_ended]
+        jobs = facts.read_jobs(store, wanted.project, going or numbers[-1:])
     return wanted.project, [Choice(task, Verdict.RUNNING, job) for job in jobs for task in job.tasks]
 
 

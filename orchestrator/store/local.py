@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Callable, Iterator
@@ -17,6 +18,7 @@ from typing import BinaryIO, Callable, Iterator
 from orchestrator.errors import NotFound, StoreError
 from orchestrator.store.base import Entry, Store, check_key
 
+_mask = threading.Lock()
 _SCRATCH = ".scratch"  # half-written files; never listed
 
 
@@ -155,9 +157,10 @@ def replace_file(file: Path, fill: Callable[[BinaryIO], object]) -> None:
 
 
 def _umask() -> int:
-    # Reading the mask means setting it; read once at import would be wrong after a change, and races are harmless here.
-    mask = os.umask(0o022)
-    os.umask(mask)
+    # Reading the mask means setting it; two threads at once would leave the wrong one.
+    with _mask:
+        mask = os.umask(0o022)
+        os.umask(mask)
     return mask
 
 

@@ -115,7 +115,7 @@ def training_job(
     prefix = f"{store}/{contract.job_prefix(job.project, job.number)}"
     isolated = aws.network_isolation
     arguments = ["--store", CHECKPOINTS if isolated else store, "--project", job.project, "--number", str(job.number)]
-    arguments += ["--work", f"/tmp/swatch/{job.project}-{job.number}", "--ml", ML]
+    arguments += ["--work", f"{ML}/swatch", "--ml", ML]
     request: dict[str, Any] = {
         "TrainingJobName": name,
         "RoleArn": aws.role,
@@ -155,7 +155,8 @@ def _channels(job: Job, store: str, agent: str) -> list[dict[str, Any]]:
     carried = {contract.AGENT_CHANNEL: contract.agent_key(agent)}
     if job.code is not None:
         carried[contract.CODE_CHANNEL] = contract.code_key(job.code)
-    carried[contract.INPUT_CHANNEL] = contract.input_prefix(job.project, job.number)
+    if job.input is not None:
+        carried[contract.INPUT_CHANNEL] = contract.code_key(job.input)
     carried.update((contract.data_channel(data.mount), contract.code_key(data.digest)) for data in job.data)
     return [
         {

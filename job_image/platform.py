@@ -1,0 +1,78 @@
+"""What SageMaker gives a container below /opt/ml: channels, a checkpoint folder that it carries to S3, a place for the
+reason of a failure (API guide, "How Amazon SageMaker AI Provides Training Information" and "Use Checkpoints").
+
+Standard library only, and Python 3.8 syntax: this file travels into images that are not ours.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Iterator, NamedTuple
+
+from orchestrator import contract
+from orchestrator.store.base import Entry, Store
+from orchestrator.store.local import LocalStore
+
+MAX_FAILURE = 1024
+"""Characters of the failure file that become the FailureReason."""
+
+
+class Platform(NamedTuple):
+    """The folder /opt/ml. isolated: the job has no network, and the checkpoint folder carries all of its records."""
+
+    ml: Path
+    isolated: bool = False
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the command keeps its state: carried to S3 while it runs, and back when it starts again."""
+        return self.ml / "checkpoints" / "checkpoints" if self.isolated else self.ml / "checkpoints"
+
+    def archive(self, channel: str, digest: str) -> Path | None:
+        """The snapshot that a channel has brought, if it has."""
+        found = self.ml / "input" / "data" / channel / contract.code_key(digest).rpartition("/")[2]
+        return found if found.is_file() else None
+
+    def tell_failure(self, reason: str) -> None:
+        """Have SageMaker show why the job failed."""
+        folder = self.ml / "output"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "failure").write_text(reason[:MAX_FAILURE], encoding="utf-8", errors="replace")
+
+
+class JobStore(Store):
+    """The records of one job in the folder that SageMaker carries to the job's own prefix in S3. What stands elsewhere
+    in the store (results) is kept below that prefix, and put into its place when the job has ended."""
+
+    def __init__(self, folder: str, project: str, number: int) -> None:
+        self._folder = LocalStore(folder)
+        self._prefix = contract.job_prefix(project, number)
+        self.url = self._folder.url
+
+    def _inside(self, key: str) -> str:
+        return key[len(self._prefix) :] if key.startswith(self._prefix) else key
+
+    def read(self, key: str) -> bytes:
+        return self._folder.read(self._inside(key))
+
+    def exists(self, key: str) -> bool:
+        return self._folder.exists(self._inside(key))
+
+    def write(self, key: str, data: bytes) -> None:
+        self._folder.write(self._inside(key), data)
+
+    def create(self, key: str, data: bytes) -> bool:
+        return self._folder.create(self._inside(key), data)
+
+    def upload(self, file: Path, key: str) -> None:
+        self._folder.upload(file, self._inside(key))
+
+    def download(self, key: str, file: Path) -> str:
+        return self._folder.download(self._inside(key), file)
+
+    def scan(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        for entry in self._folder.scan(self._inside(prefix), self._inside(after)):
+            yield Entry(self._prefix + entry.key, entry.size)
+
+    def folders(self, prefix: str) -> list[str]:
+        return self._folder.folders(self._inside(prefix))

@@ -1,0 +1,56 @@
+"""The agent as cargo: one file that any Python of 3.8 or later runs (a zipapp), for images that do not have it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+import zipfile
+from pathlib import Path
+
+from orchestrator import contract
+from orchestrator.errors import SwatchError
+from orchestrator.store.base import Store
+
+FILES = {
+    "job_image": ("__init__", "agent", "lines", "places", "platform", "process", "shipper", "unpack"),
+    "orchestrator": ("__init__", "aws", "contract", "errors", "journal"),
+    "orchestrator/store": ("__init__", "base", "crowd", "local", "s3"),
+}
+"""The modules that travel: the standard library is all that they need, and boto3 where the store is in S3."""
+MAIN = "import sys\n\nfrom job_image.agent import main\n\nsys.exit(main())\n"
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The time of every file in it, the earliest a zip can tell: the same agent is the same bytes."""
+
+
+def carry(store: Store) -> str:
+    """Put the agent into the store, unless it is there already; its digest."""
+    data = packed()
+    digest = hashlib.sha256(data).hexdigest()
+    store.create(contract.agent_key(digest), data)
+    return digest
+
+
+def packed() -> bytes:
+    """The file's bytes. Raises SwatchError where Swatch is not installed whole."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        _add(archive, "__main__.py", MAIN.encode())
+        for folder, names in FILES.items():
+            for name in names:
+                _add(archive, f"{folder}/{name}.py", (_folder(folder) / f"{name}.py").read_bytes())
+    return out.getvalue()
+
+
+def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    info = zipfile.ZipInfo(name, EPOCH)
+    info.external_attr = 0o644 << 16
+    info.compress_type = zipfile.ZIP_DEFLATED
+    archive.writestr(info, data)
+
+
+def _folder(package: str) -> Path:
+    found = importlib.util.find_spec(package.replace("/", "."))
+    if found is None or not found.submodule_search_locations:
+        raise SwatchError(f"The package {package} is missing", hint="Install Swatch again: make clean demo")
+    return Path(next(iter(found.submodule_search_locations)))

@@ -1,0 +1,28 @@
+"""An AWS account on this computer: S3, IAM, ECR, STS and Logs by moto, SageMaker training jobs by us, run for real.
+
+    with Simulator() as aws:
+        account = aws.make_account()
+        os.environ.update(aws.environment())
+        boto3.client("sagemaker").create_training_job(...)
+
+moto accepts what AWS refuses and runs nothing; this control plane refuses it, and runs every job as a process.
+"""
+
+from orchestrator.simulator.attempt import REALISTIC, Durations
+from orchestrator.simulator.clock import Clock, ManualClock
+from orchestrator.simulator.faults import Fault, Faults, chaos
+from orchestrator.simulator.limits import Rate
+from orchestrator.simulator.server import Simulated, Simulator
+
+__all__ = [
+    "REALISTIC",
+    "Clock",
+    "Durations",
+    "Fault",
+    "Faults",
+    "ManualClock",
+    "Rate",
+    "Simulated",
+    "Simulator",
+    "chaos",
+]

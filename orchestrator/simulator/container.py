@@ -1,0 +1,192 @@
+"""A container, as far as a process on this computer can be one: its own folder in place of /opt/ml and /tmp, a clean
+environment, a process group of its own, and an end that leaves nothing running.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+MARK = "SWATCH_SIMULATED_CONTAINER"
+"""A variable whose value tells every process of one container, whatever group it has moved to."""
+JOB_KEY = "ASIASIMULATEDJOB0000"
+"""The access key of every job; nothing checks its secret."""
+MAX_LINE = 256 * 1024
+"""Bytes of a CloudWatch event (Logs quotas: "Event size"); longer lines are cut."""
+LAST_WORDS = 5.0
+"""Seconds that the log may stay open when all processes that could be found are gone."""
+ROUNDS = 100
+"""Looks for what is left of a container: each kills what it finds, and what forks fast needs some."""
+
+
+def mapped(words: Sequence[str], folders: Mapping[str, Path]) -> list[str]:
+    """The words with each of the absolute paths, where it begins a word, replaced by a folder of this computer."""
+    paths = sorted(folders, key=len, reverse=True)
+    pattern = re.compile(r"(?<![\w./~+-])(" + "|".join(map(re.escape, paths)) + r")(?![\w.+-])")
+    return [pattern.sub(lambda found: str(folders[found[1]]), word) for word in words]
+
+
+class Container:
+    """One attempt's machine: make it, fill `ml`, `start` a command in it, and `close` it."""
+
+    def __init__(self, folder: Path, checkpoint_path: str | None = None) -> None:
+        self.folder, self.ml = folder, folder / "ml"
+        self.checkpoints = self.ml / "checkpoints"
+        self._mark = f"{MARK}={uuid.uuid4().hex}"
+        folders = {"/opt/ml": self.ml, "/tmp": folder / "tmp"}
+        if checkpoint_path:
+            inside = checkpoint_path.rstrip("/").removeprefix("/opt/ml/")
+            self.checkpoints = self.ml / inside if inside != checkpoint_path.rstrip("/") else folder / "checkpoints"
+            folders[checkpoint_path.rstrip("/")] = self.checkpoints
+        self._folders = folders
+        for one in ("input/config", "input/data", "model", "output/data", "output/metrics"):
+            (self.ml / one).mkdir(parents=True)
+        for path in (folder / "tmp", folder / "root", self.checkpoints):
+            path.mkdir(parents=True, exist_ok=True)
+        self.exit_code: int | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._threads: list[threading.Thread] = []
+
+    def start(
+        self,
+        words: Sequence[str],
+        environment: Mapping[str, str],
+        said: Callable[[list[str]], None],
+        ended: Callable[[], None],
+    ) -> None:
+        """Run the words. `said` gets lines as they are written, `ended` is called when the first process has ended and
+        all others of the container are gone; then `exit_code` is set."""
+        name, _, mark = self._mark.partition("=")
+        clean = {
+            "PATH": f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": str(self.folder / "root"),
+            "TMPDIR": str(self.folder / "tmp"),
+            "LANG": "C.UTF-8",
+            **environment,
+            name: mark,
+        }
+        try:
+            self._process = subprocess.Popen(
+                mapped(words, self._folders),
+                cwd=self.folder / "root",
+                env=clean,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            said([f"exec: {words[0]}: {error.strerror}"])
+            self.exit_code = 126 if isinstance(error, PermissionError) else 127
+            ended()
+            return
+        assert self._process.stdout is not None
+        pump = threading.Thread(target=_pump, args=(self._process.stdout, said), name="log", daemon=True)
+        reaper = threading.Thread(target=self._reap, args=(pump, ended), name="reaper", daemon=True)
+        self._threads = [pump, reaper]
+        for thread in self._threads:
+            thread.start()
+
+    def terminate(self) -> None:
+        """SIGTERM to the first process, as a container engine does."""
+        if self._process is not None and self.exit_code is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL to everything."""
+        if self._process is not None and self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Kill what runs, and wait until it is gone and its log is written."""
+        self.kill()
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def _reap(self, pump: threading.Thread, ended: Callable[[], None]) -> None:
+        assert self._process is not None
+        code = self._process.wait()
+        self._sweep()
+        pump.join(LAST_WORDS)
+        # A shell's and Docker's way to tell a signal.
+        self.exit_code = code if code >= 0 else 128 - code
+        ended()
+
+    def _sweep(self) -> None:
+        """The first process is gone: so is the container. Without /proc only its own process group is found."""
+        assert self._process is not None
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        for _ in range(ROUNDS):
+            left = _marked(self._mark.encode())
+            if not left:
+                return
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def _marked(mark: bytes) -> list[int]:
+    """Processes that have the variable in the environment they were started with."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+    return found
+
+
+def _pump(stream: IO[bytes], said: Callable[[list[str]], None]) -> None:
+    """Pass on whole lines as they come; the last one even without its end."""
+    rest = b""
+    with stream:
+        while data := os.read(stream.fileno(), 1 << 16):
+            *lines, rest = (rest + data).split(b"\n")
+            while len(rest) > MAX_LINE:
+                lines.append(rest[:MAX_LINE])
+                rest = rest[MAX_LINE:]
+            if lines:
+                said([_text(line) for line in lines])
+    if rest:
+        said([_text(rest)])
+
+
+def _text(line: bytes) -> str:
+    return line[:MAX_LINE].decode("utf-8", "replace").rstrip("\r")
+
+
+def environment(request: Mapping[str, Any], arn: str, region: str, url: str) -> dict[str, str]:
+    """The variables of a job's container: what the request says, and what the platform sets. Under network isolation
+    there are no credentials, and no endpoint to use them at."""
+    given = dict(request.get("Environment", {}))
+    named = {
+        "TRAINING_JOB_NAME": request["TrainingJobName"],
+        "TRAINING_JOB_ARN": arn,
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+    }
+    if request.get("EnableNetworkIsolation"):
+        return {name: value for name, value in given.items() if not name.startswith("AWS_")} | named
+    account = {
+        "AWS_ACCESS_KEY_ID": JOB_KEY,
+        "AWS_SECRET_ACCESS_KEY": "simulated",
+        "AWS_SESSION_TOKEN": "simulated",
+        "AWS_ENDPOINT_URL": url,
+        "AWS_EC2_METADATA_DISABLED": "true",  # nobody is to look for a machine's metadata on a laptop
+    }
+    return {**account, **given, **named}

@@ -1,0 +1,312 @@
+"""The simulator as a whole: one process, one endpoint, and an end that leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from orchestrator.errors import NotFound, SwatchError
+from orchestrator.simulator.account import LOG_GROUP, REGION, Account
+from orchestrator.simulator.attempt import Durations, Slots, World
+from orchestrator.simulator.clock import Clock, ManualClock
+from orchestrator.simulator.endpoint import Endpoint
+from orchestrator.simulator.faults import Fate, Faults
+from orchestrator.simulator.job import Job, description
+from orchestrator.simulator.limits import Quotas, Throttle
+from orchestrator.simulator.plane import Plane
+from orchestrator.simulator.wire import Application
+
+WAIT = 60.0
+"""Real seconds after which `wait` gives up: nothing that is waited for takes so long unless it never comes."""
+
+USER_KEY, SECRET = "AKIASIMULATEDUSER000", "simulated"
+"""What a person's client signs with. Signatures are not verified."""
+
+_open = 0
+_open_lock = threading.Lock()
+
+
+class Simulated(NamedTuple):
+    """What an account has for its jobs."""
+
+    bucket: str
+    role: str
+    image: str
+
+
+class Simulator:
+    """An account that jobs can be run in, from `with` or `start` to `close`.
+
+    clock        real time by default; `Clock(speed)`, `ManualClock()`
+    faults       what goes wrong; may be replaced or changed at any time
+    quotas       machines by type: `quotas.set("ml.g5.xlarge", 2)`
+    rates        calls per second: `rates["DescribeTrainingJob"] = Rate(10, 20)`
+    durations    simulated seconds of starting, uploading, grace ...; none but the grace unless given
+    processes    containers at a time on this computer; further jobs stay Starting
+    front        WSGI middleware around S3: `front(application) -> application`
+    port         0 lets the system choose
+
+    moto keeps one state for a process: simulators that are open at the same time in one process share S3, IAM and ECR.
+    Raises SwatchError when moto is not installed, or the port is taken.
+    """
+
+    def __init__(
+        self,
+        clock: Clock | None = None,
+        faults: Faults | None = None,
+        durations: Durations | None = None,
+        processes: int | None = None,
+        front: Callable[[Application], Application] | None = None,
+        port: int = 0,
+        sync_period: float = 0.5,
+        quota: int = 20,
+    ) -> None:
+        self.clock = clock or Clock()
+        self.quotas = Quotas(quota)
+        self._fate = Fate(faults)
+        self._throttle = Throttle(self.clock.now)
+        self.rates = self._throttle.rates
+        self._durations, self._front, self._port = durations or Durations(), front, port
+        self._slots = Slots(processes or os.cpu_count() or 1)
+        self._sync_period = sync_period
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._closing = threading.Event()
+
+    def __enter__(self) -> Simulator:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Open the endpoint."""
+        try:
+            from moto.moto_server.werkzeug_app import (
+                DomainDispatcherApplication,
+                MotoRequestHandler,
+                create_backend_app,
+            )
+            from werkzeug.serving import make_server
+        except ImportError as missing:
+            raise SwatchError(
+                "The simulator needs moto, which is not installed", hint="pip install 'swatch[simulate]'"
+            ) from missing
+
+        class Silent(MotoRequestHandler):
+            def log(self, type: str, message: str, *args: object) -> None:
+                """Requests are counted, not printed."""
+
+        moto = DomainDispatcherApplication(create_backend_app)
+        _opened()
+        self._folder = Path(tempfile.mkdtemp(prefix="swatch-simulator-"))
+
+        # The endpoint is told its address, which is known when the socket is bound.
+        def application(environ: Any, start_response: Any) -> Any:
+            return self._endpoint(environ, start_response)
+
+        try:
+            self._server = make_server("127.0.0.1", self._port, application, threaded=True, request_handler=Silent)
+        except (OSError, SystemExit) as error:  # werkzeug exits when the port is taken
+            self._forget()
+            raise SwatchError(f"Port {self._port} is taken", hint="Leave --port out: a free one is chosen") from error
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        world = World(
+            account=Account(REGION),
+            clock=self.clock,
+            fate=self._fate,
+            folder=self._folder,
+            slots=self._slots,
+            durations=self._durations,
+            region=REGION,
+            url=self.url,
+            sync_period=self._sync_period,
+            lock=self._lock,
+            changed=self._changed,
+            closing=self._closing,
+        )
+        self._plane = Plane(world, self.quotas)
+        objects = self._front(moto) if self._front else moto
+        self._endpoint = Endpoint(
+            self._plane,
+            self._fate,
+            self._throttle,
+            moto,
+            objects,
+            {"interrupt": self.interrupt, "crash": self.crash},
+        )
+        self._serving = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="endpoint", daemon=True)
+        self._serving.start()
+
+    def close(self) -> None:
+        """End all jobs and the endpoint; everything that was kept is gone."""
+        self._closing.set()
+        self._plane.close()
+        self._server.shutdown()
+        self._serving.join()
+        self._server.server_close()
+        self._forget()
+
+    def _forget(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        _closed()
+
+    # What a test holds in its hands
+
+    @property
+    def faults(self) -> Faults:
+        return self._fate.faults
+
+    @faults.setter
+    def faults(self, faults: Faults) -> None:
+        self._fate.faults = faults
+
+    @property
+    def calls(self) -> Mapping[str, int]:
+        """Calls by operation, as IAM names it: `sagemaker:CreateTrainingJob`, `s3:PutObject`. `calls.clear()` works."""
+        return self._endpoint.calls
+
+    def environment(self) -> dict[str, str]:
+        """The variables that a client process needs."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": USER_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_REGION": REGION,
+        }
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of this simulator, whatever the environment says."""
+        import boto3
+
+        key, secret = USER_KEY, SECRET
+        session = boto3.session.Session(aws_access_key_id=key, aws_secret_access_key=secret, region_name=REGION)
+        return session.client(service, endpoint_url=self.url)
+
+    def make_account(self, bucket: str = "swatch", role: str = "swatch", repository: str = "swatch") -> Simulated:
+        """A bucket, a role that SageMaker may take, and a repository with an image `latest`."""
+        self.client("s3").create_bucket(Bucket=bucket)
+        trust = {
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
+            ],
+        }
+        made = self.client("iam").create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(trust))
+        ecr = self.client("ecr")
+        uri = ecr.create_repository(repositoryName=repository)["repository"]["repositoryUri"]
+        media = "application/vnd.docker.distribution.manifest.v2+json"
+        manifest = {"schemaVersion": 2, "mediaType": media, "config": {"digest": "sha256:" + "0" * 64}, "layers": []}
+        ecr.put_image(repositoryName=repository, imageManifest=json.dumps(manifest), imageTag="latest")
+        return Simulated(bucket, made["Role"]["Arn"], f"{uri}:latest")
+
+    def jobs(self) -> list[str]:
+        """The names of all training jobs, in the order of their creation."""
+        with self._lock:
+            return list(self._plane.jobs)
+
+    def describe(self, name: str) -> dict[str, Any]:
+        """What DescribeTrainingJob tells, but never throttled, late or counted. Raises NotFound."""
+        with self._lock:
+            return description(self._job(name))
+
+    def log(self, name: str) -> list[str]:
+        """What the job has written, over all its attempts."""
+        with self._lock:
+            streams = list(self._job(name).streams)
+        client = self.client("logs")
+        return [
+            event["message"]
+            for stream in streams
+            for event in client.get_log_events(logGroupName=LOG_GROUP, logStreamName=stream, startFromHead=True)[
+                "events"
+            ]
+        ]
+
+    def interrupt(self, name: str) -> None:
+        """Take a spot job's machine away, with notice. Raises NotFound."""
+        with self._lock:
+            job = self._job(name)
+            if not job.spot:
+                raise SwatchError(f"{name} is no spot job")
+            job.interrupted = True
+            job.bell.set()
+
+    def crash(self, name: str) -> None:
+        """Kill a job's container without notice. Raises NotFound."""
+        with self._lock:
+            container = self._job(name).container
+        if container is None:
+            raise SwatchError(f"{name} has no container now")
+        container.kill()
+
+    def pid(self, name: str) -> int | None:
+        """The process of the job's container, if it has one now."""
+        with self._lock:
+            container = self._job(name).container
+        return container.pid if container else None
+
+    def wait(self, ready: Callable[[], Any], seconds: float = WAIT) -> Any:
+        """Wait, without looking at a clock, until `ready()` is true after some change; its value. Raises SwatchError
+        when it does not come to be in so many real seconds."""
+        with self._changed:
+            found = self._changed.wait_for(ready, seconds)
+        if not found:
+            states = {name: (job.status, job.secondary, job.failure) for name, job in self._plane.jobs.items()}
+            raise SwatchError(f"What was waited for did not happen: {states}")
+        return found
+
+    def wait_for(self, name: str, *statuses: str) -> dict[str, Any]:
+        """Wait until the job is in one of the statuses or secondary statuses (an end of its own, if none is given)."""
+        wanted = statuses or ("Completed", "Failed", "Stopped")
+        self.wait(lambda: {self._job(name).status, self._job(name).secondary} & set(wanted))
+        return self.describe(name)
+
+    def advance(self, seconds: float) -> None:
+        """Move a ManualClock on."""
+        assert isinstance(self.clock, ManualClock), "advance() is for a ManualClock"
+        self.clock.advance(seconds)
+
+    def _job(self, name: str) -> Job:
+        job = self._plane.jobs.get(name)
+        if job is None:
+            raise NotFound(f"No such training job: {name[:80]}")
+        return job
+
+
+def _opened() -> None:
+    """moto's state belongs to the process: the first simulator finds it empty."""
+    global _open
+    with _open_lock:
+        if _open == 0:
+            _reset()
+        _open += 1
+
+
+def _closed() -> None:
+    global _open
+    with _open_lock:
+        _open -= 1
+        if _open == 0:
+            _reset()
+
+
+def _reset() -> None:
+    from moto.core.base_backend import BackendDict
+    from moto.core.model_instances import reset_model_data
+
+    with contextlib.suppress(RuntimeError):  # a late request may still add a service
+        BackendDict.reset()
+    reset_model_data()
