@@ -14,7 +14,9 @@ import pytest
 
 from orchestrator import aws, checkup, contract, orphans
 from orchestrator.backends.sagemaker import request
-from orchestrator.checkup import FAIL, OK, UNKNOWN, WARN, Check, Here
+from orchestrator.checkup import FAIL, OK, UNKNOWN, WARN, Check, local
+from orchestrator.checkup import cloud as account_checks
+from orchestrator.checkup.cloud import Here
 from orchestrator.settings import Aws, Settings
 from orchestrator.simulator import Simulated, Simulator
 from orchestrator.store import open_store
@@ -114,8 +116,8 @@ def test_a_bucket_that_is_missing_open_or_elsewhere(cloud: Simulator, tmp_path: 
     far = looked(Settings(home=tmp_path, store="s3://far-away/x", aws=Aws(role=account.role)))
     assert far["bucket"].state == FAIL
     assert far["bucket"].fix == "export AWS_REGION=eu-west-1"
-    local = looked(Settings(home=tmp_path, store=str(tmp_path / "store"), aws=Aws(role=account.role)))
-    assert local["bucket"].state == FAIL
+    on_disk = looked(Settings(home=tmp_path, store=str(tmp_path / "store"), aws=Aws(role=account.role)))
+    assert on_disk["bucket"].state == FAIL
 
 
 def test_a_role_that_is_missing_or_trusts_the_wrong_ones(cloud: Simulator, tmp_path: Path) -> None:
@@ -167,9 +169,9 @@ def test_an_image_by_tag_or_digest(cloud: Simulator, tmp_path: Path) -> None:
 )
 def test_what_a_quota_means(counts: tuple[int, int, int], needed: bool, warm: bool, state: str) -> None:
     kinds = dict(
-        zip(checkup.QUOTAS.values(), ((float(count), f"L-{n}") for n, count in enumerate(counts)), strict=True)
+        zip(account_checks.QUOTAS.values(), ((float(count), f"L-{n}") for n, count in enumerate(counts)), strict=True)
     )
-    found = checkup._quota("ml.g5.xlarge", kinds, needed, warm)
+    found = account_checks._quota("ml.g5.xlarge", kinds, needed, warm)
     assert found.state == state
     assert found.said == f"{counts[0]} on demand, {counts[1]} spot, {counts[2]} warm pool"
     assert ("request-service-quota-increase" in found.fix) == (state != OK)
@@ -206,9 +208,9 @@ def test_the_clock_is_compared_with_aws(off: float, state: str, tmp_path: Path) 
     here = Here(
         Settings(home=tmp_path, store="s3://x"), "1", "us-east-1", {"date": email.utils.formatdate(time.time() + off)}
     )
-    (found,) = checkup.clock(here)
+    (found,) = account_checks.clock(here)
     assert found.state == state
-    (unknown,) = checkup.clock(here._replace(headers={"date": "soon"}))
+    (unknown,) = account_checks.clock(here._replace(headers={"date": "soon"}))
     assert unknown.state == UNKNOWN
 
 
@@ -235,8 +237,8 @@ def test_credentials_that_expire_soon_are_worth_a_word(cloud: Simulator, tmp_pat
 
 def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert checkup.local_store(Settings(home=tmp_path, store=str(tmp_path / "file" / "store"))).state == FAIL
-    assert checkup.local_store(Settings(home=tmp_path, store=str(tmp_path / "new"))).state in (OK, WARN)
+    assert local.store(Settings(home=tmp_path, store=str(tmp_path / "file" / "store"))).state == FAIL
+    assert local.store(Settings(home=tmp_path, store=str(tmp_path / "new"))).state in (OK, WARN)
     assert not (tmp_path / "new").exists(), "looking makes nothing"
 
 
@@ -248,7 +250,7 @@ def test_docker_is_asked_as_the_person_would(tmp_path: Path, monkeypatch: pytest
         if script is not None:
             program.write_text(f"#!/bin/sh\n{script}\n")
             program.chmod(0o755)
-        return checkup.docker().state
+        return local.docker().state
 
     assert [state("echo 27.1"), state("exit 1"), state(None)] == [OK, WARN, WARN]
 

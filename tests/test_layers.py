@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": {"aws"} | WORDS,
     "journal": {"store"} | WORDS,
     "cargo": {"store"} | VALUES | WORDS,
-    "backends": {"store", "journal"} | VALUES | WORDS,
+    "backends": {"store", "journal", "images"} | VALUES | WORDS,
     "facts": {"backends", "store", "journal"} | VALUES | WORDS,
     "engine": {"facts", "results", "backends", "cargo", "store", "journal"} | VALUES | WORDS,
     "pricelist": {"aws"} | VALUES | WORDS,

@@ -1,27 +1,20 @@
-"""Is everything there that jobs need? One function a check; each says what is, and what to type to mend it."""
+"""What jobs on AWS need of the account, as it is now: one function a check."""
 
 from __future__ import annotations
 
 import datetime
-import os
-import platform
 import re
-import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from orchestrator import account as wanted
 from orchestrator import aws, images, machines
+from orchestrator.checkup.base import FAIL, OK, UNKNOWN, WARN, Check
 from orchestrator.errors import CloudError, Denied, SwatchError
 from orchestrator.settings import Settings
-
-OK, WARN, FAIL, UNKNOWN = "ok", "warn", "fail", "unknown"
 
 SKEW_WARN, SKEW_FAIL = 60, 300
 """Seconds that this computer's clock may be off. AWS refuses signatures from 5 minutes on, S3 from 15 (IAM User Guide,
@@ -38,20 +31,10 @@ QUOTAS = {
 """The ends of the quotas' names in Service Quotas, `ml.g5.xlarge for ...`, and what they are of."""
 
 _MOST_PAGES = 100
-_DOCKER_SECONDS = 20
 _ECR = re.compile(
     r"(?P<account>[0-9]{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?/"
     r"(?P<repository>[a-z0-9._/-]+)(:(?P<tag>[\w.-]+)|@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
-
-
-class Check(NamedTuple):
-    """What was looked at, how it is (ok, warn, fail or unknown), a sentence, how to mend it (empty if well)."""
-
-    name: str
-    state: str
-    said: str
-    fix: str = ""
 
 
 class Here(NamedTuple):
@@ -64,15 +47,7 @@ class Here(NamedTuple):
 
 
 def checks(settings: Settings, machine: str) -> Iterator[Check]:
-    """Every check, each as soon as it is known. AWS is asked only where something of ours is there: a store on S3, or a
-    role; `machine` is the one whose quota is asked for."""
-    yield python()
-    yield local_store(settings)
-    yield docker()
-    if not settings.store.startswith("s3://") and settings.aws.role is None:
-        said = "local only: jobs run on this computer, and nothing of AWS is configured"
-        yield Check("AWS", OK, said, "swatch setup aws --dry-run shows what jobs on AWS would need")
-        return
+    """Every check of the account. The first says whether it is reached at all; if not, it is the only one."""
     if find_spec("boto3") is None:
         yield Check("AWS", FAIL, "boto3 is not installed here", "pip install boto3")
         return
@@ -89,49 +64,6 @@ def checks(settings: Settings, machine: str) -> Iterator[Check]:
             yield Check(name, UNKNOWN, error.message, "Ask for what `swatch setup aws --dry-run` prints as your policy")
         except SwatchError as error:
             yield Check(name, UNKNOWN, error.message, error.hint or "")
-
-
-def python() -> Check:
-    version = platform.python_version()
-    enough = sys.version_info >= (3, 11)
-    return Check(
-        "python", OK if enough else FAIL, f"Python {version}", "" if enough else "Install Python 3.11 or later"
-    )
-
-
-def local_store(settings: Settings) -> Check:
-    """Whether a store on a disk can be written, and has space."""
-    if "://" in settings.store:
-        return Check("store", OK, settings.store)
-    folder = Path(settings.store)
-    there = next((one for one in (folder, *folder.parents) if one.exists()), Path("/"))
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        return Check("store", FAIL, f"{folder} cannot be written", f"chmod u+w {there}, or name another: SWATCH_STORE")
-    free = shutil.disk_usage(there).free
-    enough = free > 1 << 30
-    fix = "" if enough else "Make room, or name another folder: SWATCH_STORE"
-    return Check("store", OK if enough else WARN, f"{folder}, {free / 1e9:.1f} GB free", fix)
-
-
-def docker() -> Check:
-    """Whether an engine answers; only jobs with `backend: docker` need one."""
-    program = shutil.which("docker")
-    fix = "Only backend: docker needs it; https://docs.docker.com/get-docker"
-    if program is None:
-        return Check("docker", WARN, "Docker is not installed", fix)
-    try:
-        asked = subprocess.run(
-            [program, "version", "--format", "{{.Server.Version}}"],
-            capture_output=True,
-            text=True,
-            timeout=_DOCKER_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return Check("docker", WARN, "Docker does not answer", fix)
-    if asked.returncode != 0:
-        return Check("docker", WARN, "Docker's engine is not running, or you may not use it", fix)
-    return Check("docker", OK, f"Docker {asked.stdout.strip()[:40]}")
 
 
 def credentials(here: Here) -> Iterator[Check]:
