@@ -44,6 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "target": {"facts", "store"} | VALUES | WORDS,
     "sheet": WORDS,
     "report": {"watch", "sheet"} | WORDS,
+    "simulator": WORDS,
     "agent": {"contract", "errors", "journal", "store"},
     "synthesize": {"texture", "flags"},
     "flags": {"texture"},
