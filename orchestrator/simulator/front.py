@@ -74,7 +74,8 @@ class Refused(Exception):
 
 
 class Front:
-    """The application, checked and troubled. `requests` is the record of what came, in order."""
+    """The application, checked and troubled. `requests` is the record of what came, in order; `troubled` counts
+    those that met a rule."""
 
     def __init__(self, application: WSGIApplication, rules: Iterable[Rule] = (), seed: int = 0) -> None:
         self.requests: deque[Request] = deque(maxlen=REMEMBERED)
@@ -83,6 +84,7 @@ class Front:
         self._chance = random.Random(seed)
         self._released = threading.Event()
         self._rules: list[tuple[Rule, list[int]]] = []
+        self.troubled = 0
         self.set(rules)
 
     def set(self, rules: Iterable[Rule]) -> None:
@@ -131,6 +133,7 @@ class Front:
                 met[0] += 1
                 if met[0] > rule.skip and (rule.times is None or met[0] <= rule.skip + rule.times):
                     due.append(rule)
+            self.troubled += bool(due)
             return (due[0] if due else None), self._released
 
     def _half(
