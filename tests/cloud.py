@@ -1,41 +1,47 @@
-"""A computer with an AWS account that is simulated: `swatch` runs there as it would against AWS."""
+"""S3 on this computer: moto's server behind our front, on a port that the system chooses."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+import os
+import threading
+from types import TracebackType
 
-import yaml
-
-from orchestrator.simulator import Simulator
 from orchestrator.simulator.front import Front
-from orchestrator.store.s3 import S3Store
-from tests.conftest import Box
-
-STORE = "s3://swatch/studio"
 
 
-class Cloud(Box):
-    """A Box whose jobs run on a simulator."""
+class Cloud:
+    """A running server; `front` takes the rules and has the record of requests."""
 
-    def __init__(self, folder: Path, aws: Simulator, **settings: object) -> None:
-        super().__init__(folder)
-        self.aws = aws
-        account = aws.make_account()
-        self.environment.update(aws.environment())
-        self.environment["AWS_CONFIG_FILE"] = self.environment["AWS_SHARED_CREDENTIALS_FILE"] = "/nonexistent"
-        self.home.mkdir()
-        said = {"store": STORE, "aws": {"role": account.role, "image": account.image, **settings}}
-        (self.home / "config.yaml").write_text(yaml.safe_dump(said))
+    def __init__(self) -> None:
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+        from werkzeug.serving import make_server
 
-    @property
-    def far(self) -> S3Store:
-        """The store, as this process sees it: only for a test whose environment is the cloud's."""
-        return S3Store(STORE)
+        self.front = Front(DomainDispatcherApplication(create_backend_app))
+        self._server = make_server("127.0.0.1", 0, self.front, threaded=True, request_handler=MotoRequestHandler)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
 
+    def environment(self) -> dict[str, str]:
+        """What has a process speak to this cloud, and to no other."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
 
-@contextmanager
-def cloud(folder: Path, aws: Simulator | None = None, **settings: object) -> Iterator[Cloud]:
-    with aws or Simulator(front=Front) as simulator:
-        yield Cloud(folder, simulator, **settings)
+    def __enter__(self) -> Cloud:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.front.release()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

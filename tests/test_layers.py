@@ -53,6 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sheet": WORDS,
     "simulator": WORDS,
     "report": {"watch", "sheet"} | WORDS,
+    "simulator": WORDS,
     "agent": {"contract", "errors", "journal", "store"},
     "synthesize": {"texture", "flags"},
     "flags": {"texture"},

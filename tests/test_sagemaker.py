@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cloud import Cloud, cloud
+from tests.account import Account, account
 
 SAYING = """
 name: try
@@ -20,13 +20,13 @@ matrix: {who: [%s]}
 
 
 @pytest.fixture
-def box(tmp_path: Path) -> Iterator[Cloud]:
-    with cloud(tmp_path) as made:
+def box(tmp_path: Path) -> Iterator[Account]:
+    with account(tmp_path) as made:
         (made.folder / "hello.txt").write_text("hello\n")
         yield made
 
 
-def test_outputs_come_home_from_training_jobs(box: Cloud) -> None:
+def test_outputs_come_home_from_training_jobs(box: Account) -> None:
     box.swatch("submit", box.manifest(SAYING % "ann, ben"), "--watch")
     said = sorted(path.read_text() for path in (box.folder / "outputs" / "try").rglob("said.txt"))
     assert said == ["hello\nmade by ann\n", "hello\nmade by ben\n"]
