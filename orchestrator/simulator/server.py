@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from orchestrator.errors import NotFound, SwatchError
 from orchestrator.simulator.account import LOG_GROUP, REGION, Account
@@ -80,8 +80,10 @@ class Simulator:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._closing = threading.Event()
+        self._clients: dict[str, Any] = {}
+        self._clients_lock = threading.Lock()
 
-    def __enter__(self) -> Simulator:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -191,9 +193,11 @@ class Simulator:
         """A boto3 client of this simulator, whatever the environment says."""
         import boto3
 
-        key, secret = USER_KEY, SECRET
-        session = boto3.session.Session(aws_access_key_id=key, aws_secret_access_key=secret, region_name=REGION)
-        return session.client(service, endpoint_url=self.url)
+        with self._clients_lock:
+            if service not in self._clients:
+                session = boto3.session.Session(USER_KEY, SECRET, region_name=REGION)
+                self._clients[service] = session.client(service, endpoint_url=self.url)
+            return self._clients[service]
 
     def make_account(self, bucket: str = "swatch", role: str = "swatch", repository: str = "swatch") -> Simulated:
         """A bucket, a role that SageMaker may take, and a repository with an image `latest`."""
@@ -241,7 +245,7 @@ class Simulator:
             job = self._job(name)
             if not job.spot:
                 raise SwatchError(f"{name} is no spot job")
-            job.interrupted = True
+            job.asked_back = self.clock.now()
             job.bell.set()
 
     def crash(self, name: str) -> None:
