@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -32,6 +33,7 @@ USER_KEY, SECRET = "AKIASIMULATEDUSER000", "simulated"
 
 _open = 0
 _open_lock = threading.Lock()
+_session_lock = threading.Lock()
 
 
 class Simulated(NamedTuple):
@@ -81,7 +83,6 @@ class Simulator:
         self._changed = threading.Condition(self._lock)
         self._closing = threading.Event()
         self._clients: dict[str, Any] = {}
-        self._clients_lock = threading.Lock()
 
     def __enter__(self) -> Self:
         self.start()
@@ -191,12 +192,9 @@ class Simulator:
 
     def client(self, service: str) -> Any:
         """A boto3 client of this simulator, whatever the environment says."""
-        import boto3
-
-        with self._clients_lock:
+        with _session_lock:
             if service not in self._clients:
-                session = boto3.session.Session(USER_KEY, SECRET, region_name=REGION)
-                self._clients[service] = session.client(service, endpoint_url=self.url)
+                self._clients[service] = _session().client(service, endpoint_url=self.url)
             return self._clients[service]
 
     def make_account(self, bucket: str = "swatch", role: str = "swatch", repository: str = "swatch") -> Simulated:
@@ -288,6 +286,14 @@ class Simulator:
         if job is None:
             raise NotFound(f"No such training job: {name[:80]}")
         return job
+
+
+@functools.cache
+def _session() -> Any:
+    """One for the process: it reads the services' models once. Making a client of it is not thread-safe."""
+    import boto3
+
+    return boto3.session.Session(USER_KEY, SECRET, region_name=REGION)
 
 
 def _opened() -> None:

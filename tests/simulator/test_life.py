@@ -123,14 +123,14 @@ def test_an_isolated_job_has_no_way_to_aws(cloud: Cloud) -> None:
 
 
 def test_paths_are_replaced_where_they_begin_a_word(cloud: Cloud) -> None:
-    said = "echo /opt/ml/model=/opt/ml x/opt/ml /opt/mlx '/opt/ml' /tmp/a"
+    said = "echo /opt/ml/model=/opt/ml x/opt/ml /opt/mlx '/opt/ml' /tmp/swatch/a"
     cloud.run("one", "sh", "-c", said)
     (line,) = cloud.log("one")
     one, two, three, four, five = line.split(" ")
     model, _, root = one.partition("=")
     assert model == f"{root}/model" and root == four
     assert (two, three) == ("x/opt/ml", "/opt/mlx")
-    assert five.endswith("/tmp/a") and five != "/tmp/a"
+    assert five.endswith("/tmp/swatch/a") and five != "/tmp/swatch/a"
 
 
 def test_results_are_archived_at_the_end(cloud: Cloud) -> None:
@@ -155,7 +155,7 @@ def test_a_failure_says_what_the_job_left(cloud: Cloud) -> None:
 
 
 def test_metrics_are_read_from_the_log(cloud: Cloud) -> None:
-    request = cloud.request("one", "printf", "loss: 3\nnothing\nloss: 0.5\nlast")
+    request = cloud.request("one", "printf", r"loss: 3\nnothing\nloss: 0.5\nlast")
     request["AlgorithmSpecification"]["MetricDefinitions"] = [{"Name": "loss", "Regex": "loss: ([0-9.]+)"}]
     cloud.sagemaker.create_training_job(**request)
     (metric,) = cloud.wait_for("one")["FinalMetricDataList"]
