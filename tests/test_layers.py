@@ -53,7 +53,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sheet": WORDS,
     "simulator": WORDS,
     "report": {"watch", "sheet"} | WORDS,
-    "simulator": WORDS,
     "agent": {"contract", "errors", "journal", "store"},
     "synthesize": {"texture", "flags"},
     "flags": {"texture"},
