@@ -67,6 +67,15 @@ def stop_key(project: str, number: int) -> str:
     return job_prefix(project, number) + "stop.json"
 
 
+def launches_prefix(project: str) -> str:
+    return f"projects/{project}/launches/"
+
+
+def launch_key(project: str, number: int, launch: int) -> str:
+    """How a try of a job on a backend ended (counted from 1), and what it cost; written once."""
+    return f"{launches_prefix(project)}{number}-{launch}.json"
+
+
 def journal_prefix(project: str, number: int) -> str:
     return job_prefix(project, number) + "journal/"
 
@@ -101,6 +110,9 @@ def data_channel(mount: str) -> str:
     return "long-" + hashlib.sha256(mount.encode()).hexdigest()[:16] + "-" + mount[: _LONGEST_CHANNEL - 22]
 
 
+RESULTS = "results/"
+
+
 def result_key(fingerprint: str) -> str:
     """Where the output of a finished task is."""
-    return f"results/{fingerprint}.json"
+    return f"{RESULTS}{fingerprint}.json"

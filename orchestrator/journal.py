@@ -186,6 +186,8 @@ class Writer:
         self._prefix = contract.journal_prefix(project, number)
         self._lock = threading.Lock()
         self._waiting: list[str] = []
+        # Events of a chunk that was begun. If the store failed, it may have it all the same: it is offered as it was.
+        self._asked = 0
         last = ""
         for entry in store.scan(self._prefix):
             last = entry.key if _CHUNK.fullmatch(entry.key[len(self._prefix) :]) else last
@@ -197,16 +199,17 @@ class Writer:
             self._waiting.append(encode(event))
 
     def flush(self) -> None:
-        """Write what waits as one chunk. Raises StoreError (then the events wait on), Fenced."""
+        """Write what waits, as one chunk (two after a failure). Raises StoreError (then the events wait on), Fenced."""
         with self._lock:
-            if not self._waiting:
-                return
-            data = ("\n".join(self._waiting) + "\n").encode("utf-8")
-            key = f"{self._prefix}{self._next:08d}.jsonl"
-            if not self._store.create(key, data):
-                raise Fenced(f"Another agent has taken over this job: {key} exists")
-            self._waiting.clear()
-            self._next += 1
+            while self._waiting:
+                self._asked = self._asked or len(self._waiting)
+                data = ("\n".join(self._waiting[: self._asked]) + "\n").encode("utf-8")
+                key = f"{self._prefix}{self._next:08d}.jsonl"
+                if not self._store.create(key, data):
+                    raise Fenced(f"Another agent has taken over this job: {key} exists")
+                del self._waiting[: self._asked]
+                self._asked = 0
+                self._next += 1
 
 
 @dataclass

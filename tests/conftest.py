@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from orchestrator import aws
 from orchestrator.backends.local import LocalBackend
 from orchestrator.store.local import LocalStore
+from tests.cloud import Cloud
 
 # No test asserts a time, property tests included; and where nobody looks for new examples, they are the same each time.
 untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -96,32 +97,25 @@ def box(tmp_path: Path) -> Box:
 
 
 @pytest.fixture(scope="session")
-def moto() -> Iterator[str]:
-    """The URL of a moto server."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
+def cloud() -> Iterator[Cloud]:
+    """S3 on this computer: moto behind our front."""
+    with Cloud() as running:
+        yield running
 
 
 @pytest.fixture
-def bucket(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A new bucket on moto's server, where this process's clients go while the test runs."""
+def bucket(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A new bucket in that cloud, where this process's clients go while the test runs; no trouble is left of others."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", moto)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.setenv("AWS_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    for name, value in cloud.environment().items():
+        monkeypatch.setenv(name, value)
+    cloud.front.set([])
     aws.forget()
     name = f"swatch-{uuid.uuid4().hex}"
     aws.client("s3").create_bucket(Bucket=name)
     yield name
+    cloud.front.set([])
     aws.forget()
 
 

@@ -15,6 +15,7 @@ from tests.conftest import REPOSITORY
 WORDS = {"contract", "errors"}
 VALUES = {
     "job",
+    "launch",
     "project",
     "duration",
     "command",
@@ -36,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": {"aws"} | WORDS,
     "journal": {"store"} | WORDS,
     "cargo": {"store"} | VALUES | WORDS,
-    "backends": {"store", "journal", "images"} | VALUES | WORDS,
+    "backends": {"aws", "cargo", "images", "journal", "store"} | VALUES | WORDS,
     "facts": {"backends", "store", "journal"} | VALUES | WORDS,
     "engine": {"facts", "results", "backends", "cargo", "store", "journal"} | VALUES | WORDS,
     "pricelist": {"aws"} | VALUES | WORDS,

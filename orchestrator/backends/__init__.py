@@ -17,6 +17,8 @@ def open_backend(name: str, store: Store, settings: Settings) -> Backend:
         from orchestrator.backends.local import LocalBackend
 
         return LocalBackend(store.url, settings.home, settings.slots)
-    raise UsageError(
-        f"The backend {name!r} is not available in this version", hint="Use `backend: local`, or --backend local"
-    )
+    if name == "sagemaker":
+        from orchestrator.backends.sagemaker.backend import SageMakerBackend
+
+        return SageMakerBackend(store, settings)
+    raise UsageError(f"The backend {name!r} is not available in this version", hint="There are `local` and `sagemaker`")

@@ -133,14 +133,13 @@ class Life:
     def _live(self) -> None:
         """Attempt after attempt, until one settles the job."""
         durations = self._world.durations
-        end = self._wait(self._now() + (durations.warm if self._warm else durations.starting))
+        end = self._wait(self._job.created + (durations.warm if self._warm else durations.starting))
         if end is End.TIME:
             end = self._machine()
         while end is End.READY:
             end = self._attempt()
             if end is End.INTERRUPTED:
-                self._enter("Interrupted")
-                end = self._wait(self._now() + durations.interrupted)
+                end = self._wait(self._enter("Interrupted") + durations.interrupted)
                 if end is End.TIME:
                     self._enter("Starting")
                     end = self._machine()
@@ -182,7 +181,7 @@ class Life:
             return ready
         with world.lock:
             job.attempts += 1
-            job.interrupted = False
+            job.asked_back = None
             job.busy_since = self._now()
             job.started = job.started or job.busy_since
         folder = world.folder / job.name / str(job.attempts)
@@ -201,21 +200,20 @@ class Life:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _work(self, container: Container) -> End:
-        job, world, begun = self._job, self._world, self._now()
-        self._enter("Downloading")
+        job, world = self._job, self._world
+        begun = self._enter("Downloading")
         cargo.write_configuration(job.request | {"ResourceConfig": self._resources()}, container.ml)
         cargo.fetch_channels(world.account, job.request, container.ml)
         with self._checkpoints(container):
             end = self._wait(begun + world.durations.downloading)
             if end is End.TIME:
-                self._enter("Training")
-                end = self._train(container)
+                end = self._train(container, self._enter("Training"))
         if end is End.INTERRUPTED or end is End.INTERNAL:
             return end
         if end is End.READY or container.exit_code is not None:
-            self._enter("Uploading")
+            begun = self._enter("Uploading")
             cargo.upload_results(world.account, job.request, container.ml)
-            self._idle(world.durations.uploading)
+            self._idle(begun + world.durations.uploading)
         if end is not End.READY:
             return end
         if job.status == STOPPING:
@@ -227,15 +225,15 @@ class Life:
             self._fail(f"AlgorithmError: {_failure(container.ml)}, exit code: {container.exit_code}")
         return End.TIME
 
-    def _train(self, container: Container) -> End:
+    def _train(self, container: Container, begun: float) -> End:
         """From the first line to the end of the container. READY says that it ended by itself."""
         job, world, fate = self._job, self._world, self._world.fate
         moment: tuple[float, End] | None = None
         if job.spot and fate.strikes("interrupt", job.name):
-            moment = self._now() + fate.moment(job.name), End.INTERRUPTED
+            moment = begun + fate.moment(job.name), End.INTERRUPTED
         elif fate.strikes("internal", job.name):
-            moment = self._now() + fate.moment(job.name), End.INTERNAL
-        limit = self._now() + max(0.0, job.max_runtime - job.trained)
+            moment = begun + fate.moment(job.name), End.INTERNAL
+        limit = begun + max(0.0, job.max_runtime - job.trained)
         words = job.request["AlgorithmSpecification"]
         container.start(
             [*words.get("ContainerEntrypoint", ["train"]), *words.get("ContainerArguments", [])],
@@ -248,7 +246,7 @@ class Life:
         world.notify()
 
         def over() -> bool:
-            return container.exit_code is not None or job.interrupted
+            return container.exit_code is not None or job.asked_back is not None
 
         end = self._wait(min(limit, moment[0]) if moment else limit, over)
         if end is End.TIME:
@@ -257,11 +255,16 @@ class Life:
             end = End.INTERRUPTED
         if end is End.READY:
             return end
+        noticed = self._now()
         if end is End.MAX_RUNTIME or end is End.MAX_WAIT:
-            self._enter("Stopping", STOPPING)
+            noticed = self._enter("Stopping", STOPPING)
+        elif end is End.STOP:
+            noticed = job.modified
+        elif job.asked_back is not None:
+            noticed = job.asked_back
         if end is not End.INTERNAL:  # a machine that breaks gives no notice
             container.terminate()
-            self._idle(world.durations.grace, lambda: container.exit_code is not None)
+            self._idle(noticed + world.durations.grace, lambda: container.exit_code is not None)
         container.close()
         return end
 
@@ -337,9 +340,8 @@ class Life:
             times = [time for time in (until, deadline) if time is not None]
             world.clock.wait(job.bell, min(times, default=None))
 
-    def _idle(self, seconds: float, ready: Callable[[], bool] = lambda: False) -> None:
-        """Wait for `ready` or some seconds, whatever else is wanted."""
-        until = self._now() + seconds
+    def _idle(self, until: float, ready: Callable[[], bool] = lambda: False) -> None:
+        """Wait for `ready` or the time `until`, whatever else is wanted."""
         while True:
             self._job.bell.clear()
             if self._world.closing.is_set():
@@ -348,11 +350,15 @@ class Life:
                 return
             self._world.clock.wait(self._job.bell, until)
 
-    def _enter(self, secondary: str, status: str | None = None) -> None:
+    def _enter(self, secondary: str, status: str | None = None) -> float:
+        """The job's next secondary status; the time of it. All that is measured is measured from such times: whoever
+        sees the status and then moves the clock knows what comes of it."""
         with self._world.lock:
+            now = self._now()
             # A stop that was asked for meanwhile stays asked for.
-            self._job.enter(secondary, self._now(), status or (None if self._job.status == STOPPING else IN_PROGRESS))
+            self._job.enter(secondary, now, status or (None if self._job.status == STOPPING else IN_PROGRESS))
         self._world.notify()
+        return now
 
     def _finish(self, secondary: str, status: str) -> None:
         with self._world.lock:

@@ -1,4 +1,4 @@
-"""A container, as far as a process on this computer can be one: its own folder in place of /opt/ml and /tmp, a clean
+"""A container, as far as a process on this computer can be one: its own folder in place of /opt/ml, a clean
 environment, a process group of its own, and an end that leaves nothing running.
 """
 
@@ -18,6 +18,9 @@ from typing import IO, Any
 
 MARK = "SWATCH_SIMULATED_CONTAINER"
 """A variable whose value tells every process of one container, whatever group it has moved to."""
+SCRATCH = "/tmp/swatch"
+"""Where jobs of ours work: to be as new in every container as it is on AWS. (The rest of /tmp is this computer's: the
+words of a test may name files there.)"""
 JOB_KEY = "ASIASIMULATEDJOB0000"
 """The access key of every job; nothing checks its secret."""
 MAX_LINE = 256 * 1024
@@ -42,7 +45,7 @@ class Container:
         self.folder, self.ml = folder, folder / "ml"
         self.checkpoints = self.ml / "checkpoints"
         self._mark = f"{MARK}={uuid.uuid4().hex}"
-        folders = {"/opt/ml": self.ml, "/tmp": folder / "tmp"}
+        folders = {"/opt/ml": self.ml, SCRATCH: folder / "tmp" / "swatch"}
         if checkpoint_path:
             inside = checkpoint_path.rstrip("/").removeprefix("/opt/ml/")
             self.checkpoints = self.ml / inside if inside != checkpoint_path.rstrip("/") else folder / "checkpoints"

@@ -35,6 +35,7 @@ from orchestrator.simulator.wire import (
     json_body,
     json_reply,
     operation,
+    query_error_reply,
 )
 
 ADMIN = "/_simulator/"
@@ -83,7 +84,10 @@ class Endpoint:
         asked = operation(environ, service, body)
         self._count(asked)
         if self._expired(by):
-            raise ApiError("ExpiredTokenException", "The security token included in the request is expired")
+            said = "The security token included in the request is expired"
+            if environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
+                return query_error_reply(ApiError("ExpiredToken", said, 403))
+            raise ApiError("ExpiredTokenException", said)
         name = asked.partition(":")[2]
         if service == "sagemaker":
             return self._sagemaker(name, body)

@@ -70,8 +70,8 @@ class Job(msgspec.Struct):
     warm_pool: WarmPool | None = None
     tags: dict[str, str] = {}
     bell: threading.Event = msgspec.field(default_factory=threading.Event)
-    interrupted: bool = False
-    """Its machine is asked back now."""
+    asked_back: float | None = None
+    """When its machine was asked back."""
     container: Container | None = None
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from orchestrator.errors import NotFound, SwatchError
 from orchestrator.simulator.account import LOG_GROUP, REGION, Account
@@ -32,6 +33,7 @@ USER_KEY, SECRET = "AKIASIMULATEDUSER000", "simulated"
 
 _open = 0
 _open_lock = threading.Lock()
+_session_lock = threading.Lock()
 
 
 class Simulated(NamedTuple):
@@ -80,8 +82,9 @@ class Simulator:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._closing = threading.Event()
+        self._clients: dict[str, Any] = {}
 
-    def __enter__(self) -> Simulator:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -189,11 +192,10 @@ class Simulator:
 
     def client(self, service: str) -> Any:
         """A boto3 client of this simulator, whatever the environment says."""
-        import boto3
-
-        key, secret = USER_KEY, SECRET
-        session = boto3.session.Session(aws_access_key_id=key, aws_secret_access_key=secret, region_name=REGION)
-        return session.client(service, endpoint_url=self.url)
+        with _session_lock:
+            if service not in self._clients:
+                self._clients[service] = _session().client(service, endpoint_url=self.url)
+            return self._clients[service]
 
     def make_account(self, bucket: str = "swatch", role: str = "swatch", repository: str = "swatch") -> Simulated:
         """A bucket, a role that SageMaker may take, and a repository with an image `latest`."""
@@ -241,7 +243,7 @@ class Simulator:
             job = self._job(name)
             if not job.spot:
                 raise SwatchError(f"{name} is no spot job")
-            job.interrupted = True
+            job.asked_back = self.clock.now()
             job.bell.set()
 
     def crash(self, name: str) -> None:
@@ -284,6 +286,14 @@ class Simulator:
         if job is None:
             raise NotFound(f"No such training job: {name[:80]}")
         return job
+
+
+@functools.cache
+def _session() -> Any:
+    """One for the process: it reads the services' models once. Making a client of it is not thread-safe."""
+    import boto3
+
+    return boto3.session.Session(USER_KEY, SECRET, region_name=REGION)
 
 
 def _opened() -> None:

@@ -7,6 +7,7 @@ import re
 import urllib.parse
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
+from xml.sax.saxutils import escape
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -59,6 +60,15 @@ def error_reply(error: ApiError) -> Reply:
         json.dumps({"__type": error.code, "message": error.message, "Message": error.message}).encode(),
         headers=(("x-amzn-ErrorType", error.code),),
     )
+
+
+def query_error_reply(error: ApiError) -> Reply:
+    """The error in the Query protocol (IAM, STS)."""
+    xml = (
+        f"<ErrorResponse><Error><Type>Sender</Type><Code>{escape(error.code)}</Code>"
+        f"<Message>{escape(error.message)}</Message></Error><RequestId>simulated</RequestId></ErrorResponse>"
+    )
+    return Reply(error.status, xml.encode(), "text/xml")
 
 
 class Caller(NamedTuple):

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from concurrent.futures import Future
 from queue import SimpleQueue
-from typing import Any, Callable, Iterable, Iterator, TypeVar
+from typing import Any, Callable, Generator, Iterable, TypeVar
 
 MOST = 32
 """Threads of all crowds together."""
@@ -58,7 +58,7 @@ def check() -> None:
         raise GivenUp
 
 
-def each(function: Callable[[Item], Result], items: Iterable[Item], width: int) -> Iterator[Result]:
+def each(function: Callable[[Item], Result], items: Iterable[Item], width: int) -> Generator[Result, None, None]:
     """function(item) for every item, in the items' order, at most `width` of them at a time. The first error in that
     order is raised; then, and when the caller goes (Ctrl-C too), no other item is begun."""
     rest = iter(items)

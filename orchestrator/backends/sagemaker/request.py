@@ -91,6 +91,14 @@ def endpoints(environment: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in found.items() if value}
 
 
+def check_place(store_url: str, aws: settings.Aws) -> None:
+    """Raises UsageError unless jobs of this store can run on SageMaker at all."""
+    if not store_url.startswith("s3://"):
+        raise UsageError(f"Jobs on SageMaker need a store on S3, not {store_url}", hint="swatch setup aws")
+    if not aws.role:
+        raise UsageError("No role for jobs on SageMaker: config.yaml has no aws.role", hint="swatch setup aws")
+
+
 def training_job(
     job: Job,
     *,
@@ -105,10 +113,7 @@ def training_job(
     """The request. `agent` is the digest of the agent's file in the store, `machines` are instance types in order of
     preference (a spot job takes the first, any other the first five), `endpoints` go into the job's environment.
     Raises UsageError where the account's settings lack something."""
-    if not store_url.startswith("s3://"):
-        raise UsageError(f"Jobs on SageMaker need a store on S3, not {store_url}", hint="swatch setup aws")
-    if not aws.role:
-        raise UsageError("No role for jobs on SageMaker: config.yaml has no aws.role", hint="swatch setup aws")
+    check_place(store_url, aws)
     if not machines:
         raise UsageError(f"{job.short} names no machine", hint="Give it one: machine: gpu")
     store = store_url.rstrip("/")

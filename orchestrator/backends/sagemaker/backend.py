@@ -1,0 +1,325 @@
+"""Jobs as training jobs of SageMaker, on the user's own account.
+
+A job's record names everything, so nothing else need be written before CreateTrainingJob: the training job's name
+follows from store, project, number and launch. Whoever asks for it a second time, after a crash or from another
+computer, is told that it is there, and adopts it. `launches/<number>-<launch>.json` says how one has ended; the number
+of those is which launch is the next. So two watchers that both see a machine refused ask for the same next launch.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from orchestrator import aws, contract, images, journal, machines, prices
+from orchestrator.backends.base import Backend, Presence, Sight, ending
+from orchestrator.backends.sagemaker import control, model, request
+from orchestrator.backends.sagemaker.control import Created
+from orchestrator.cargo import agent
+from orchestrator.errors import CloudError, SwatchError, Throttled, Unreachable
+from orchestrator.job import Job
+from orchestrator.launch import Launch, judge, rotated
+from orchestrator.settings import Settings
+from orchestrator.store import Store, crowd
+
+LOOK_SECONDS = 2.0
+"""The control plane is asked no more often, however often it is looked at; less often while nothing changes."""
+SLOWEST_LOOK = 30.0
+FEW = 20
+"""So many unknown jobs are asked for one by one; more are listed."""
+FULL_SECONDS, LONGEST_FULL = 15.0, 120.0
+"""Pause after the account had no machine left of a kind: at first, and at most."""
+LATE_SECONDS = 300.0
+"""So long a training job that was just created may be unknown to those who ask."""
+CREATORS = 8
+"""Training jobs that are asked for at once."""
+
+
+@dataclass
+class Track:
+    """What is known of a job's current launch (counted from 1)."""
+
+    job: Job
+    launch: int = 1
+    phase: str = "unknown"  # unknown, absent (to be created), open, over
+    created: float = float("-inf")  # when this process created it, on the monotonic clock
+    known: bool = False  # nothing but this process can have stopped it, or tried it before
+    said: str = ""
+
+
+@dataclass
+class Block:
+    """A kind of machine of which the account had none left: `until` then (monotonic clock) it is not asked for."""
+
+    until: float
+    seconds: float
+
+
+class SageMakerBackend(Backend):
+    """The training jobs of a store's jobs. Raises UsageError where a store or setting does not fit."""
+
+    name = "sagemaker"
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        request.check_place(store.url, settings.aws)
+        self._store, self._settings = store, settings
+        self._tracks: dict[str, Track] = {}
+        self._launches: dict[str, dict[int, int]] = {}  # project -> number -> launches that have ended
+        self._blocks: dict[tuple[str, bool], Block] = {}
+        self._next_look, self._pause = 0.0, LOOK_SECONDS
+        self._agent = ""
+        self._trouble = ""
+
+    # The seam
+
+    def launch(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            track = self._track(job)
+            if track.phase in ("unknown", "absent"):
+                track.phase, track.known = "absent", track.phase == "unknown" and not job_is_old(job)
+        self._create([self._track(job) for job in jobs if self._track(job).phase == "absent"])
+
+    def look(self, jobs: Sequence[Job]) -> list[Sight]:
+        tracks = [self._track(job) for job in jobs]
+        now = time.monotonic()
+        if now >= self._next_look or any(track.phase == "unknown" for track in tracks):
+            try:
+                changed = self._look_at([track for track in tracks if track.phase != "over"])
+                self._trouble = ""
+            except CloudError as error:
+                changed, self._trouble = False, f"{error.message}; {error.hint}" if error.hint else error.message
+            self._pause = LOOK_SECONDS if changed else min(self._pause * 1.5, SLOWEST_LOOK)
+            self._next_look = time.monotonic() + self._pause
+        return [self._sight(track) for track in tracks]
+
+    def wake(self) -> None:
+        absent = [track for track in self._tracks.values() if track.phase == "absent"]
+        try:
+            self._create(absent)
+        except SwatchError as error:
+            for track in absent:
+                track.said = f"{error.message}; {error.hint}" if error.hint else error.message
+
+    def stop(self, jobs: Sequence[Job]) -> None:
+        def stop(track: Track) -> None:
+            if track.phase != "over":
+                control.stop(self._name(track))
+
+        list(crowd.each(stop, [self._track(job) for job in jobs], CREATORS))
+
+    # What is known
+
+    def _track(self, job: Job) -> Track:
+        if job.short not in self._tracks:
+            ended = self._ended_launches(job.project).get(job.number, 0)
+            self._tracks[job.short] = Track(job, ended + 1)
+        return self._tracks[job.short]
+
+    def _ended_launches(self, project: str) -> dict[int, int]:
+        if project not in self._launches:
+            found: dict[int, int] = {}
+            prefix = contract.launches_prefix(project)
+            for entry in self._store.scan(prefix):
+                number, _, launch = entry.key[len(prefix) :].removesuffix(".json").partition("-")
+                if number.isdecimal() and launch.isdecimal():
+                    found[int(number)] = max(found.get(int(number), 0), int(launch))
+            self._launches[project] = found
+        return self._launches[project]
+
+    def _name(self, track: Track) -> str:
+        return request.name(self._store.url, track.job.project, track.job.number, track.launch)
+
+    def _sight(self, track: Track) -> Sight:
+        if track.phase == "unknown":  # it could not be asked
+            return Sight(Presence.ELSEWHERE, self._trouble)
+        presence = {"absent": Presence.WAITING, "open": Presence.RUNNING, "over": Presence.GONE}[track.phase]
+        return Sight(presence, self._trouble or track.said)
+
+    def _look_at(self, tracks: Sequence[Track]) -> bool:
+        """Ask the control plane; whether anything has changed."""
+        changed = False
+        for project in sorted({track.job.project for track in tracks}):
+            mine = [track for track in tracks if track.job.project == project]
+            prefix = request.name_prefix(self._store.url, project)
+            unknown = [track for track in mine if track.phase == "unknown"]
+            if len(unknown) > FEW:
+                since = min(track.job.created for track in mine) - LATE_SECONDS
+                everything = dict(control.listed(prefix, running=False, since=since))
+                listed = {name for name, status in everything.items() if status not in control.ENDED}
+                for track in unknown:
+                    if self._name(track) not in everything:
+                        track.phase, track.said = "absent", "not handed to SageMaker yet"
+            elif all(track.phase == "absent" for track in mine):
+                continue
+            else:
+                listed = {name for name, _ in control.listed(prefix, running=True)}
+            for track in mine:
+                if self._name(track) in listed:
+                    changed |= track.phase != "open"
+                    track.phase = "open"
+            # What is not in progress has changed, is new, or waits for a machine.
+            missing = [
+                track for track in mine if self._name(track) not in listed and track.phase in ("unknown", "open")
+            ]
+            changed |= any([*crowd.each(self._describe, missing, CREATORS)])
+        return changed
+
+    def _describe(self, track: Track) -> bool:
+        """Look at one training job that is not listed as in progress; whether that was news."""
+        found = control.describe(self._name(track))
+        was = (track.phase, track.launch, track.said)
+        if found is None:
+            late = time.monotonic() - track.created < LATE_SECONDS
+            track.phase = "open" if late else "absent"
+            track.said = "handed to SageMaker" if late else "not handed to SageMaker yet"
+        elif found["TrainingJobStatus"] in control.ENDED:
+            self._settle(track, found)
+        else:
+            track.phase, track.said = "open", progress(found)
+        return was != (track.phase, track.launch, track.said)
+
+    def _settle(self, track: Track, found: dict[str, Any]) -> None:
+        """A training job has ended: keep its bill, and either the job has ended too, or it is to be tried again."""
+        job = track.job
+        self._blocks.clear()  # a machine is free
+        final_key = contract.final_key(job.project, job.number)
+        self._bring_results(job)
+        has_final = self._store.exists(final_key)
+        tail = "" if has_final or found["TrainingJobStatus"] != "Failed" else control.log_tail(self._name(track))
+        region = aws.client("sagemaker").meta.region_name
+        ended = launched(job, track.launch, found, region, tail, prices.known(self._settings.home))
+        key = contract.launch_key(job.project, job.number, track.launch)
+        self._store.create(key, msgspec.json.encode(ended))
+        self._ended_launches(job.project)[job.number] = track.launch
+        if not has_final:
+            asked = self._store.exists(contract.stop_key(job.project, job.number))
+            verdict = judge(ended, machines.expand([job.machine, *job.fallbacks]), asked)
+            if verdict.again:
+                track.launch, track.phase, track.said = track.launch + 1, "absent", verdict.reason
+                track.created, track.known = float("-inf"), False
+                return
+            fold = journal.fold(self._store, job.project, job.number)
+            final = ending(job, fold, verdict.state, verdict.reason)
+            self._store.create(final_key, msgspec.json.encode(final))
+        track.phase, track.said = "over", ""
+
+    def _bring_results(self, job: Job) -> None:
+        """Results of a job without a network, which it could only keep below its own prefix."""
+        prefix = contract.job_prefix(job.project, job.number)
+        for entry in self._store.scan(prefix + contract.RESULTS):
+            self._store.write(entry.key[len(prefix) :], self._store.read(entry.key))
+
+    # Creating
+
+    def _create(self, tracks: Iterable[Track]) -> None:
+        """Have those training jobs created that the account has machines for. Raises SwatchError."""
+        now = time.monotonic()
+        ready = [track for track in tracks if (block := self._blocks.get(kind(track))) is None or block.until <= now]
+        if ready and not self._agent:
+            self._agent = agent.carry(self._store)
+        list(crowd.each(self._create_one, ready, CREATORS))
+
+    def _create_one(self, track: Track) -> None:
+        block = self._blocks.get(kind(track))
+        if block is not None and block.until > time.monotonic():
+            return
+        job = track.job
+        if not track.known and any(
+            self._store.exists(key(job.project, job.number)) for key in (contract.stop_key, contract.final_key)
+        ):
+            track.phase = "over"
+            return
+        asked = self._request(track)
+        try:
+            outcome, said = control.create(asked)
+        except (Throttled, Unreachable) as error:  # it may be there or not: the next look tells
+            track.said = error.message
+            return
+        if outcome is Created.FULL:
+            seconds = min(2 * block.seconds, LONGEST_FULL) if block else FULL_SECONDS
+            self._blocks[kind(track)] = Block(time.monotonic() + seconds, seconds)
+            track.said, track.known = f"waiting for a machine: {said}", False
+            return
+        if outcome is Created.THERE:
+            self._adopt(track)
+        track.phase, track.created, track.said = "open", time.monotonic(), "handed to SageMaker"
+
+    def _adopt(self, track: Track) -> None:
+        """Make sure that the training job of that name is this job's. Raises SwatchError."""
+        found = control.describe(self._name(track))
+        if found is None:
+            return  # created a moment ago, by whom else
+        theirs, ours = control.tags(found["TrainingJobArn"]), request.tags(track.job, self._store.url)
+        if any(theirs.get(key) != ours[key] for key in (request.JOB_TAG, request.STORE_TAG)):
+            raise SwatchError(
+                f"The training job {self._name(track)} exists, and is not {track.job.short}'s by its tags",
+                hint="swatch doctor --orphans",
+            )
+
+    def _request(self, track: Track) -> dict[str, Any]:
+        job, settings = track.job, self._settings.aws
+        types = rotated(machines.expand([job.machine, *job.fallbacks]), track.launch)
+        region = aws.client("sagemaker").meta.region_name
+        asked = request.training_job(
+            job,
+            name=self._name(track),
+            store_url=self._store.url,
+            agent=self._agent,
+            image=settings.image or images.base(types[0], region),
+            aws=settings,
+            machines=types,
+            endpoints=request.endpoints(os.environ),
+        )
+        model.check("CreateTrainingJob", asked)
+        return asked
+
+
+def job_is_old(job: Job) -> bool:
+    """Whether another process may have stopped or launched the job by now."""
+    return time.time() - job.created > LATE_SECONDS
+
+
+def kind(track: Track) -> tuple[str, bool]:
+    """What an account has a limit for: a machine, as spot or on demand."""
+    return track.job.machine, track.job.spot
+
+
+def progress(found: dict[str, Any]) -> str:
+    """What a training job says of itself: `Starting: preparing the instances`."""
+    secondary = str(found.get("SecondaryStatus", ""))
+    transitions = found.get("SecondaryStatusTransitions") or [{}]
+    message = str(transitions[-1].get("StatusMessage") or "")
+    return f"{secondary}: {message[:120]}" if message else secondary
+
+
+def launched(job: Job, launch: int, found: dict[str, Any], region: str, log: str, known: prices.Known) -> Launch:
+    """The record of a launch that has ended, from DescribeTrainingJob. Pure.
+
+    Spot is billed by fewer seconds at the same rate (docs: "Managed Spot Training", BillableTimeInSeconds).
+    """
+    resources = found["ResourceConfig"]
+    machine = found.get("SelectedInstanceType") or resources.get("InstanceType") or job.machine
+    billable = float(found.get("BillableTimeInSeconds") or 0.0) * resources.get("InstanceCount", 1)
+    price = prices.rate(machine, region, known)
+    return Launch(
+        project=job.project,
+        number=job.number,
+        launch=launch,
+        name=found["TrainingJobName"],
+        status=found["TrainingJobStatus"],
+        secondary=found.get("SecondaryStatus", ""),
+        reason=found.get("FailureReason", ""),
+        machine=machine,
+        spot=bool(found.get("EnableManagedSpotTraining")),
+        created=found["CreationTime"].timestamp(),
+        ended=(found.get("TrainingEndTime") or found["LastModifiedTime"]).timestamp(),
+        seconds=float(found.get("TrainingTimeInSeconds") or 0.0),
+        billable=billable,
+        usd=None if price is None else round(billable * price.usd_per_second, 6),
+        log=log,
+    )
