@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from orchestrator import duration, project
 from orchestrator.command import IDENTIFIER
+from orchestrator.document import REFUSED
 from orchestrator.machines import MOST as MOST_MACHINES
 from orchestrator.shape import Unfit
 from orchestrator.wording import shown
@@ -64,11 +65,13 @@ def _machine(value: Any) -> tuple[str, ...]:
     if not 1 <= len(names) <= MOST_MACHINES:
         raise Unfit(f"expected one to {MOST_MACHINES} machines, the preferred first, got {len(names)}")
     for index, name in enumerate(names):
+        if name is REFUSED:
+            continue  # it has its problem already
         if not _MACHINE.fullmatch(_text(name)):
             raise Unfit(f"expected a machine like cpu or ml.g5.xlarge, got {shown(name)}")
         if name in names[:index]:
             raise Unfit(f"{shown(name)} stands in this list already")
-    return tuple(names)
+    return tuple(name for name in names if name is not REFUSED) or ("cpu",)
 
 
 def _runtime(value: Any) -> int:

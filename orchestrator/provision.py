@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from orchestrator import account as wanted
 from orchestrator import aws
 from orchestrator.account import Account
-from orchestrator.errors import CloudError, UsageError
+from orchestrator.errors import CloudError, Denied, UsageError
 
 
 class Step(NamedTuple):
@@ -118,7 +118,13 @@ def look(account: Account) -> Found:
     s3, ecr, iam = (aws.client(service, account.region) for service in ("s3", "ecr", "iam"))
     whose = {"Bucket": account.bucket, "ExpectedBucketOwner": account.id}
     found: dict[str, Any] = {}
-    region = _or_none(lambda: s3.get_bucket_location(**whose), f"the bucket {account.bucket}", "NoSuchBucket", "404")
+    try:
+        region = _or_none(
+            lambda: s3.get_bucket_location(**whose), f"the bucket {account.bucket}", "NoSuchBucket", "404"
+        )
+    except Denied as error:
+        error.hint = "The name may be taken by another account; give another: swatch setup aws --bucket NAME"
+        raise
     if region is not None:
         here = f"reading the bucket {account.bucket}"
         found["bucket_region"] = {None: "us-east-1", "": "us-east-1", "EU": "eu-west-1"}.get(

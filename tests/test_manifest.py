@@ -225,6 +225,11 @@ def test_machines_may_be_a_list_the_preferred_first(tmp_path: Path) -> None:
     assert accepts(TEXTURES + "machine: [ml.g5.xlarge, gpu]\n")
 
 
+def test_a_machine_that_cannot_be_read_is_one_problem(tmp_path: Path) -> None:
+    (said,) = sentences(tmp_path, TEXTURES + "machine: [gpu, *other]\n")
+    assert "an alias (*other) is not read here" in said
+
+
 def test_nothing_but_what_must_be(tmp_path: Path) -> None:
     found = read(tmp_path, TEXTURES)
     assert (found.machine, found.backend, found.spot, found.max_runtime) == ("cpu", "local", False, 86400)

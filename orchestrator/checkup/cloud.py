@@ -103,11 +103,12 @@ def bucket(here: Here) -> Iterator[Check]:
         said = f"the store is {here.settings.store}, which jobs on SageMaker cannot reach"
         yield Check("bucket", FAIL, said, "swatch setup aws")
         return
-    name = here.settings.store.removeprefix("s3://").split("/")[0]
+    name, _, folder = here.settings.store.removeprefix("s3://").rstrip("/").partition("/")
     s3 = aws.client("s3")
     try:
         with aws.explained(f"reaching the bucket {name}"):
             region = s3.get_bucket_location(Bucket=name).get("LocationConstraint") or "us-east-1"
+            s3.list_objects_v2(Bucket=name, Prefix=f"{folder}/" if folder else "", MaxKeys=1)
     except Denied as error:
         yield Check("bucket", FAIL, error.message, "It may belong to another account; name yours: swatch setup aws")
         return
