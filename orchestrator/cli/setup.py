@@ -77,6 +77,8 @@ def command(
     written = settings.write(found.home, account.store, account.role_arn)
     click.echo(f"{found.home / 'config.yaml'} {'now says' if written else 'says already'}:")
     click.echo(f"  store: {account.store}\n  aws: {{role: {account.role_arn}}}")
+    if written and "://" not in found.store and os.path.isdir(found.store):
+        click.echo(f"Jobs that you have on this computer stay where they are: swatch status --store {found.store}")
     if os.environ.get("SWATCH_STORE"):
         click.echo("SWATCH_STORE is set and goes before it: unset SWATCH_STORE")
     if region is not None and aws.client("ecr").meta.region_name != region:

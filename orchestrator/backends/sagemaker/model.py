@@ -28,7 +28,10 @@ def check(operation: str, request: Mapping[str, Any], service: str = "sagemaker"
     found = list(violations(operation, request, service))
     if found:
         lines = found[:MOST_LINES] + ([f"and {len(found) - MOST_LINES} more"] if len(found) > MOST_LINES else [])
-        raise SwatchError(f"AWS would refuse this {operation}:\n" + "\n".join(f"  {line}" for line in lines))
+        raise SwatchError(
+            f"AWS would refuse this {operation}:\n" + "\n".join(f"  {line}" for line in lines),
+            hint="Mend what of it the manifest or `aws:` in config.yaml says",
+        )
 
 
 def violations(operation: str, request: Mapping[str, Any], service: str = "sagemaker") -> Iterator[str]:
