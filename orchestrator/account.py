@@ -25,6 +25,9 @@ POLICY = "swatch"
 """Name of the role's inline policy."""
 INSECURE = "SwatchDenyInsecureTransport"
 RULE = "swatch"
+TAG = {"Key": "swatch", "Value": "execution-role"}
+"""On the role, so that a later run knows it for ours: it changes the trust of no other."""
+ROLE_SAYS = "What jobs of Swatch run under, and SageMaker for them"
 
 Policy = dict[str, Any]
 

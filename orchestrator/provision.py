@@ -32,13 +32,14 @@ class Found(NamedTuple):
     bucket_policy: dict[str, Any] | None = None
     repository: dict[str, Any] | None = None
     image_lifecycle: dict[str, Any] | None = None
+    role_is_ours: bool = False
     trust: dict[str, Any] | None = None
     job_policy: dict[str, Any] | None = None
 
 
 def steps(account: Account, found: Found) -> list[Step]:
     """What is to be done, in order. Pure; empty where all is as it should be. Of an existing bucket, rules and policy
-    statements that are not ours are kept. Raises UsageError for a bucket of another region."""
+    statements that are not ours are kept. Raises UsageError for a bucket of another region, or a role of others."""
     return [*_bucket(account, found), *_repository(account, found), *_role(account, found)]
 
 
@@ -102,10 +103,16 @@ def _role(account: Account, found: Found) -> Iterator[Step]:
         request = {
             "RoleName": account.role,
             "AssumeRolePolicyDocument": json.dumps(trust),
-            "Description": "What jobs of Swatch run under, and SageMaker for them",
+            "Description": wanted.ROLE_SAYS,
+            "Tags": [wanted.TAG],
         }
         yield Step(f"Make the role {account.role}, which SageMaker takes on for jobs", "iam", "CreateRole", request)
     elif not _same(found.trust, trust):
+        if not found.role_is_ours:
+            raise UsageError(
+                f"The role {account.role} is there already, was not made by Swatch, and trusts others",
+                hint="Name another, which will be made: swatch setup aws --role NAME",
+            )
         request = {"RoleName": account.role, "PolicyDocument": json.dumps(trust)}
         yield Step("Let SageMaker alone take the role on, for this account", "iam", "UpdateAssumeRolePolicy", request)
     if not _same(found.job_policy, policy):
@@ -154,6 +161,7 @@ def look(account: Account) -> Found:
     role = _or_none(lambda: iam.get_role(RoleName=account.role), f"the role {account.role}", "NoSuchEntity")
     if role is not None:
         found["trust"] = role["Role"]["AssumeRolePolicyDocument"]
+        found["role_is_ours"] = wanted.TAG in role["Role"].get("Tags", [])
         inline = _or_none(
             lambda: iam.get_role_policy(RoleName=account.role, PolicyName=wanted.POLICY),
             f"the policy of the role {account.role}",

@@ -54,7 +54,8 @@ def template(account: Account) -> dict[str, Any]:
             "Type": "AWS::IAM::Role",
             "Properties": {
                 "RoleName": account.role,
-                "Description": "What jobs of Swatch run under, and SageMaker for them",
+                "Description": wanted.ROLE_SAYS,
+                "Tags": [wanted.TAG],
                 "AssumeRolePolicyDocument": wanted.trust(account),
                 "Policies": [{"PolicyName": wanted.POLICY, "PolicyDocument": wanted.job_policy(account)}],
             },

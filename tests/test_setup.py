@@ -146,6 +146,7 @@ anything = st.builds(
     bucket_policy=documents,
     repository=st.sampled_from([None, {}, {"imageScanningConfiguration": {"scanOnPush": False}}]),
     image_lifecycle=st.sampled_from([None, {"rules": []}]),
+    role_is_ours=st.just(True),
     trust=documents,
     job_policy=documents,
 )
@@ -249,9 +250,18 @@ def test_what_others_put_into_the_bucket_is_kept() -> None:
 
 def test_a_role_that_trusts_too_many_is_mended() -> None:
     open_ = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sts:AssumeRole"}]}
-    todo = {step.operation: step.request for step in provision.steps(account(), Found(trust=open_))}
+    todo = {step.operation: step.request for step in provision.steps(account(), Found(trust=open_, role_is_ours=True))}
     assert json.loads(todo["UpdateAssumeRolePolicy"]["PolicyDocument"]) == wanted.trust(account())
     assert "CreateRole" not in todo
+
+
+def test_the_trust_of_a_role_that_others_made_is_not_touched() -> None:
+    theirs = {"Version": "2012-10-17", "Statement": []}
+    with pytest.raises(UsageError, match="was not made by Swatch") as caught:
+        provision.steps(account(), Found(trust=theirs))
+    assert caught.value.hint is not None and "--role" in caught.value.hint
+    todo = provision.steps(account(), Found(trust=wanted.trust(account())))
+    assert "PutRolePolicy" in {step.operation for step in todo}, "a role that trusts as ours may serve"
 
 
 def test_a_bucket_of_another_region_is_refused() -> None:
@@ -265,6 +275,7 @@ def test_once_done_there_is_nothing_to_do(bucket: str, region: str) -> None:
     for step in provision.steps(mine, provision.look(mine)):
         provision.take(step, mine)
     assert provision.steps(mine, provision.look(mine)) == []
+    assert provision.look(mine).role_is_ours
     again = account(region=region, bucket=f"{bucket}-{region}", role=bucket, repository=bucket, prefix="other")
     changed = {step.operation for step in provision.steps(again, provision.look(again))}
     assert changed == {"PutBucketLifecycleConfiguration", "PutRolePolicy"}
@@ -335,6 +346,7 @@ def test_cloudformation_takes_the_template(bucket: str) -> None:
     found = provision.look(account(region="us-east-1", bucket=name, role=name, repository=name))
     made = account(region="us-east-1", bucket=name, role=name, repository=name)
     assert found.trust == wanted.trust(made)
+    assert found.role_is_ours
     assert str(found.job_policy) == str(wanted.job_policy(made))  # moto keeps it as text of Python
     assert found.repository is not None
     assert found.bucket_region == "us-east-1"
