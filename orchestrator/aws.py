@@ -68,6 +68,12 @@ def client(service: str, region: str = "") -> Any:
             return _clients[service, region]
 
 
+def region() -> str:
+    """The region that is configured. Raises CloudError where none is."""
+    found = client("sagemaker").meta.region_name
+    return str(found)
+
+
 def forget() -> None:
     """Have the next `client` read configuration and credentials anew."""
     global _session

@@ -94,7 +94,7 @@ class Watch:
             view.reason = "cached"
             self._cached.append(view)
         elif choice.job is None:
-            view.reason = "not submitted"
+            view.reason = choice.reason or "not submitted"
         else:
             job = self.jobs.setdefault((choice.job.project, choice.job.number), JobView(choice.job))
             # The job's own task that makes what is wanted may have another name there.
@@ -122,6 +122,7 @@ class Watch:
         going = [view for view in self.jobs.values() if not view.over]
         self._look_at(going)
         news |= any([*crowd.each(self._poll_job, going, self._store.width)])
+        self._backend.settle([view.job for view in going if view.final is not None])
         self._bring_pending()
         for view in self.jobs.values():
             for task, held in view.wanted:

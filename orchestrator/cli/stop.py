@@ -27,7 +27,7 @@ def command(names: tuple[str, ...], now: bool, store: str | None, as_json: bool)
         wanted = target.resolve(where, name)
         one_job = wanted.number is not None
         for number in [wanted.number] if wanted.number is not None else facts.numbers(where, wanted.project):
-            one = facts.see(where, machines.look, wanted.project, number)
+            one = facts.see(where, machines, wanted.project, number)
             if one.final is None:
                 going.append(one)
             elif one_job:

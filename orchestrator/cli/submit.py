@@ -11,12 +11,16 @@ from pathlib import Path
 import click
 
 from orchestrator import engine, request
+from orchestrator.backends import Backend, Presence
 from orchestrator.backends.local import host_name
-from orchestrator.cli import bars, plan, screen, summary
+from orchestrator.cli import bars, money, plan, screen, summary
 from orchestrator.cli.options import fleet, into_option, json_option, opened, print_json, store_option
 from orchestrator.cli.watch import home as found_home
 from orchestrator.engine import Submission, Verdict, Wish
 from orchestrator.watch import Watch
+
+MOST_LINES = 20
+"""Started jobs that are named one by one."""
 
 
 @click.command("submit", short_help="Start what a manifest wants and does not have yet.")
@@ -64,7 +68,12 @@ def command(
     backend = machines.backend(backend_name or asked.manifest.backend)
     home = (into or Path("outputs", asked.manifest.name)).absolute()
     wish = asked.wish(
-        user=settings.user, host=host_name(settings.home), backend=backend.name, home=home, retry_failed=retry_failed
+        user=settings.user,
+        host=host_name(settings.home),
+        backend=backend.name,
+        home=home,
+        retry_failed=retry_failed,
+        afford=money.Allowance(where, settings, asked.manifest.max_cost),
     )
 
     def submit(wish: Wish) -> Submission:
@@ -96,6 +105,7 @@ def command(
     if as_json:
         print_json("submit", _record(done))
     else:
+        _tell_waiting(machines, done)
         _tell_next(watch, done, manifest)
     summary.tell_problems(watch.home.problems)
     sys.exit(1 if watch.home.problems else 0)
@@ -103,10 +113,24 @@ def command(
 
 def _tell(done: Submission) -> None:
     click.echo(plan.sentence(done.choices, done.started))
-    for job in done.started:
+    for job in done.started[:MOST_LINES]:
         click.echo(f"Started {job.short}: {screen.plain(job.description)}")
+    if len(done.started) > MOST_LINES:
+        click.echo(f"and {len(done.started) - MOST_LINES} more")
     for job in done.resumed:
         click.echo(f"Resumed {job.short}, which was lost: {screen.plain(job.description)}")
+    held = sum(choice.verdict is Verdict.HELD for choice in done.choices)
+    if held:
+        click.echo(f"{screen.counted(held, 'task')} held back: with more jobs, max_cost could be passed")
+
+
+def _tell_waiting(machines: Backend, done: Submission) -> None:
+    """Why jobs that were started do not run yet, where the machines are others' to give."""
+    sights = machines.look([*done.started, *done.resumed])
+    said = [sight.said for sight in sights if sight.presence is Presence.WAITING and sight.said]
+    if said:
+        click.echo(f"\n{screen.counted(len(said), 'job')} not handed over yet: {screen.plain(said[0])}")
+        click.echo("They are started while you watch, as machines become free.")
 
 
 def _tell_next(watch: Watch, done: Submission, manifest: Path) -> None:

@@ -54,7 +54,7 @@ def choose(store: Store, settings: Settings, machines: Backend, name: str | None
         wish = asked.wish(
             user=settings.user, host=host_name(settings.home), backend=asked.manifest.backend, home=Path.cwd()
         )
-        seen = list(facts.see_all(store, machines.look, wish.project))
+        seen = list(facts.see_all(store, machines, wish.project))
         return wish.project, engine.decide(wish, seen, engine.settled(store, wish))
     wanted = target.project(store, name)
     if wanted.number is not None:
