@@ -24,6 +24,7 @@ VERBS = {
     "stop": "End jobs; what they made is kept.",
     "setup": "Make what jobs on AWS need in your account.",
     "prices": "Show what machines cost an hour.",
+    "simulate": "Try jobs on AWS without an account: a simulated one, on this computer.",
     "completion": "Print the line that switches on completion in your shell.",
 }
 
