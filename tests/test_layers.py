@@ -46,6 +46,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "account": VALUES | WORDS,
     "provision": {"account", "aws"} | VALUES | WORDS,
     "stack": {"account"} | VALUES | WORDS,
+    "checkup": {"account", "aws", "images"} | VALUES | WORDS,
+    "orphans": {"aws", "backends", "store"} | VALUES | WORDS,
     "results": {"store"} | WORDS,
     "sync": {"store"} | WORDS,
     "watch": {"engine", "results", "facts", "sync", "backends", "store", "journal"} | VALUES | WORDS,
