@@ -10,14 +10,12 @@ import msgspec
 from orchestrator import contract, facts, launch, machines, prices
 from orchestrator.errors import NotFound, StoreError
 from orchestrator.facts import Seen
-from orchestrator.job import Final, Job
+from orchestrator.job import FREE, Final, Job
 from orchestrator.launch import Launch
 from orchestrator.prices import Known, Price
 from orchestrator.settings import Settings
 from orchestrator.store import Store, crowd
 
-FREE = ("local",)
-"""Backends whose machines cost nothing."""
 OTHERS = 50
 """Jobs of other projects that are looked at for how long textures take."""
 

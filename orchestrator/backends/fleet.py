@@ -53,6 +53,9 @@ class Fleet(Backend):
             except UsageError:
                 continue  # whoever has that backend settles them
 
+    def settled(self, jobs: Sequence[Job]) -> bool:
+        return all(self.backend(name).settled(some) for name, some in _by_backend(jobs).items())
+
 
 def _by_backend(jobs: Sequence[Job]) -> dict[str, list[Job]]:
     return {name: [job for job in jobs if job.backend == name] for name in sorted({job.backend for job in jobs})}

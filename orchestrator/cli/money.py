@@ -9,7 +9,7 @@ from orchestrator import bill, prices
 from orchestrator.bill import Tariff
 from orchestrator.errors import CloudError
 from orchestrator.facts import Seen
-from orchestrator.job import Job
+from orchestrator.job import FREE, Job
 from orchestrator.manifest import Manifest
 from orchestrator.prices import Estimate, Price
 from orchestrator.settings import Settings
@@ -57,6 +57,11 @@ class Quote(NamedTuple):
         return f"Cost on {rate}: {expected}; {worst}"
 
 
+def shown(amount: float | None) -> str:
+    """What a job has cost; of a machine whose price nobody knows, that."""
+    return "its machine's price is not known" if amount is None else usd(amount)
+
+
 def usd(amount: float) -> str:
     """`1.41 USD`; of less than ten cents, more digits."""
     return f"{amount:.2f} USD" if amount >= 0.1 or not amount else f"{amount:.4f} USD"
@@ -66,7 +71,7 @@ def quote(
     store: Store, settings: Settings, manifest: Manifest, jobs: Sequence[Job], seen: Sequence[Seen]
 ) -> Quote | None:
     """What the new jobs will cost; None for those that cost nothing."""
-    if not jobs or jobs[0].backend in bill.FREE:
+    if not jobs or jobs[0].backend in FREE:
         return None
     rates = bill.tariff(settings)
     price, like = rates.price(jobs[0]), jobs[0]
@@ -88,7 +93,7 @@ class Allowance:
 
     def __call__(self, seen: Sequence[Seen], jobs: Sequence[Job]) -> int:
         """See `engine.Wish.afford`. Raises UsageError where a cap meets a price that nobody vouches for."""
-        if self._max_cost is None or not jobs or jobs[0].backend in bill.FREE:
+        if self._max_cost is None or not jobs or jobs[0].backend in FREE:
             return len(jobs)
         rates = bill.tariff(self._settings)
         ended = bill.launches(self._store, jobs[0].project)
@@ -98,7 +103,7 @@ class Allowance:
 def costs(store: Store, settings: Settings, seen: Sequence[Seen], now: float) -> dict[str, float | None]:
     """USD that each job has cost so far, by its short name; without those that cost nothing, and where the cloud cannot
     even be named, without any."""
-    paid = [one for one in seen if one.job.backend not in bill.FREE]
+    paid = [one for one in seen if one.job.backend not in FREE]
     if not paid:
         return {}
     try:

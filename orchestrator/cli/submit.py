@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections import Counter
@@ -16,6 +17,7 @@ from orchestrator.backends.local import host_name
 from orchestrator.cli import bars, money, plan, screen, summary
 from orchestrator.cli.options import fleet, into_option, json_option, opened, print_json, store_option
 from orchestrator.cli.watch import home as found_home
+from orchestrator.cli.watch import stop_all
 from orchestrator.engine import Submission, Verdict, Wish
 from orchestrator.watch import Watch
 
@@ -95,7 +97,7 @@ def command(
         if not as_json:
             _tell(done)
     if watching:
-        _follow(show, wish, submit, done, as_json)
+        _follow(show, lambda watch: stop_all(where, machines, watch), wish, submit, done, as_json)
         return
     watch = show(done)
     if done.started or done.resumed:
@@ -163,6 +165,7 @@ def _record(done: Submission) -> dict[str, object]:
 
 def _follow(
     show: Callable[[Submission], Watch],
+    stop: Callable[[Watch], None],
     wish: Wish,
     submit: Callable[[Wish], Submission],
     done: Submission,
@@ -172,7 +175,7 @@ def _follow(
     resumed: Counter[int] = Counter()
     while True:
         watch = show(done)
-        bars.follow(watch, wish.project, quiet=as_json)
+        bars.follow(watch, wish.project, functools.partial(stop, watch), quiet=as_json)
         # Where even the journal cannot be written (a full disk), no try is counted there.
         if not watch.failed or any(count >= engine.MAX_ATTEMPTS for count in resumed.values()):
             break

@@ -108,8 +108,8 @@ class SageMakerBackend(Backend):
 
     def stop(self, jobs: Sequence[Job]) -> None:
         def stop(track: Track) -> None:
-            if track.phase != "over":
-                control.stop(self._name(track))
+            if track.phase != "over" and not control.stop(self._name(track)) and track.phase == "absent":
+                track.phase = "over"
 
         list(crowd.each(stop, [self._track(job) for job in jobs], CREATORS))
 
@@ -118,7 +118,7 @@ class SageMakerBackend(Backend):
             found = control.describe(self._name(track))
             if found is not None and found["TrainingJobStatus"] in control.ENDED:
                 self._settle(track, found)
-            elif found is None and job_is_old(track.job):  # stopped before it was ever launched
+            elif found is None and (track.phase == "over" or job_is_old(track.job)):  # stopped before it was launched
                 self._note(
                     track, Launch(**_who(track.job, track.launch), name=self._name(track), status="Never"), False
                 )
@@ -132,6 +132,9 @@ class SageMakerBackend(Backend):
             list(crowd.each(settle, left, CREATORS))
         except CloudError as error:
             self._trouble = error.message
+
+    def settled(self, jobs: Sequence[Job]) -> bool:
+        return all(job.short in self._settled for job in jobs)
 
     # What is known
 
