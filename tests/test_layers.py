@@ -40,6 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "backends": {"aws", "cargo", "images", "journal", "store"} | VALUES | WORDS,
     "facts": {"backends", "store", "journal"} | VALUES | WORDS,
     "engine": {"facts", "results", "backends", "cargo", "store", "journal"} | VALUES | WORDS,
+    "bill": {"aws", "backends", "facts", "journal", "store"} | VALUES | WORDS,
     "pricelist": {"aws"} | VALUES | WORDS,
     "images": VALUES | WORDS,
     "account": VALUES | WORDS,

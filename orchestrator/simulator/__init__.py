@@ -8,13 +8,14 @@
 moto accepts what AWS refuses and runs nothing; this control plane refuses it, and runs every job as a process.
 """
 
-from orchestrator.simulator.attempt import REALISTIC, Durations
+from orchestrator.simulator.attempt import QUICK, REALISTIC, Durations
 from orchestrator.simulator.clock import Clock, ManualClock
 from orchestrator.simulator.faults import Fault, Faults, chaos
-from orchestrator.simulator.limits import Rate
+from orchestrator.simulator.limits import Rate, instance_types
 from orchestrator.simulator.server import Simulated, Simulator
 
 __all__ = [
+    "QUICK",
     "REALISTIC",
     "Clock",
     "Durations",
@@ -25,4 +26,5 @@ __all__ = [
     "Simulated",
     "Simulator",
     "chaos",
+    "instance_types",
 ]

@@ -43,6 +43,8 @@ class Durations(msgspec.Struct, frozen=True, kw_only=True):
 
 REALISTIC = Durations(starting=60, warm=5, downloading=30, uploading=10, interrupted=60)
 """About what a GPU job meets."""
+QUICK = Durations(starting=2, warm=0.5, downloading=1, uploading=1, interrupted=3, capacity=5)
+"""For trying out: every state is to be seen, none is waited for."""
 
 
 class Slots:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from orchestrator.simulator.shapes import service_model
 from orchestrator.simulator.wire import ApiError
 
 ON_DEMAND, SPOT, WARM_POOL = "training job", "spot training job", "training warm pool"
@@ -92,6 +93,11 @@ class Quotas:
             "Adjustable": True,
             "GlobalQuota": False,
         }
+
+
+def instance_types() -> list[str]:
+    """Every machine type that training jobs can ask for."""
+    return list(service_model("sagemaker").shape_for("TrainingInstanceType").enum)
 
 
 def quota_name(instance_type: str, kind: str) -> str:

@@ -11,8 +11,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from orchestrator.simulator.account import NUMBER
-from orchestrator.simulator.limits import KINDS, Quotas, quota_code, quota_name
-from orchestrator.simulator.shapes import service_model
+from orchestrator.simulator.limits import KINDS, Quotas, instance_types, quota_code, quota_name
 from orchestrator.simulator.wire import ApiError, Reply
 
 PRICES = {
@@ -32,7 +31,7 @@ def service_quota(quotas: Quotas, region: str, operation: str, request: dict[str
     """GetServiceQuota and ListServiceQuotas, of SageMaker's training machines."""
     if request.get("ServiceCode") != "sagemaker":
         raise ApiError("NoSuchResourceException", f"The simulator has no quotas of {request.get('ServiceCode')}.")
-    types = service_model("sagemaker").shape_for("TrainingInstanceType").enum
+    types = instance_types()
     if operation == "GetServiceQuota":
         for instance_type in types:
             for kind in KINDS:

@@ -1,0 +1,130 @@
+"""swatch simulate"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from orchestrator.errors import UsageError
+
+STORE = "s3://swatch/store"
+
+
+@click.command(
+    "simulate",
+    short_help="Try jobs on AWS without an account: a simulated one, on this computer.",
+    context_settings={"allow_interspersed_args": False},
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="Where to listen [a free port].")
+@click.option(
+    "--speed",
+    type=click.FloatRange(0.01, 10_000),
+    default=1.0,
+    metavar="X",
+    help="Have the account's time pass X times as fast, limits of runtime included [1].",
+)
+@click.option("--quota", "quotas", multiple=True, metavar="TYPE=N", help="Allow N machines of a type [20].")
+@click.option("--chaos", type=int, metavar="SEED", help="Throttle, interrupt, break: the same for the same number.")
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
+def command(port: int, speed: float, quotas: tuple[str, ...], chaos: int | None, words: tuple[str, ...]) -> None:
+    """Try jobs on AWS without an account: a simulated one, on this computer.
+
+    \b
+    swatch simulate -- swatch submit manifests/quickstart.yaml --backend sagemaker --watch
+    swatch simulate --quota ml.g5.xlarge=2 --chaos 7
+
+    With a COMMAND, runs it in the account and ends with its exit code. Without one, prints what to type into another
+    terminal, and stays until Ctrl-C. Jobs really run, as processes; they, the store and all that is in it last only as
+    long as this command.
+    """
+    from orchestrator import simulator
+    from orchestrator.simulator.front import Front
+
+    weather = simulator.chaos(chaos) if chaos is not None else None
+    account = simulator.Simulator(
+        clock=simulator.Clock(speed), durations=simulator.QUICK, faults=weather, port=port, front=Front
+    )
+    # A terminal's end, or `kill`, must end the jobs too.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _ended)
+    with tempfile.TemporaryDirectory(prefix="swatch-simulated-") as home, account:
+        for quota in quotas:
+            account.quotas.set(*_quota(quota, simulator.instance_types()))
+        made = account.make_account()
+        Path(home, "config.yaml").write_text(f"store: {STORE}\naws:\n  role: {made.role}\n  image: {made.image}\n")
+        variables = {
+            **account.environment(),
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "SWATCH_HOME": home,
+        }
+        if words:
+            sys.exit(_run(words, variables))
+        click.echo(f"An AWS account is simulated at {account.url}. In another terminal:\n")
+        click.echo(f"unset {' '.join(UNSET)}")
+        for name, value in variables.items():
+            click.echo(f"export {name}={shlex.quote(value)}")
+        click.echo(f"\nStore: {STORE}, kept only while this runs. Ctrl-C ends it and its jobs.")
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
+        count = len(account.jobs())
+        click.echo(f"\nEnded, with all that was kept: {count} training job{'' if count == 1 else 's'} and the store.")
+
+
+UNSET = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "SWATCH_STORE")
+"""Variables of a real account, or of another store, that would win over those that are set."""
+
+
+def _quota(text: str, types: Sequence[str]) -> tuple[str, int]:
+    """`ml.g5.xlarge=2`. Raises UsageError."""
+    instance_type, _, count = text.partition("=")
+    if not count.isascii() or not count.isdecimal() or len(count) > 6:
+        raise UsageError(f"--quota: expected TYPE=N, got {text[:80]!r}", hint="As in --quota ml.g5.xlarge=2")
+    if instance_type not in types:
+        import difflib
+
+        near = difflib.get_close_matches(instance_type, types, 1)
+        hint = f"Did you mean {near[0]}?" if near else "As in --quota ml.g5.xlarge=2"
+        raise UsageError(f"--quota: SageMaker has no machine type {instance_type[:80]!r}", hint=hint)
+    return instance_type, int(count)
+
+
+def _run(words: Sequence[str], variables: dict[str, str]) -> int:
+    """Run the command to its end; its exit code, as a shell tells it."""
+    kept = {name: value for name, value in os.environ.items() if name not in UNSET}
+    try:
+        child = subprocess.Popen(words, env={**kept, **variables})
+    except OSError as error:
+        raise UsageError(f"{words[0]}: {error.strerror}", hint="swatch simulate -- COMMAND...") from error
+    with _outlived(child):
+        while True:
+            # Ctrl-C reaches the command too: what it makes of it is its own affair.
+            with contextlib.suppress(KeyboardInterrupt):
+                code = child.wait()
+                return code if code >= 0 else 128 - code
+
+
+@contextlib.contextmanager
+def _outlived(child: subprocess.Popen[bytes]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if child.poll() is None:
+            child.terminate()
+            child.wait()
+
+
+def _ended(number: int, _: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
