@@ -32,9 +32,10 @@ from job_image.process import Process, end_orphan, lock
 from job_image.shipper import Order, Shipper
 from job_image.unpack import unpack
 from orchestrator import contract
-from orchestrator.errors import StoreError, SwatchError
+from orchestrator.errors import NotFound, StoreError, SwatchError
 from orchestrator.journal import Fenced, Log, Progress, State, TaskEnd, Writer, fold
-from orchestrator.store import Store, open_store
+from orchestrator.store import Store, crowd, open_store
+from orchestrator.store.base import check_key
 
 FLUSH_SECONDS = ((0.0, 0.5), (600.0, 2.0), (3600.0, 5.0))
 """(age of the attempt, pause between chunks): someone watches a young job; a day's journal stays some 20,000 files."""
@@ -117,6 +118,7 @@ class Run:
 
     def _prepare(self) -> str:
         places = self.places
+        self._restore()
         places.make()
         if self.job["code"]:
             self._fetch(self.job["code"], places.code, contract.CODE_CHANNEL)
@@ -130,6 +132,22 @@ class Run:
         if self.platform and self.platform.ml == OPT_ML:
             mapping = {path: mapping[path] for path in places.link(mounts)}
         return map_paths(self.job["command"], mapping)
+
+    def _restore(self) -> None:
+        """What earlier attempts have made, on a machine that has nothing of them: a packed job does not begin anew."""
+        output = self.places.output
+        if output.exists() or not self.before.files:
+            return
+        prefix = contract.output_prefix(self.project, self.number)
+
+        def restore(path: str) -> None:
+            try:
+                self.store.download(prefix + check_key(path), output / path)
+            except NotFound:  # then it is made again
+                print(f"swatch: {path} is missing in the store", file=sys.stderr, flush=True)
+
+        for _ in crowd.each(restore, sorted(self.before.files), self.store.width):
+            pass
 
     def _fetch(self, digest: str, folder: Path, channel: str) -> None:
         brought = self.platform.archive(channel, digest) if self.platform else None
@@ -194,6 +212,8 @@ class Run:
         self._lines += 1
         if self._lines <= MAX_LINES:
             self.writer.append(Log(now, line))
+            if self.platform:  # the platform's own log: all there is, should this agent be killed
+                print(line, flush=True)
         self.tail = ([*self.tail, line])[-5:]
 
     def _failure(self, code: int) -> str:

@@ -1,8 +1,8 @@
-"""The way to AWS: clients of boto3, and its errors as sentences.
+"""The way to AWS: its clients, and its errors as sentences.
 
 Standard AWS configuration (profiles, SSO, regions, proxies, AWS_ENDPOINT_URL and its kin per service) is botocore's to
-read; nothing of it is parsed here, so whatever speaks like AWS works without a change. boto3 is imported when a client
-is first asked for.
+read; nothing of it is parsed here, so whatever speaks like AWS works without a change. botocore (it comes with boto3)
+is imported when a client is first asked for.
 
 Python 3.8 syntax, and no import of ours but errors: the agent carries this file into images that are not ours.
 """
@@ -55,8 +55,8 @@ _clients: dict[tuple[str, str], Any] = {}
 
 
 def client(service: str, region: str = "") -> Any:
-    """boto3's client of a service (`s3`, `sagemaker` ...), made once for all threads; in another region than the
-    configured one where `region` names it. Ask anew for each piece of work: after credentials have expired, a new one
+    """botocore's client of a service (`s3`, `sagemaker` ...), made once for all threads; in another region than the
+    configured one where `region` names it. Ask again for each piece of work: after credentials have expired, a new one
     reads them anew. Raises SwatchError when boto3 is missing, CloudError."""
     try:
         return _clients[service, region]
@@ -66,6 +66,12 @@ def client(service: str, region: str = "") -> Any:
                 with explained(f"AWS ({service})"):
                     _clients[service, region] = _made(service, region)
             return _clients[service, region]
+
+
+def region() -> str:
+    """The region that is configured. Raises CloudError where none is."""
+    found = client("sagemaker").meta.region_name
+    return str(found)
 
 
 def forget() -> None:
@@ -79,20 +85,19 @@ def forget() -> None:
 def _made(service: str, region: str) -> Any:
     global _session
     try:
-        import boto3
+        # boto3 rests on botocore, and adds nothing here but a tenth of a second of imports.
         import botocore.session
         from botocore.config import Config
     except ImportError as error:
         raise SwatchError("AWS needs boto3, which is not installed here", hint="pip install boto3") from error
     if _session is None:
-        _session = boto3.Session(botocore_session=botocore.session.get_session())
-    core = botocore.session.get_session()
-    mode = core.get_config_variable("retry_mode")
+        _session = botocore.session.get_session()
+    mode = _session.get_config_variable("retry_mode")
     config = Config(
         # S3 takes thousands of requests a second: slowing all down for one SlowDown would cost more than it spares.
         retries={
             "mode": mode if mode != "legacy" else "standard" if service == "s3" else "adaptive",
-            "total_max_attempts": core.get_config_variable("max_attempts") or TRIES,
+            "total_max_attempts": _session.get_config_variable("max_attempts") or TRIES,
         },
         max_pool_connections=POOL,
         connect_timeout=CONNECT_SECONDS,
@@ -100,7 +105,7 @@ def _made(service: str, region: str) -> Any:
         tcp_keepalive=True,
         user_agent_extra="swatch",
     )
-    return _session.client(service, region_name=region or None, config=config)
+    return _session.create_client(service, region_name=region or None, config=config)
 
 
 @contextmanager

@@ -67,13 +67,17 @@ def stop_key(project: str, number: int) -> str:
     return job_prefix(project, number) + "stop.json"
 
 
+RETRIED = ".retried"
+
+
 def launches_prefix(project: str) -> str:
     return f"projects/{project}/launches/"
 
 
-def launch_key(project: str, number: int, launch: int) -> str:
-    """How a try of a job on a backend ended (counted from 1), and what it cost; written once."""
-    return f"{launches_prefix(project)}{number}-{launch}.json"
+def launch_key(project: str, number: int, launch: int, retried: bool) -> str:
+    """How a try of a job on a backend ended (counted from 1), and what it cost; written once. Its name tells whether
+    the job is tried again."""
+    return f"{launches_prefix(project)}{number}-{launch}{RETRIED if retried else ''}.json"
 
 
 def journal_prefix(project: str, number: int) -> str:

@@ -20,6 +20,7 @@ from orchestrator.cargo import tasklist
 from orchestrator.facts import Seen
 from orchestrator.job import Job, Task
 from orchestrator.journal import Fold
+from orchestrator.store import crowd
 from orchestrator.store.base import Store
 
 MAX_ATTEMPTS = 3
@@ -35,6 +36,8 @@ class Verdict(enum.Enum):
     RUNNING = "running"
     LOST = "lost"
     FAILED = "failed"
+    HELD = "held"
+    """Wanted, and not started: it could cost more than is allowed."""
 
 
 class Choice(NamedTuple):
@@ -44,6 +47,15 @@ class Choice(NamedTuple):
     verdict: Verdict
     job: Job | None = None
     reason: str = ""
+
+
+Afford = Callable[[Sequence[Seen], Sequence[Job]], int]
+"""How many of the new jobs, in their order, may be started beside those that are seen."""
+
+
+def everything(seen: Sequence[Seen], jobs: Sequence[Job]) -> int:
+    """Without a cap, all may."""
+    return len(jobs)
 
 
 class Wish(NamedTuple):
@@ -56,6 +68,7 @@ class Wish(NamedTuple):
     job: Callable[[int, tuple[Task, ...], str | None], Job]
     retries: int = 0
     retry_failed: bool = False
+    afford: Afford = everything
 
 
 class Submission(NamedTuple):
@@ -128,7 +141,7 @@ def submit(store: Store, backend: Backend, wish: Wish, carry: Callable[[], objec
     resumed: list[Job] = []
     carried = False
     while True:
-        seen += facts.see_all(store, backend.look, wish.project, seen[-1].job.number if seen else 0)
+        seen += facts.see_all(store, backend, wish.project, seen[-1].job.number if seen else 0)
         choices = decide(wish, seen, settled(store, wish))
         new = unique(choice.task for choice in choices if choice.verdict is Verdict.NEW)
         lost = {choice.job.number: choice.job for choice in choices if choice.verdict is Verdict.LOST and choice.job}
@@ -138,7 +151,8 @@ def submit(store: Store, backend: Backend, wish: Wish, carry: Callable[[], objec
         # What is launched counts as waiting from here on: another look would only cost.
         seen = [one._replace(presence=Presence.WAITING) if one.job.number in lost else one for one in seen]
         resumed += lost.values()
-        taken, overtaken = _take_numbers(store, wish, new, seen[-1].job.number + 1 if seen else 1)
+        drafts = draft(wish, new, seen)
+        taken, overtaken = _take_numbers(store, drafts[: wish.afford(seen, drafts)])
         backend.launch([*lost.values(), *taken])
         started += taken
         seen += [Seen(job, None, Presence.WAITING, Fold()) for job in taken]
@@ -146,24 +160,38 @@ def submit(store: Store, backend: Backend, wish: Wish, carry: Callable[[], objec
             break
     backend.wake()
     mine = {task.fingerprint: job for job in [*started, *resumed] for task in job.tasks}
-    return Submission([_afterwards(choice, mine) for choice in choices], started, resumed)
+    held = {task.fingerprint for job in drafts[len(taken) :] for task in job.tasks}
+    return Submission([_afterwards(choice, mine, held) for choice in choices], started, resumed)
 
 
-def _take_numbers(store: Store, wish: Wish, new: Sequence[Task], first: int) -> tuple[list[Job], bool]:
-    """Put jobs for the new tasks into the store, from the number `first` on; and whether somebody took the next one."""
+def draft(wish: Wish, new: Sequence[Task], seen: Sequence[Seen]) -> list[Job]:
+    """The jobs that new tasks would become, numbered from the next on. Pure."""
+    first = seen[-1].job.number + 1 if seen else 1
+    return [wish.job(number, group, _cargo(group)) for number, group in enumerate(wish.pack(new), first)]
+
+
+def _cargo(tasks: Sequence[Task]) -> str | None:
+    return tasklist.of_tasks(tasks).digest if any(task.sources for task in tasks) else None
+
+
+def _take_numbers(store: Store, drafts: Sequence[Job]) -> tuple[list[Job], bool]:
+    """Put the jobs into the store, in order; and whether somebody else has taken a number meanwhile."""
+    # The input comes first: who sees a job can run it.
+    for _ in crowd.each(
+        lambda job: tasklist.of_tasks(job.tasks).upload(store), [job for job in drafts if job.input], store.width
+    ):
+        pass
     taken: list[Job] = []
-    for number, group in enumerate(wish.pack(new), first):
-        cargo = tasklist.of_tasks(group) if any(task.sources for task in group) else None
-        if cargo:  # before the record: who sees a job can run it
-            cargo.upload(store)
-        job = wish.job(number, group, cargo.digest if cargo else None)
-        if not store.create(contract.job_key(wish.project, number), msgspec.json.encode(job)):
+    for job in drafts:
+        if not store.create(contract.job_key(job.project, job.number), msgspec.json.encode(job)):
             return taken, True
         taken.append(job)
     return taken, False
 
 
-def _afterwards(choice: Choice, mine: dict[str, Job]) -> Choice:
+def _afterwards(choice: Choice, mine: dict[str, Job], held: Container[str]) -> Choice:
+    if choice.verdict is Verdict.NEW and choice.task.fingerprint in held:
+        return choice._replace(verdict=Verdict.HELD, reason="max_cost could be passed")
     job = mine.get(choice.task.fingerprint)
     return choice if job is None else choice._replace(job=job)
 

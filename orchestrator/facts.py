@@ -8,14 +8,11 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from orchestrator import contract, journal
-from orchestrator.backends.base import Presence, Sight
+from orchestrator.backends.base import Backend, Presence, Sight
 from orchestrator.errors import CloudError, NotFound, StoreError
 from orchestrator.job import Final, Job
 from orchestrator.store import crowd
 from orchestrator.store.base import Store
-
-Look = Callable[[Sequence[Job]], list[Sight]]
-"""Asks the jobs' backends whether their agents are there."""
 
 LOST_REASON = "lost: its agent ended without a word (killed, or the machine restarted)"
 
@@ -81,19 +78,19 @@ def numbers(store: Store, project: str) -> list[int]:
     return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
 
-def see(store: Store, look: Look, project: str, number: int) -> Seen:
+def see(store: Store, backend: Backend, project: str, number: int) -> Seen:
     """One job as it is now. Raises NotFound, StoreError."""
-    (one,) = see_each(store, look, [(project, number)])
+    (one,) = see_each(store, backend, [(project, number)])
     return one
 
 
-def see_all(store: Store, look: Look, project: str, after: int = 0) -> list[Seen]:
+def see_all(store: Store, backend: Backend, project: str, after: int = 0) -> list[Seen]:
     """The project's jobs with numbers above `after`, ascending. Raises StoreError."""
-    return see_each(store, look, [(project, number) for number in numbers(store, project) if number > after])
+    return see_each(store, backend, [(project, number) for number in numbers(store, project) if number > after])
 
 
 def see_each(
-    store: Store, look: Look, names: Sequence[tuple[str, int]], damaged: list[str] | None = None
+    store: Store, backend: Backend, names: Sequence[tuple[str, int]], damaged: list[str] | None = None
 ) -> list[Seen]:
     """The jobs (project, number) as they are now; their backends are asked once, about all that have not ended.
 
@@ -122,7 +119,8 @@ def see_each(
 
     found = list(crowd.each(known, names, store.width))
     going = [one for one in found if isinstance(one, Seen) and one.final is None]
-    sights = iter(look([one.job for one in going]) if going else [])
+    sights = iter(backend.look([one.job for one in going]) if going else [])
+    backend.settle([one.job for one in found if isinstance(one, Seen) and one.final is not None])
     pairs = [(one, next(sights) if isinstance(one, Seen) and one.final is None else None) for one in found]
     found = list(crowd.each(fold, pairs, store.width))
     if damaged is not None:

@@ -11,6 +11,9 @@ import msgspec
 
 from orchestrator import contract
 
+FREE = ("local",)
+"""Backends whose machines cost nothing."""
+
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """One source image of a task. `path` is where it was found; `sha256` and `size` (bytes) are of the file."""

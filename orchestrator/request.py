@@ -11,7 +11,7 @@ from typing import NamedTuple
 from orchestrator import plan
 from orchestrator.cargo import snapshot, source
 from orchestrator.cargo.snapshot import Snapshot
-from orchestrator.engine import Wish
+from orchestrator.engine import Afford, Wish, everything
 from orchestrator.job import Home, Job, Mount, Task
 from orchestrator.manifest import Manifest
 from orchestrator.store.base import Store
@@ -34,7 +34,9 @@ class Request(NamedTuple):
         for cargo in (self.code, *self.data):
             cargo.carry(store)
 
-    def wish(self, *, user: str, host: str, backend: str, home: Path, retry_failed: bool = False) -> Wish:
+    def wish(
+        self, *, user: str, host: str, backend: str, home: Path, retry_failed: bool = False, afford: Afford = everything
+    ) -> Wish:
         """What to reconcile with the store."""
         manifest = self.manifest
 
@@ -67,6 +69,7 @@ class Request(NamedTuple):
             job=job,
             retries=manifest.retries,
             retry_failed=retry_failed,
+            afford=afford,
         )
 
 

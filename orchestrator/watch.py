@@ -9,15 +9,18 @@ from pathlib import Path
 from orchestrator import contract, facts, journal, results
 from orchestrator.backends.base import Backend, Presence, Sight
 from orchestrator.engine import Choice, Verdict
-from orchestrator.errors import SwatchError
+from orchestrator.errors import Expired, SwatchError, Throttled, Unreachable
 from orchestrator.facts import Seen
-from orchestrator.job import Final, Job, Task
+from orchestrator.job import FREE, Final, Job, Task
 from orchestrator.store import crowd
 from orchestrator.store.base import Store
 from orchestrator.sync import Homecoming, Output
 
 POLL_SECONDS = 0.4
 SLOWEST_POLL_SECONDS = 5.0
+FAR_POLL_SECONDS = 2.0
+"""Of a store where each look is a paid request."""
+SLOWEST_RETRY = 30.0
 
 
 WAITING = Sight(Presence.WAITING)
@@ -80,6 +83,7 @@ class Watch:
         self.tasks: list[TaskView] = []
         self.jobs: dict[tuple[str, int], JobView] = {}
         self.brought: list[Path] = []
+        self.trouble = ""
         self._store, self._backend, self._wake = store, backend, wake
         self._delay = POLL_SECONDS
         self._cached: list[TaskView] = []
@@ -94,7 +98,7 @@ class Watch:
             view.reason = "cached"
             self._cached.append(view)
         elif choice.job is None:
-            view.reason = "not submitted"
+            view.reason = choice.reason or "not submitted"
         else:
             job = self.jobs.setdefault((choice.job.project, choice.job.number), JobView(choice.job))
             # The job's own task that makes what is wanted may have another name there.
@@ -116,12 +120,30 @@ class Watch:
     def failed(self) -> list[TaskView]:
         return [view for view in self.tasks if view.state != contract.SUCCESS]
 
+    @property
+    def paid(self) -> bool:
+        """Whether machines are paid for while jobs go on."""
+        return any(not view.over and view.job.backend not in FREE for view in self.jobs.values())
+
+    def poll_on(self) -> bool:
+        """As `poll`, but trouble that passes or that a person can mend meanwhile (a sign-in that has expired, no
+        network) is told in `trouble`, and the next poll tries again."""
+        try:
+            news = self.poll()
+        except (Expired, Throttled, Unreachable) as error:
+            self.trouble = f"{error.message}: {error.hint}" if error.hint else error.message
+            self._delay = min(2 * self._delay + 1, SLOWEST_RETRY)
+            return False
+        self.trouble = ""
+        return news
+
     def poll(self) -> bool:
-        """Look once at everything; True if anything was new."""
+        """Look once at everything; True if anything was new. Raises CloudError."""
         news = self._bring_cached()
         going = [view for view in self.jobs.values() if not view.over]
         self._look_at(going)
         news |= any([*crowd.each(self._poll_job, going, self._store.width)])
+        self._backend.settle([view.job for view in going if view.final is not None])
         self._bring_pending()
         for view in self.jobs.values():
             for task, held in view.wanted:
@@ -136,7 +158,8 @@ class Watch:
     def pause(self) -> float:
         """Seconds to wait before the next poll: short while something happens, longer while nothing does."""
         busy = any(task.state in (contract.STARTING, contract.RUNNING) for task in self.tasks)
-        return POLL_SECONDS if busy else self._delay
+        shortest = POLL_SECONDS if self._store.width == 1 else FAR_POLL_SECONDS
+        return max(shortest, 0.0 if busy and not self.trouble else self._delay)
 
     def _bring_cached(self) -> bool:
         def read(view: TaskView) -> list[tuple[TaskView, Output]]:

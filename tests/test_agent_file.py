@@ -14,19 +14,31 @@ import msgspec
 import pytest
 
 from orchestrator import contract, facts
+from orchestrator.backends.local import LocalBackend
 from orchestrator.cargo import agent
 from orchestrator.cargo.snapshot import of_folder
 from orchestrator.job import Job, Mount
 from orchestrator.store.local import LocalStore
 
-PYTHONS = [sys.executable, *filter(None, [shutil.which("python3.8")])]
+
+def works(python: str) -> bool:
+    """Whether there is such a Python: what is found on the PATH may be a shim that leads nowhere."""
+    found = shutil.which(python)
+    return found is not None and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0
+
+
+PYTHONS = [sys.executable, *filter(works, ["python3.8"])]
 
 
 def run(python: str, agent_file: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """The agent, in an environment as bare as a container's."""
     environment = {"PATH": os.environ["PATH"], "SWATCH_STOP_GRACE": "5"}
     return subprocess.run(
-        [python, "-S", str(agent_file), *words], env=environment, capture_output=True, text=True, check=False
+        [shutil.which(python) or python, "-S", str(agent_file), *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -98,5 +110,5 @@ def test_without_a_network_all_comes_by_channels_and_goes_by_checkpoints(tmp_pat
     # SageMaker has carried the folder to the job's own prefix.
     prefix = contract.job_prefix("p", 1)
     shutil.copytree(carried, tmp_path / "store" / prefix)
-    (one,) = facts.see_all(LocalStore(str(tmp_path / "store")), lambda jobs: [], "p")
+    (one,) = facts.see_all(LocalStore(str(tmp_path / "store")), LocalBackend(str(tmp_path / "store"), tmp_path, 1), "p")
     assert (one.state, one.reason) == (contract.FAILED, "exit code 3")

@@ -141,7 +141,7 @@ def test_clients_are_made_once_and_speak_to_any_endpoint(account: pytest.MonkeyP
 
 def test_without_boto3_a_person_is_told_what_to_install() -> None:
     program = (
-        "import sys; sys.modules['boto3'] = None\n"
+        "import sys; sys.modules['botocore'] = None\n"
         "from orchestrator.store import open_store\n"
         "from orchestrator.errors import SwatchError\n"
         "try:\n    open_store('s3://bucket/x').read('y')\n"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from orchestrator.simulator import Fault
 from tests.account import Account, account
+from tests.test_jobs import Stream
 
 SAYING = """
 name: try
@@ -32,3 +36,180 @@ def test_outputs_come_home_from_training_jobs(box: Account) -> None:
     assert said == ["hello\nmade by ann\n", "hello\nmade by ben\n"]
     assert [box.aws.describe(name)["TrainingJobStatus"] for name in box.aws.jobs()] == ["Completed"] * 2
     assert [job["state"] for job in box.json("status", "try")["jobs"]] == ["success"] * 2
+
+
+SLOW = """
+name: try
+backend: sagemaker
+machine: ml.m5.xlarge
+max_runtime: 10m
+command: |
+  n=$(cat "$SWATCH_CHECKPOINT_DIR/n" 2>/dev/null || echo 0); echo "$n" >> /output/starts.txt
+  echo $((n + 1)) > "$SWATCH_CHECKPOINT_DIR/n"
+  %s
+"""
+
+
+def states(box: Account) -> list[str]:
+    return [job["state"] for job in box.json("status", "try")["jobs"]]
+
+
+def test_a_spot_interruption_goes_on_from_the_checkpoint(box: Account) -> None:
+    pipe = box.pipe("ready")
+    wait = f"test $n -gt 0 || {{ trap 'exit 1' TERM; echo ready > {pipe}; while :; do sleep 0.1; done; }}"
+    box.swatch("submit", box.manifest(SLOW % wait + "spot: true\n"))
+    (name,) = box.aws.jobs()
+    pipe.read_text()
+    box.aws.interrupt(name)
+    box.swatch("watch", "try")
+    assert (box.folder / "outputs/try/try/starts.txt").read_text() == "0\n1\n", "with what it had made before"
+    assert states(box) == ["success"] and box.aws.jobs() == [name]
+
+
+def test_what_the_account_has_no_machine_for_waits_and_is_started_by_the_watch(box: Account) -> None:
+    box.aws.quotas.set("ml.m5.xlarge", 1)
+    manifest = box.manifest(SAYING % "ann, ben, cid")
+    said = box.swatch("submit", manifest)
+    assert "3 new" in said and "2 jobs not handed over yet: waiting for a machine" in said
+    assert len(box.aws.jobs()) == 1
+    box.swatch("watch", manifest)
+    assert states(box) == ["success"] * 3 and len(box.aws.jobs()) == 3
+
+
+def test_a_machine_without_capacity_is_followed_by_the_next(box: Account) -> None:
+    box.aws.faults.capacity = {"ml.m5.xlarge": Fault(next=1)}
+    box.swatch("submit", box.manifest(SAYING % "ann" + "spot: false\n"), "--watch")
+    first, _ = box.aws.jobs()
+    assert box.aws.describe(first)["FailureReason"].startswith("CapacityError")
+    assert states(box) == ["success"]
+    assert "no capacity" in box.swatch("info", "try/1")
+
+
+def test_a_container_that_is_killed_is_explained_by_its_log(box: Account) -> None:
+    box.swatch("submit", box.manifest(SLOW % "echo about to die; while :; do sleep 0.1; done"))
+    (name,) = box.aws.jobs()
+    stream = Stream(box, "try/1")
+    stream.text("about to die")
+    box.aws.crash(name)
+    said = box.swatch("watch", "try", code=1)
+    assert "out of memory" in said and "last line: about to die" in said and states(box) == ["failed"]
+    assert stream.end() == 1
+
+
+def test_stopping_ends_the_paid_machine_and_keeps_the_outputs(box: Account) -> None:
+    pipe = box.pipe("ready")
+    wait = f"trap 'echo bye > /output/bye.txt; exit 0' TERM; echo > {pipe}; while :; do sleep 0.1; done"
+    box.environment["AWS_REGION"] = box.environment["AWS_DEFAULT_REGION"] = "us-west-2"
+    box.swatch("submit", box.manifest(SLOW.replace("ml.m5.xlarge", "ml.g5.xlarge") % wait))
+    (name,) = box.aws.jobs()
+    pipe.read_text()
+    said = box.swatch("stop", "try")
+    assert box.aws.describe(name)["TrainingJobStatus"] == "Stopped"
+    assert re.search(r"try/1 shutdown: 0\.\d+ USD", said), "what was billed"
+    box.swatch("sync", "try")
+    assert (box.folder / "outputs/try/try/bye.txt").read_text() == "bye\n"
+    assert states(box) == ["shutdown"]
+
+
+def test_a_job_whose_submission_was_killed_is_started_once(box: Account) -> None:
+    """The reply to CreateTrainingJob is lost, and the program with it: the next submission adopts the training job."""
+    box.aws.faults.lost = {"CreateTrainingJob": Fault(next=1)}
+    manifest = box.manifest(SAYING % "ann")
+    box.swatch("submit", manifest)
+    box.swatch("submit", manifest, "--watch")
+    assert len(box.aws.jobs()) == 1 and states(box) == ["success"]
+
+
+def test_without_a_network_the_platform_carries_all(tmp_path: Path) -> None:
+    with account(tmp_path, network_isolation=True) as box:
+        (box.folder / "hello.txt").write_text("hello\n")
+        manifest = box.manifest(SAYING % "ann")
+        box.swatch("submit", manifest, "--watch")
+        assert next((box.folder / "outputs").rglob("said.txt")).read_text() == "hello\nmade by ann\n"
+        assert "1 cached" in box.swatch("plan", manifest)
+
+
+def test_a_job_that_waits_for_a_machine_is_stopped_without_one(box: Account) -> None:
+    box.aws.quotas.set("ml.m5.xlarge", 0)
+    box.swatch("submit", box.manifest(SAYING % "ann"))
+    assert "try/1 shutdown: 0.00 USD" in box.swatch("stop", "try")
+    assert box.aws.jobs() == [] and states(box) == ["shutdown"]
+
+
+def test_ctrl_c_twice_stops_what_is_paid_for_and_brings_the_last_outputs(box: Account) -> None:
+    pipe = box.pipe("ready")
+    wait = f"trap 'echo bye > /output/bye.txt; exit 0' TERM; echo > {pipe}; while :; do sleep 0.1; done"
+    watching = box.start("submit", box.manifest(SLOW % wait), "--watch")
+    pipe.read_text()
+    (name,) = box.aws.jobs()
+    watching.send_signal(signal.SIGINT)
+    assert watching.stderr is not None
+    for line in watching.stderr:
+        if "Ctrl-C once more" in line:
+            break
+    watching.send_signal(signal.SIGINT)
+    watching.communicate()
+    assert watching.returncode == 130
+    assert box.aws.wait_for(name)["TrainingJobStatus"] == "Stopped"
+    assert (box.folder / "outputs/try/try/bye.txt").read_text() == "bye\n"
+
+
+def test_an_expired_sign_in_is_told_and_watching_goes_on(box: Account) -> None:
+    pipe = box.pipe("ready")
+    box.swatch("submit", box.manifest(SLOW % f"cat {pipe}"))
+    watching = box.start("watch", "try")
+    assert watching.stdout is not None and watching.stderr is not None
+    assert watching.stdout.readline().startswith("try: ")
+    box.aws.faults.expired = True
+    assert "aws sso login" in watching.stderr.readline()
+    box.aws.faults.expired = False
+    pipe.write_text("")
+    watching.communicate()
+    assert watching.returncode == 0
+
+
+def test_a_plan_tells_the_price_and_a_cap_holds(box: Account) -> None:
+    manifest = box.manifest(SAYING.replace("ml.m5.xlarge", "ml.g5.xlarge") % "ann, ben, cid" + "max_cost: 0.5\n")
+    box.environment["AWS_REGION"] = box.environment["AWS_DEFAULT_REGION"] = "us-west-2"
+    planned = box.json("plan", manifest)
+    assert planned["cost"]["worst"] == pytest.approx(3 * 600 / 3600 * 1.408) and planned["held"] == [3]
+    said = box.swatch("plan", manifest)
+    assert "at most" in said and "Only 2 of 3 jobs may start now" in said
+
+
+def test_an_unknown_price_is_refused_under_a_cap(box: Account) -> None:
+    manifest = box.manifest(SAYING.replace("ml.m5.xlarge", "ml.g7e.2xlarge") % "ann" + "max_cost: 5\n")
+    box.environment["AWS_REGION"] = box.environment["AWS_DEFAULT_REGION"] = "eu-west-3"
+    assert "no certain price is known" in box.swatch("submit", manifest, code=2)
+    assert box.aws.jobs() == []
+
+
+def test_what_a_job_has_cost_is_shown(box: Account) -> None:
+    box.swatch("submit", box.manifest(SAYING % "ann"), "--watch")
+    (name,) = box.aws.jobs()
+    box.aws.wait_for(name)
+    about = box.json("info", "try/1")
+    (launch,) = about["launches"]
+    assert launch["status"] == "Completed" and launch["billable"] == box.aws.describe(name)["BillableTimeInSeconds"]
+
+
+def test_two_submissions_at_once_start_each_job_once(box: Account) -> None:
+    manifest = box.manifest(SAYING % "ann, ben, cid, dan")
+    both = [box.start("submit", manifest, "--watch") for _ in range(2)]
+    for one in both:
+        _, err = one.communicate()
+        assert one.returncode == 0, err
+    assert len(box.aws.jobs()) == 4 and states(box) == ["success"] * 4
+
+
+def test_a_training_job_of_somebody_else_is_not_adopted(box: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    box.swatch("submit", box.manifest(SAYING % "ann"), "--watch")
+    (name,) = box.aws.jobs()
+    arn = box.aws.describe(name)["TrainingJobArn"]
+    box.aws.client("sagemaker").add_tags(ResourceArn=arn, Tags=[{"Key": "swatch:store", "Value": "s3://theirs/x"}])
+    keys = box.aws.client("s3").list_objects_v2(Bucket="swatch", Prefix="studio/projects")["Contents"]
+    for one in keys:
+        box.aws.client("s3").delete_object(Bucket="swatch", Key=one["Key"])
+    for one in box.aws.client("s3").list_objects_v2(Bucket="swatch", Prefix="studio/results")["Contents"]:
+        box.aws.client("s3").delete_object(Bucket="swatch", Key=one["Key"])
+    assert "is not try/1's by its tags" in box.swatch("submit", "try.yaml", code=1)

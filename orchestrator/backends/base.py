@@ -59,6 +59,14 @@ class Backend(ABC):
     def stop(self, jobs: Sequence[Job]) -> None:
         """Have the agents of these jobs end, if the mark in the store is not enough."""
 
+    def settle(self, jobs: Sequence[Job]) -> None:
+        """The jobs have ended: get what of theirs is outstanding (results, bills). Cheap for those that are settled."""
+        return
+
+    def settled(self, jobs: Sequence[Job]) -> bool:
+        """Whether nothing of these jobs is outstanding any more, as far as `settle` has got."""
+        return True
+
 
 def ending(job: Job, fold: Fold, state: str, reason: str) -> Final:
     """The final record of a job whose agent cannot write it any more. A task that had not ended ends as the job."""

@@ -46,6 +46,16 @@ class Fleet(Backend):
         for name, some in _by_backend(jobs).items():
             self.backend(name).stop(some)
 
+    def settle(self, jobs: Sequence[Job]) -> None:
+        for name, some in _by_backend(jobs).items():
+            try:
+                self.backend(name).settle(some)
+            except UsageError:
+                continue  # whoever has that backend settles them
+
+    def settled(self, jobs: Sequence[Job]) -> bool:
+        return all(self.backend(name).settled(some) for name, some in _by_backend(jobs).items())
+
 
 def _by_backend(jobs: Sequence[Job]) -> dict[str, list[Job]]:
     return {name: [job for job in jobs if job.backend == name] for name in sorted({job.backend for job in jobs})}

@@ -23,6 +23,7 @@ VERBS = {
     "sync": "Bring outputs home that are not there yet.",
     "stop": "End jobs; what they made is kept.",
     "setup": "Make what jobs on AWS need in your account.",
+    "doctor": "See whether all is there that jobs need.",
     "prices": "Show what machines cost an hour.",
     "simulate": "Try jobs on AWS without an account: a simulated one, on this computer.",
     "completion": "Print the line that switches on completion in your shell.",

@@ -17,33 +17,54 @@ from orchestrator.watch import TaskView, Watch
 
 WIDE = 110
 """Columns of a terminal that has room for long names."""
+SECOND_THOUGHTS = 3.0
+"""Seconds in which a second Ctrl-C ends jobs that are paid for."""
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif")
 MOST_BARS = 20
 """Rows of bars; of more tasks, those that run are shown first."""
 
 
-def follow(watch: Watch, name: str, quiet: bool = False) -> None:
+def follow(watch: Watch, name: str, stop: Callable[[], object], quiet: bool = False) -> None:
     """Poll the watch until all is over, showing how it goes (unless `quiet`). Ctrl-C detaches: it says how to take up
-    watching `name` again, and ends this program; nothing is stopped."""
-    console = screen.console()
+    watching `name` again, and ends this program; nothing is stopped. A second Ctrl-C has machines that are paid for
+    stopped (`stop`), and what they made is still brought home."""
     try:
-        if quiet:
-            _until_over(watch, lambda _: None)
-        elif console.is_terminal and not console.is_dumb_terminal and console.width >= 40:
-            _live(watch, console)
-        else:
-            _until_over(watch, _Lines())
+        _show(watch, quiet)
     except KeyboardInterrupt:
-        click.echo(
-            f"\nThe jobs go on.\nTake up watching:  swatch watch {name}\nEnd them:          swatch stop {name}",
-            err=True,
-        )
+        again = f"Take up watching:  swatch watch {name}\nEnd them:          swatch stop {name}"
+        if watch.over or not watch.paid:
+            click.echo(f"\nThe jobs go on.\n{again}", err=True)
+            sys.exit(130)
+        click.echo(f"\nThe jobs go on, and are paid for.\n{again}\nCtrl-C once more ends them now.", err=True)
+        try:
+            time.sleep(SECOND_THOUGHTS)
+        except KeyboardInterrupt:
+            _stop(watch, name, stop, quiet)
         sys.exit(130)
+
+
+def _stop(watch: Watch, name: str, stop: Callable[[], object], quiet: bool) -> None:
+    click.echo("\nThe jobs are asked to stop; their last outputs come home. Ctrl-C leaves at once.", err=True)
+    try:
+        stop()
+        _show(watch, quiet)
+    except KeyboardInterrupt:
+        click.echo(f"\nSee them end:  swatch watch {name}", err=True)
+
+
+def _show(watch: Watch, quiet: bool) -> None:
+    console = screen.console()
+    if quiet:
+        _until_over(watch, lambda _: None)
+    elif console.is_terminal and not console.is_dumb_terminal and console.width >= 40:
+        _live(watch, console)
+    else:
+        _until_over(watch, _Lines())
 
 
 def _until_over(watch: Watch, show_one: Callable[[Watch], None]) -> None:
     while True:
-        watch.poll()
+        watch.poll_on()
         show_one(watch)
         if watch.over:
             return
@@ -56,8 +77,12 @@ class _Lines:
     def __init__(self) -> None:
         self._states: dict[str, str] = {}
         self._brought = 0
+        self._trouble = ""
 
     def __call__(self, watch: Watch) -> None:
+        if watch.trouble and watch.trouble != self._trouble:
+            click.echo(f"{screen.plain(watch.trouble)} (still watching)", err=True)
+        self._trouble = watch.trouble
         changed = [view for view in watch.tasks if self._states.get(view.task.name) != view.state]
         for view in changed:
             if not view.ended:
@@ -164,6 +189,11 @@ def _news(watch: Watch) -> str:
     line = f"{done} of {len(watch.tasks)} done"
     if images:
         line += f" · {screen.counted(len(images), 'image')} brought, the latest: {shown_path(images[-1])}"
+    waiting = [view.reason for view in watch.tasks if view.state == contract.QUEUED and view.reason]
+    if waiting:
+        line += f"\n{screen.counted(len(waiting), 'task')} waiting: {waiting[0]}"
+    if watch.trouble:
+        line += f"\n{watch.trouble} (still watching)"
     for path, problem in list(watch.home.problems.items())[:3]:
         line += f"\n{path}: {problem}"
     return screen.plain(line)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import click
 import msgspec
 
-from orchestrator import contract, facts, journal, target
-from orchestrator.cli import screen
+from orchestrator import bill, contract, facts, journal, launch, target
+from orchestrator.cli import money, screen
 from orchestrator.cli.options import fleet, json_option, opened, print_json, store_option
-from orchestrator.cli.status import record
+from orchestrator.cli.status import record, shown_cost
 from orchestrator.facts import Seen
+from orchestrator.launch import Launch
 
 
 @click.command("info", short_help="Show all that is known of one job.")
@@ -22,13 +24,17 @@ def command(name: str | None, store: str | None, as_json: bool) -> None:
     """Show all that is known of one job: a project stands for its latest, nothing for the latest of all."""
     settings, where = opened(store)
     project, number = target.job(where, name)
-    one = facts.see(where, fleet(settings, where).look, project, number)
+    one = facts.see(where, fleet(settings, where), project, number)
     fold = journal.fold(where, project, number)
+    tries = bill.launches(where, project, number).get(number, [])
+    cost = money.costs(where, settings, [one], time.time()).get(one.job.short, 0.0)
     if as_json:
         print_json(
             "info",
             {
                 **record(one),
+                "usd": cost,
+                "launches": [msgspec.to_builtins(one) for one in tries],
                 "metrics": fold.metrics,
                 "job": msgspec.to_builtins(one.job),
                 "final": msgspec.to_builtins(one.final),
@@ -37,7 +43,27 @@ def command(name: str | None, store: str | None, as_json: bool) -> None:
             },
         )
         return
-    _show(one, fold)
+    _show(one, fold, cost)
+    if tries:
+        _show_launches(tries)
+
+
+def _show_launches(tries: Sequence[Launch]) -> None:
+    """Every try on a paid machine, how it ended, and its bill."""
+    rows = screen.table("TRY", "MACHINE", "STATUS", "BILLED", "USD", "", right=("BILLED", "USD"))
+    for one in tries:
+        spared = f" ({one.saved:.0%} saved by spot)" if one.saved else ""
+        rows.add_row(
+            screen.cell(str(one.launch)),
+            screen.cell(one.machine),
+            screen.cell(one.secondary or one.status),
+            screen.duration(one.billable),
+            screen.cell(shown_cost(one.usd)),
+            screen.cell(f"{launch.cause(one.reason).value}: {one.reason}"[:120] if one.reason else spared.strip()),
+        )
+    console = screen.console()
+    console.print()
+    console.print(rows)
 
 
 def task_state(one: Seen, fold: journal.Fold, name: str) -> str:
@@ -51,7 +77,7 @@ def task_state(one: Seen, fold: journal.Fold, name: str) -> str:
     return one.state
 
 
-def _show(one: Seen, fold: journal.Fold) -> None:
+def _show(one: Seen, fold: journal.Fold, cost: float | None) -> None:
     job = one.job
     rows = screen.table("", "")
     rows.show_header = False
@@ -61,7 +87,8 @@ def _show(one: Seen, fold: journal.Fold) -> None:
         ("Status", one.state),
         ("Reason", one.reason),
         ("Duration", screen.duration(one.seconds(time.time()) or None)),
-        ("Machine", f"{job.machine} ({job.backend})"),
+        ("Machine", f"{', '.join([job.machine, *job.fallbacks])} ({job.backend}{', spot' if job.spot else ''})"),
+        ("Cost", "" if cost == 0 else f"{shown_cost(cost)} USD"),
         ("Attempts", str(one.final.attempts if one.final else one.fold.attempt)),
         ("Description", job.description),
         ("Metrics", ", ".join(f"{name}={value:g}" for name, value in sorted(fold.metrics.items()))),

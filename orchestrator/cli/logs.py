@@ -50,7 +50,7 @@ def command(name: str | None, follow: bool, store: str | None, as_json: bool) ->
     if not last and not follow and not as_json:
         click.echo("No log yet.", err=True)
     if follow:
-        one = facts.see(where, machines.look, project, number)
+        one = facts.see(where, machines, project, number)
         if not as_json and one.lost:
             click.echo(f"[{one.state}] {one.reason}".rstrip(), err=True)
         sys.exit(0 if one.state == contract.SUCCESS else 1)

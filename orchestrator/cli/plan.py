@@ -12,9 +12,10 @@ import click
 
 from orchestrator import engine, facts, request
 from orchestrator.backends.local import host_name
-from orchestrator.cli import screen
+from orchestrator.cli import money, screen
 from orchestrator.cli.options import fleet, json_option, opened, print_json, store_option
-from orchestrator.engine import Choice, Verdict, Wish
+from orchestrator.engine import Choice, Verdict
+from orchestrator.job import Job
 from orchestrator.request import Request
 
 MOST_ROWS = 40
@@ -41,20 +42,30 @@ def command(manifest: Path, retry_failed: bool, backend: str | None, store: str 
         backend=machines.backend(backend or asked.manifest.backend).name,
         home=Path("outputs", asked.manifest.name).absolute(),
         retry_failed=retry_failed,
+        afford=money.Allowance(where, settings, asked.manifest.max_cost),
     )
-    seen = list(facts.see_all(where, machines.look, wish.project))
+    seen = facts.see_all(where, machines, wish.project)
     choices = engine.decide(wish, seen, engine.settled(where, wish))
-    jobs = packed(wish, choices)
-    if as_json:
-        print_json("plan", {"manifest": str(manifest), "project": wish.project, **record(choices, jobs)})
-        return
-    _show(choices, jobs, asked, seen[-1].job.number if seen else 0, manifest)
-
-
-def packed(wish: Wish, choices: Sequence[Choice]) -> list[list[str]]:
-    """The names of the new tasks, job by job."""
     new = engine.unique(choice.task for choice in choices if choice.verdict is Verdict.NEW)
-    return [[task.name for task in group] for group in wish.pack(new)]
+    drafts = engine.draft(wish, new, seen)
+    quote = money.quote(where, settings, asked.manifest, drafts, seen)
+    held = drafts[wish.afford(seen, drafts) :]
+    if as_json:
+        jobs = [[task.name for task in job.tasks] for job in drafts]
+        cost = {"cost": quote.record() if quote else None, "held": [job.number for job in held]}
+        print_json("plan", {"manifest": str(manifest), "project": wish.project, **record(choices, jobs), **cost})
+        return
+    _show(choices, drafts, asked, manifest)
+    if quote is not None:
+        click.echo(quote.sentence())
+    if held:
+        cap = asked.manifest.max_cost or 0.0
+        most = (
+            "None of the jobs" if len(held) == len(drafts) else f"Only {len(drafts) - len(held)} of {len(drafts)} jobs"
+        )
+        click.echo(
+            f"{most} may start now: at worst the rest would pass max_cost, {money.usd(cap)} for the whole project"
+        )
 
 
 def record(choices: Sequence[Choice], jobs: list[list[str]]) -> dict[str, Any]:
@@ -86,8 +97,8 @@ def sentence(choices: Sequence[Choice], jobs: Sequence[object]) -> str:
     return f"{screen.counted(len(choices), 'task')}: {', '.join(parts)}"
 
 
-def _show(choices: Sequence[Choice], jobs: list[list[str]], asked: Request, last: int, manifest: Path) -> None:
-    job_of = {name: number for number, names in enumerate(jobs, last + 1) for name in names}
+def _show(choices: Sequence[Choice], jobs: Sequence[Job], asked: Request, manifest: Path) -> None:
+    job_of = {task.name: job.number for job in jobs for task in job.tasks}
     rows = screen.table("TASK", "", "JOB", "PARAMETERS", "")
     for choice in choices[:MOST_ROWS]:
         task = choice.task

@@ -24,7 +24,7 @@ def command(refresh: bool, region: str | None, as_json: bool) -> None:
     if refresh:
         from orchestrator import aws, pricelist
 
-        region = region or aws.client("sagemaker").meta.region_name
+        region = region or aws.region()
         _, asked = pricelist.refresh(home, region)
     found = [price for key, price in sorted(prices.known(home).items()) if region in (None, key[0])]
     if as_json:

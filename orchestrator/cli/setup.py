@@ -63,7 +63,7 @@ def command(
 
     with aws.explained("asking AWS who you are"):
         identity = aws.client("sts", region or "").get_caller_identity()
-        at = aws.client("s3", region or "").meta.region_name
+        at = aws.client("ecr", region or "").meta.region_name
         partition = identity["Arn"].split(":")[1]
     account = _account(found, identity["Account"], at, partition, bucket, role, repository)
     todo = provision.steps(account, provision.look(account))
@@ -79,7 +79,7 @@ def command(
     click.echo(f"  store: {account.store}\n  aws: {{role: {account.role_arn}}}")
     if os.environ.get("SWATCH_STORE"):
         click.echo("SWATCH_STORE is set and goes before it: unset SWATCH_STORE")
-    if region is not None and aws.client("s3").meta.region_name != region:
+    if region is not None and aws.client("ecr").meta.region_name != region:
         click.echo(f"Your AWS configuration names another region: export AWS_REGION={region}")
     click.echo("See that all is well:  swatch doctor")
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from orchestrator import facts, target
-from orchestrator.cli import screen
+from orchestrator.cli import money, screen
 from orchestrator.cli.options import fleet, json_option, opened, print_json, store_option
 from orchestrator.facts import Seen
 
@@ -37,12 +37,14 @@ def command(name: str | None, limit: int, store: str | None, as_json: bool) -> N
     else:
         keys = [(project, number) for project in facts.projects(where) for number in facts.numbers(where, project)]
     damaged: list[str] = []  # one bad record hides no other job
-    seen = facts.see_each(where, machines.look, keys, damaged)
+    seen = facts.see_each(where, machines, keys, damaged)
     seen.sort(key=lambda one: -one.job.created)
     if as_json:
-        print_json("status", {"jobs": [record(one) for one in seen], "damaged": damaged})
+        costs = money.costs(where, settings, seen, time.time())
+        jobs = [{**record(one), "usd": costs.get(one.job.short, 0.0)} for one in seen]
+        print_json("status", {"jobs": jobs, "damaged": damaged})
     elif seen:
-        _show(seen, limit)
+        _show(seen, limit, money.costs(where, settings, seen[:limit], time.time()))
     elif not damaged:
         click.echo(f"No jobs in {where.url} yet. Start some:\n  swatch submit manifests/quickstart.yaml --watch")
     for message in damaged:
@@ -71,8 +73,15 @@ def record(one: Seen) -> dict[str, Any]:
     }
 
 
-def _show(seen: list[Seen], limit: int) -> None:
-    rows = screen.table("JOB NAME", "CREATED", "STATUS", "DURATION", "MACHINE", "DESCRIPTION", right=("DURATION",))
+def shown_cost(cost: float | None) -> str:
+    """Of a machine whose price nobody knows, a question mark: never 0."""
+    return "?" if cost is None else f"{cost:.4f}" if cost else "0"
+
+
+def _show(seen: list[Seen], limit: int, costs: dict[str, float | None]) -> None:
+    paid = ["USD"] if costs else []
+    columns = ("JOB NAME", "CREATED", "STATUS", "DURATION", *paid, "MACHINE", "DESCRIPTION")
+    rows = screen.table(*columns, right=("DURATION", *paid))
     for one in seen[:limit]:
         said = one.reason or one.job.description
         rows.add_row(
@@ -80,6 +89,7 @@ def _show(seen: list[Seen], limit: int) -> None:
             screen.ago(one.job.created),
             screen.state(one.state),
             screen.duration(one.seconds(time.time()) or None),
+            *([screen.cell(shown_cost(costs.get(one.job.short, 0.0)))] if paid else []),
             screen.cell(one.job.machine),
             screen.cell(said[:120]),
         )

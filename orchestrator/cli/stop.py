@@ -2,44 +2,83 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+
 import click
 
 from orchestrator import engine, facts, target
+from orchestrator.backends import Backend
+from orchestrator.cli import money
 from orchestrator.cli.options import fleet, json_option, opened, print_json, store_option
 from orchestrator.errors import UsageError
+from orchestrator.job import FREE, Job
+from orchestrator.settings import Settings
+from orchestrator.store import Store
+
+PAUSE = 2.0
+LONGEST_WAIT = 300.0
+"""Seconds: SageMaker gives a command two minutes, and a machine some more."""
 
 
 @click.command("stop", short_help="End jobs; what they made is kept.")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--now", is_flag=True, help="End the record of a job even if its computer cannot be reached.")
+@click.option("--no-wait", is_flag=True, help="Do not wait until machines that are paid for have stopped.")
 @store_option
 @json_option
-def command(names: tuple[str, ...], now: bool, store: str | None, as_json: bool) -> None:
+def command(names: tuple[str, ...], now: bool, no_wait: bool, store: str | None, as_json: bool) -> None:
     """End jobs; what they made is kept.
 
     NAME is a job, or a project or manifest (all its unfinished jobs). A running command gets SIGTERM, and SIGKILL
-    two minutes later.
+    two minutes later. Of machines that are paid for, the end is waited for, and their bill shown.
     """
     settings, where = opened(store)
     machines = fleet(settings, where)
-    going = []
+    chosen: dict[tuple[str, int], bool] = {}
     for name in names:
         wanted = target.resolve(where, name)
-        one_job = wanted.number is not None
-        for number in [wanted.number] if wanted.number is not None else facts.numbers(where, wanted.project):
-            one = facts.see(where, machines.look, wanted.project, number)
-            if one.final is None:
-                going.append(one)
-            elif one_job:
-                raise UsageError(f"{one.job.short} has ended already: {one.final.state}")
-    ended = engine.stop(where, machines, going, now)
+        numbers = [wanted.number] if wanted.number is not None else facts.numbers(where, wanted.project)
+        chosen.update({(wanted.project, number): wanted.number is not None for number in numbers})
+    seen = facts.see_each(where, machines, list(chosen))
+    for one in seen:
+        if one.final is not None and chosen[one.job.project, one.job.number]:
+            raise UsageError(f"{one.job.short} has ended already: {one.final.state}")
+    ended = engine.stop(where, machines, [one for one in seen if one.final is None], now)
+    paid = [stopped.job for stopped in ended if stopped.job.backend not in FREE]
+    if not as_json:
+        for stopped in ended:
+            word = "stopped" if stopped.done else "is asked to stop; its outputs are kept"
+            click.echo(f"{stopped.job.short} {word}")
+    costs: dict[str, float | None] = {}
+    if paid and not no_wait:
+        costs = _billed(where, machines, settings, paid, quiet=as_json)
     if as_json:
-        print_json("stop", {"stopped": [{"name": s.job.name, "ended": s.done, "state": s.state} for s in ended]})
-        return
-    for stopped in ended:
-        word = "stopped" if stopped.done else "is asked to stop; its outputs are kept"
-        click.echo(f"{stopped.job.short} {word}")
-    if not ended:
+        rows = [
+            {"name": s.job.name, "ended": s.done, "state": s.state, "usd": costs.get(s.job.short, 0.0)} for s in ended
+        ]
+        print_json("stop", {"stopped": rows})
+    elif not ended:
         click.echo("Nothing to stop: all jobs have ended.")
-    elif not all(stopped.done for stopped in ended):
+    elif not paid and not all(stopped.done for stopped in ended):
         click.echo(f"See it end:  swatch watch {names[0]}")
+
+
+def _billed(
+    where: Store, machines: Backend, settings: Settings, jobs: Sequence[Job], quiet: bool
+) -> dict[str, float | None]:
+    """Wait until the jobs have ended and are billed; what each has cost. Ctrl-C leaves: they end all the same."""
+    names = [(job.project, job.number) for job in jobs]
+    if not quiet:
+        click.echo("Waiting until the machines have stopped (Ctrl-C leaves; they stop all the same) ...")
+    end = time.monotonic() + LONGEST_WAIT
+    while True:
+        seen = facts.see_each(where, machines, names)
+        if machines.settled(jobs) or time.monotonic() > end:
+            break
+        time.sleep(PAUSE)
+    costs = money.costs(where, settings, seen, time.time())
+    if not quiet:
+        for one in seen:
+            click.echo(f"{one.job.short} {one.state}: {money.shown(costs.get(one.job.short))}")
+    return costs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections import Counter
@@ -11,12 +12,17 @@ from pathlib import Path
 import click
 
 from orchestrator import engine, request
+from orchestrator.backends import Backend, Presence
 from orchestrator.backends.local import host_name
-from orchestrator.cli import bars, plan, screen, summary
+from orchestrator.cli import bars, money, plan, screen, summary
 from orchestrator.cli.options import fleet, into_option, json_option, opened, print_json, store_option
 from orchestrator.cli.watch import home as found_home
+from orchestrator.cli.watch import stop_all
 from orchestrator.engine import Submission, Verdict, Wish
 from orchestrator.watch import Watch
+
+MOST_LINES = 20
+"""Started jobs that are named one by one."""
 
 
 @click.command("submit", short_help="Start what a manifest wants and does not have yet.")
@@ -64,7 +70,12 @@ def command(
     backend = machines.backend(backend_name or asked.manifest.backend)
     home = (into or Path("outputs", asked.manifest.name)).absolute()
     wish = asked.wish(
-        user=settings.user, host=host_name(settings.home), backend=backend.name, home=home, retry_failed=retry_failed
+        user=settings.user,
+        host=host_name(settings.home),
+        backend=backend.name,
+        home=home,
+        retry_failed=retry_failed,
+        afford=money.Allowance(where, settings, asked.manifest.max_cost),
     )
 
     def submit(wish: Wish) -> Submission:
@@ -86,7 +97,7 @@ def command(
         if not as_json:
             _tell(done)
     if watching:
-        _follow(show, wish, submit, done, as_json)
+        _follow(show, lambda watch: stop_all(where, machines, watch), wish, submit, done, as_json)
         return
     watch = show(done)
     if done.started or done.resumed:
@@ -96,6 +107,7 @@ def command(
     if as_json:
         print_json("submit", _record(done))
     else:
+        _tell_waiting(machines, done)
         _tell_next(watch, done, manifest)
     summary.tell_problems(watch.home.problems)
     sys.exit(1 if watch.home.problems else 0)
@@ -103,10 +115,24 @@ def command(
 
 def _tell(done: Submission) -> None:
     click.echo(plan.sentence(done.choices, done.started))
-    for job in done.started:
+    for job in done.started[:MOST_LINES]:
         click.echo(f"Started {job.short}: {screen.plain(job.description)}")
+    if len(done.started) > MOST_LINES:
+        click.echo(f"and {len(done.started) - MOST_LINES} more")
     for job in done.resumed:
         click.echo(f"Resumed {job.short}, which was lost: {screen.plain(job.description)}")
+    held = sum(choice.verdict is Verdict.HELD for choice in done.choices)
+    if held:
+        click.echo(f"{screen.counted(held, 'task')} held back: with more jobs, max_cost could be passed")
+
+
+def _tell_waiting(machines: Backend, done: Submission) -> None:
+    """Why jobs that were started do not run yet, where the machines are others' to give."""
+    sights = machines.look([*done.started, *done.resumed])
+    said = [sight.said for sight in sights if sight.presence is Presence.WAITING and sight.said]
+    if said:
+        click.echo(f"\n{screen.counted(len(said), 'job')} not handed over yet: {screen.plain(said[0])}")
+        click.echo("They are started while you watch, as machines become free.")
 
 
 def _tell_next(watch: Watch, done: Submission, manifest: Path) -> None:
@@ -139,6 +165,7 @@ def _record(done: Submission) -> dict[str, object]:
 
 def _follow(
     show: Callable[[Submission], Watch],
+    stop: Callable[[Watch], None],
     wish: Wish,
     submit: Callable[[Wish], Submission],
     done: Submission,
@@ -148,7 +175,7 @@ def _follow(
     resumed: Counter[int] = Counter()
     while True:
         watch = show(done)
-        bars.follow(watch, wish.project, quiet=as_json)
+        bars.follow(watch, wish.project, functools.partial(stop, watch), quiet=as_json)
         # Where even the journal cannot be written (a full disk), no try is counted there.
         if not watch.failed or any(count >= engine.MAX_ATTEMPTS for count in resumed.values()):
             break

@@ -35,12 +35,18 @@ def command(name: str | None, into: Path | None, store: str | None, as_json: boo
     watch = Watch(where, machines, choices, home(settings, project, choices, into))
     if is_manifest(name):
         watch.remember()
-    bars.follow(watch, name or project, quiet=as_json)
+    bars.follow(watch, name or project, lambda: stop_all(where, machines, watch), quiet=as_json)
     if as_json:
         print_json("watch", {"project": project, "tasks": summary.record(watch)})
     else:
         summary.show(watch, project)
     sys.exit(1 if watch.failed or watch.home.problems else 0)
+
+
+def stop_all(store: Store, machines: Backend, watch: Watch) -> None:
+    """End the jobs in view."""
+    going = [view.name for view in watch.jobs.values() if not view.over]
+    engine.stop(store, machines, facts.see_each(store, machines, going))
 
 
 def is_manifest(name: str | None) -> bool:
@@ -54,7 +60,7 @@ def choose(store: Store, settings: Settings, machines: Backend, name: str | None
         wish = asked.wish(
             user=settings.user, host=host_name(settings.home), backend=asked.manifest.backend, home=Path.cwd()
         )
-        seen = list(facts.see_all(store, machines.look, wish.project))
+        seen = list(facts.see_all(store, machines, wish.project))
         return wish.project, engine.decide(wish, seen, engine.settled(store, wish))
     wanted = target.project(store, name)
     if wanted.number is not None:

@@ -58,6 +58,11 @@ def check() -> None:
         raise GivenUp
 
 
+def spare() -> int:
+    """Threads that no crowd has."""
+    return _free
+
+
 def each(function: Callable[[Item], Result], items: Iterable[Item], width: int) -> Generator[Result, None, None]:
     """function(item) for every item, in the items' order, at most `width` of them at a time. The first error in that
     order is raised; then, and when the caller goes (Ctrl-C too), no other item is begun."""

@@ -160,11 +160,12 @@ class S3Store(Store):
 
     def _got(self, name: str, take: Callable[[dict[str, Any]], Result], **more: Any) -> Result:
         """What `take` makes of the object; begun anew when the body is cut short, stalls, or is not what was sent."""
+        client = self._client
         from botocore import exceptions as theirs
 
         cut = (theirs.HTTPClientError, theirs.IncompleteReadError, theirs.FlexibleChecksumError)
         for tries in range(TRIES):
-            response = self._client.get_object(Bucket=self.bucket, Key=name, ChecksumMode="ENABLED", **more)
+            response = client.get_object(Bucket=self.bucket, Key=name, ChecksumMode="ENABLED", **more)
             try:
                 return take(response)
             except cut:
@@ -188,14 +189,17 @@ class S3Store(Store):
         def take(response: dict[str, Any]) -> str:
             out.seek(0)
             out.truncate()
-            if response["ContentLength"] > LARGE:
+            # Parts are for a large object that has the threads to itself; beside others, one stream costs less.
+            if response["ContentLength"] > LARGE and crowd.spare() * 2 > crowd.MOST:
                 self._fetch_parts(name, response, out)
                 return _digest(out)
+            verified = _verified(response)
             digest = hashlib.sha256()
             for block in _blocks(response["Body"]):
-                digest.update(block)
+                if not verified:
+                    digest.update(block)
                 out.write(block)
-            return digest.hexdigest()
+            return verified or digest.hexdigest()
 
         for tries in range(TRIES):
             try:
@@ -230,23 +234,18 @@ class S3Store(Store):
             pass
 
     def _upload_parts(self, file: Path, name: str) -> None:
-        from boto3.exceptions import S3UploadFailedError
-        from boto3.s3.transfer import TransferConfig
+        from s3transfer.manager import TransferConfig, TransferManager
 
         word = uuid.uuid4().hex
         extra = {"ChecksumAlgorithm": "SHA256", "Metadata": {_WRITER: word}}
-        config = TransferConfig(multipart_threshold=LARGE, multipart_chunksize=PART, max_concurrency=8)
+        config = TransferConfig(multipart_threshold=LARGE, multipart_chunksize=PART, max_request_concurrency=8)
         try:
-            self._client.upload_file(str(file), self.bucket, name, ExtraArgs=extra, Config=config)
-        except S3UploadFailedError as error:
-            cause = error.__context__
-            if isinstance(cause, self._client.exceptions.ClientError):
-                # The completion was repeated because its answer was lost: then the object is there, with our word.
-                repeated = cause.response["Error"]["Code"] == "NoSuchUpload"
-                if repeated and self._writer(name) == word:
-                    return
-                raise cause from None
-            raise
+            with TransferManager(self._client, config) as manager:
+                manager.upload(str(file), self.bucket, name, extra_args=extra).result()
+        except self._client.exceptions.ClientError as error:
+            # The completion was repeated because its answer was lost: then the object is there, with our word.
+            if error.response["Error"]["Code"] != "NoSuchUpload" or self._writer(name) != word:
+                raise
 
     @contextmanager
     def _told(self, doing: str, key: str) -> Iterator[None]:
@@ -266,6 +265,16 @@ def _blocks(body: Any) -> Iterator[bytes]:
     for block in iter(lambda: body.read(BLOCK), b""):
         crowd.check()
         yield block
+
+
+def _verified(response: dict[str, Any]) -> str:
+    """The SHA-256, in hex, that botocore compares the body with as it is read; empty where it does no such thing."""
+    from botocore.httpchecksum import StreamingChecksumBody
+
+    sums = [name for name in response if name.startswith("Checksum") and name != "ChecksumType"]
+    if sums != ["ChecksumSHA256"] or not isinstance(response["Body"], StreamingChecksumBody):
+        return ""
+    return base64.b64decode(response["ChecksumSHA256"]).hex()
 
 
 def _digest(file: BinaryIO) -> str:

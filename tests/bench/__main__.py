@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 
-from tests.bench import cli, demo, engine, gallery, install, limit, methods, quality
+from tests.bench import cli, demo, engine, gallery, install, limit, methods, quality, transfer
 
 BENCHMARKS = {
     "cli": lambda _: cli.run(),
@@ -16,6 +16,7 @@ BENCHMARKS = {
     "methods": methods.run,
     "limit": limit.run,
     "gallery": gallery.run,
+    "transfer": transfer.run,
 }
 USUAL = ["cli", "engine"]
 

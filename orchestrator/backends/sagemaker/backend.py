@@ -70,6 +70,7 @@ class SageMakerBackend(Backend):
         self._store, self._settings = store, settings
         self._tracks: dict[str, Track] = {}
         self._launches: dict[str, dict[int, int]] = {}  # project -> number -> launches that have ended
+        self._settled: set[str] = set()  # jobs of which no launch will follow, and all is billed
         self._blocks: dict[tuple[str, bool], Block] = {}
         self._next_look, self._pause = 0.0, LOOK_SECONDS
         self._agent = ""
@@ -107,10 +108,33 @@ class SageMakerBackend(Backend):
 
     def stop(self, jobs: Sequence[Job]) -> None:
         def stop(track: Track) -> None:
-            if track.phase != "over":
-                control.stop(self._name(track))
+            if track.phase != "over" and not control.stop(self._name(track)) and track.phase == "absent":
+                track.phase = "over"
 
         list(crowd.each(stop, [self._track(job) for job in jobs], CREATORS))
+
+    def settle(self, jobs: Sequence[Job]) -> None:
+        def settle(track: Track) -> None:
+            found = control.describe(self._name(track))
+            if found is not None and found["TrainingJobStatus"] in control.ENDED:
+                self._settle(track, found)
+            elif found is None and (track.phase == "over" or job_is_old(track.job)):  # stopped before it was launched
+                self._note(
+                    track, Launch(**_who(track.job, track.launch), name=self._name(track), status="Never"), False
+                )
+            elif self._settings.aws.network_isolation:
+                self._bring_results(track.job)
+
+        try:
+            for job in jobs:
+                self._ended_launches(job.project)
+            left = [self._track(job) for job in jobs if job.short not in self._settled]
+            list(crowd.each(settle, left, CREATORS))
+        except CloudError as error:
+            self._trouble = error.message
+
+    def settled(self, jobs: Sequence[Job]) -> bool:
+        return all(job.short in self._settled for job in jobs)
 
     # What is known
 
@@ -125,9 +149,12 @@ class SageMakerBackend(Backend):
             found: dict[int, int] = {}
             prefix = contract.launches_prefix(project)
             for entry in self._store.scan(prefix):
-                number, _, launch = entry.key[len(prefix) :].removesuffix(".json").partition("-")
+                number, _, rest = entry.key[len(prefix) :].removesuffix(".json").partition("-")
+                launch = rest.removesuffix(contract.RETRIED)
                 if number.isdecimal() and launch.isdecimal():
                     found[int(number)] = max(found.get(int(number), 0), int(launch))
+                    if launch == rest:
+                        self._settled.add(f"{project}/{number}")
             self._launches[project] = found
         return self._launches[project]
 
@@ -191,22 +218,32 @@ class SageMakerBackend(Backend):
         self._bring_results(job)
         has_final = self._store.exists(final_key)
         tail = "" if has_final or found["TrainingJobStatus"] != "Failed" else control.log_tail(self._name(track))
-        region = aws.client("sagemaker").meta.region_name
+        region = aws.region()
         ended = launched(job, track.launch, found, region, tail, prices.known(self._settings.home))
-        key = contract.launch_key(job.project, job.number, track.launch)
-        self._store.create(key, msgspec.json.encode(ended))
-        self._ended_launches(job.project)[job.number] = track.launch
-        if not has_final:
+        if has_final:
+            self._note(track, ended, False)
+        else:
             asked = self._store.exists(contract.stop_key(job.project, job.number))
             verdict = judge(ended, machines.expand([job.machine, *job.fallbacks]), asked)
             if verdict.again:
+                self._note(track, ended, True)
                 track.launch, track.phase, track.said = track.launch + 1, "absent", verdict.reason
                 track.created, track.known = float("-inf"), False
                 return
             fold = journal.fold(self._store, job.project, job.number)
             final = ending(job, fold, verdict.state, verdict.reason)
             self._store.create(final_key, msgspec.json.encode(final))
+            self._note(track, ended, False)
         track.phase, track.said = "over", ""
+
+    def _note(self, track: Track, ended: Launch, retried: bool) -> None:
+        """Keep how a launch ended. Of the last one the final record is there before."""
+        job = track.job
+        key = contract.launch_key(job.project, job.number, track.launch, retried)
+        self._store.create(key, msgspec.json.encode(ended))
+        self._ended_launches(job.project)[job.number] = track.launch
+        if not retried:
+            self._settled.add(job.short)
 
     def _bring_results(self, job: Job) -> None:
         """Results of a job without a network, which it could only keep below its own prefix."""
@@ -264,7 +301,7 @@ class SageMakerBackend(Backend):
     def _request(self, track: Track) -> dict[str, Any]:
         job, settings = track.job, self._settings.aws
         types = rotated(machines.expand([job.machine, *job.fallbacks]), track.launch)
-        region = aws.client("sagemaker").meta.region_name
+        region = aws.region()
         asked = request.training_job(
             job,
             name=self._name(track),
@@ -307,9 +344,7 @@ def launched(job: Job, launch: int, found: dict[str, Any], region: str, log: str
     billable = float(found.get("BillableTimeInSeconds") or 0.0) * resources.get("InstanceCount", 1)
     price = prices.rate(machine, region, known)
     return Launch(
-        project=job.project,
-        number=job.number,
-        launch=launch,
+        **_who(job, launch),
         name=found["TrainingJobName"],
         status=found["TrainingJobStatus"],
         secondary=found.get("SecondaryStatus", ""),
@@ -323,3 +358,7 @@ def launched(job: Job, launch: int, found: dict[str, Any], region: str, log: str
         usd=None if price is None else round(billable * price.usd_per_second, 6),
         log=log,
     )
+
+
+def _who(job: Job, launch: int) -> dict[str, Any]:
+    return {"project": job.project, "number": job.number, "launch": launch}

@@ -1,0 +1,114 @@
+"""What a plan, a submission and a status say of money."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from orchestrator import bill, prices
+from orchestrator.bill import Tariff
+from orchestrator.errors import CloudError
+from orchestrator.facts import Seen
+from orchestrator.job import FREE, Job
+from orchestrator.manifest import Manifest
+from orchestrator.prices import Estimate, Price
+from orchestrator.settings import Settings
+from orchestrator.store import Store
+
+
+class Quote(NamedTuple):
+    """What new jobs will cost. `pace` is seconds a task, None while nothing was learned; `estimate` is None where the
+    price is not known, and so is `price` then."""
+
+    jobs: int
+    machine: str
+    region: str
+    price: Price | None
+    pace: float | None
+    estimate: Estimate | None
+    max_cost: float | None
+
+    def record(self) -> dict[str, Any]:
+        """For programs; USD."""
+        return {
+            "machine": self.machine,
+            "region": self.region,
+            "usd_per_hour": self.price.usd_per_hour if self.price else None,
+            "certain": bool(self.price and self.price.certain),
+            "seconds_per_task": self.pace,
+            "expected": self.estimate.expected if self.estimate else None,
+            "worst": self.estimate.worst if self.estimate else None,
+            "worst_per_job": self.estimate.worst / self.jobs if self.estimate and self.jobs else None,
+            "max_cost": self.max_cost,
+        }
+
+    def sentence(self) -> str:
+        """For people."""
+        if self.price is None or self.estimate is None:
+            return f"Cost: what {self.machine} costs in {self.region} is not known. Read it:  swatch prices --refresh"
+        about = "" if self.price.certain else "about "
+        rate = f"{self.machine} at {about}{self.price.usd_per_hour:.4g} USD/h ({self.region}, {self.price.date})"
+        each = usd(self.estimate.worst / self.jobs)
+        worst = f"{usd(self.estimate.worst)} at most ({each} a job, should each run max_runtime)"
+        if self.estimate.expected is None:
+            expected = "how long such tasks take is not known yet"
+        else:
+            expected = f"about {usd(self.estimate.expected)}, at {self.pace:.0f} s a task as in past jobs"
+        return f"Cost on {rate}: {expected}; {worst}"
+
+
+def shown(amount: float | None) -> str:
+    """What a job has cost; of a machine whose price nobody knows, that."""
+    return "its machine's price is not known" if amount is None else usd(amount)
+
+
+def usd(amount: float) -> str:
+    """`1.41 USD`; of less than ten cents, more digits."""
+    return f"{amount:.2f} USD" if amount >= 0.1 or not amount else f"{amount:.4f} USD"
+
+
+def quote(
+    store: Store, settings: Settings, manifest: Manifest, jobs: Sequence[Job], seen: Sequence[Seen]
+) -> Quote | None:
+    """What the new jobs will cost; None for those that cost nothing."""
+    if not jobs or jobs[0].backend in FREE:
+        return None
+    rates = bill.tariff(settings)
+    price, like = rates.price(jobs[0]), jobs[0]
+    estimate, pace = None, None
+    if price is not None:
+        pace = bill.pace(store, seen, like)
+        packing = [len(job.tasks) for job in jobs]
+        warm = 0 if like.spot else rates.keep_alive
+        estimate = prices.estimate(packing, pace, like.max_runtime, price, warm)
+    machine = price.machine if price else like.machine
+    return Quote(len(jobs), machine, rates.region, price, pace, estimate, manifest.max_cost)
+
+
+class Allowance:
+    """How many new jobs may start under the manifest's `max_cost`, which covers all that its project ever cost."""
+
+    def __init__(self, store: Store, settings: Settings, max_cost: float | None) -> None:
+        self._store, self._settings, self._max_cost = store, settings, max_cost
+
+    def __call__(self, seen: Sequence[Seen], jobs: Sequence[Job]) -> int:
+        """See `engine.Wish.afford`. Raises UsageError where a cap meets a price that nobody vouches for."""
+        if self._max_cost is None or not jobs or jobs[0].backend in FREE:
+            return len(jobs)
+        rates = bill.tariff(self._settings)
+        ended = bill.launches(self._store, jobs[0].project)
+        return prices.affordable([rates.worst(job) for job in jobs], self._max_cost, bill.committed(seen, ended, rates))
+
+
+def costs(store: Store, settings: Settings, seen: Sequence[Seen], now: float) -> dict[str, float | None]:
+    """USD that each job has cost so far, by its short name; without those that cost nothing, and where the cloud cannot
+    even be named, without any."""
+    paid = [one for one in seen if one.job.backend not in FREE]
+    if not paid:
+        return {}
+    try:
+        rates: Tariff = bill.tariff(settings)
+    except CloudError:
+        return {}
+    ended = {project: bill.launches(store, project) for project in sorted({one.job.project for one in paid})}
+    return {one.job.short: bill.spent(one, ended[one.job.project].get(one.job.number, ()), rates, now) for one in paid}
