@@ -100,8 +100,12 @@ class World(msgspec.Struct, kw_only=True):
     """Notified when anything has changed that can be seen."""
     closing: threading.Event
 
+    version: int = 0
+    """Counts the changes."""
+
     def notify(self) -> None:
         with self.lock:
+            self.version += 1
             self.changed.notify_all()
 
 

@@ -115,7 +115,7 @@ class Container:
         """Kill what runs, and wait until it is gone and its log is written."""
         self.kill()
         for thread in self._threads:
-            thread.join()
+            thread.join(LAST_WORDS)
 
     @property
     def pid(self) -> int | None:
@@ -124,34 +124,40 @@ class Container:
     def _reap(self, pump: threading.Thread, ended: Callable[[], None]) -> None:
         assert self._process is not None
         code = self._process.wait()
-        self._sweep()
+        self._sweep(pump)
         pump.join(LAST_WORDS)
         # A shell's and Docker's way to tell a signal.
         self.exit_code = code if code >= 0 else 128 - code
         ended()
 
-    def _sweep(self) -> None:
+    def _sweep(self, pump: threading.Thread) -> None:
         """The first process is gone: so is the container. Without /proc only its own process group is found."""
         assert self._process is not None
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         for _ in range(ROUNDS):
-            left = _marked(self._mark.encode())
-            if not left:
-                return
+            left, sure = _marked(self._mark.encode())
             for pid in left:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
+            if sure and not left:
+                return
+            pump.join(0.01)  # a moment, or less if the log ends
 
 
-def _marked(mark: bytes) -> list[int]:
-    """Processes that have the variable in the environment they were started with."""
-    found = []
+def _marked(mark: bytes) -> tuple[list[int], bool]:
+    """Processes that have the variable in the environment they were started with; and whether those are all: one that
+    is just being replaced by another program (exec) shows no environment for a moment, but is no thread of the kernel
+    and no zombie, which have no program."""
+    found, sure = [], True
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if mark in (entry / "environ").read_bytes().split(b"\0"):
+            environment = (entry / "environ").read_bytes()
+            if mark in environment.split(b"\0"):
                 found.append(int(entry.name))
-    return found
+            elif not environment and os.readlink(entry / "exe"):
+                sure = False
+    return found, sure
 
 
 def _pump(stream: IO[bytes], said: Callable[[list[str]], None]) -> None:

@@ -13,6 +13,7 @@ import io
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 
@@ -22,6 +23,7 @@ from orchestrator.simulator.container import JOB_KEY
 from orchestrator.simulator.faults import Fate, Faults
 from orchestrator.simulator.limits import Throttle
 from orchestrator.simulator.plane import Plane
+from orchestrator.simulator.queues import Queues
 from orchestrator.simulator.wire import (
     ApiError,
     Application,
@@ -47,12 +49,14 @@ class Endpoint:
     def __init__(
         self,
         plane: Plane,
+        queues: Queues,
         fate: Fate,
         throttle: Throttle,
         others: Application,
         objects: Application,
         actions: dict[str, Callable[[str], None]],
     ) -> None:
+        self._queues = queues
         self._plane, self._fate, self._throttle = plane, fate, throttle
         self._others, self._objects, self._actions = others, objects, actions
         self.calls: Counter[str] = Counter()
@@ -95,6 +99,8 @@ class Endpoint:
             return json_reply(services.service_quota(self._plane.quotas, by.region, name, json_body(body)))
         if service == "pricing":
             return json_reply(services.products(name, json_body(body)))
+        if service == "batch" and environ.get("PATH_INFO") in self._queues.operations:
+            return self._batch(environ["PATH_INFO"], body)
         if asked == "iam:SimulatePrincipalPolicy":
             return services.policy_simulation(body)
         return None
@@ -102,6 +108,14 @@ class Endpoint:
     def _sagemaker(self, name: str, body: bytes) -> Reply:
         if name not in self._plane.operations:
             raise ApiError("UnknownOperationException", f"The simulator has no operation {name}.")
+        return self._done("sagemaker", name, self._plane.operations[name], body)
+
+    def _batch(self, path: str, body: bytes) -> Reply:
+        name, done = self._queues.operations[path]
+        return self._done("batch", name, done, body)
+
+    def _done(self, service: str, name: str, done: Callable[[dict[str, Any]], dict[str, Any]], body: bytes) -> Reply:
+        """Do it, unless it is throttled or meets a fault."""
         self._throttle.take(name)
         if self._fate.strikes("throttle", name):
             raise ApiError("ThrottlingException", "Rate exceeded")
@@ -109,11 +123,11 @@ class Endpoint:
         if self._fate.strikes("errors", name):
             raise broken
         request = json_body(body)
-        shapes.check("sagemaker", name, request)
-        reply = self._plane.operations[name](request)
+        shapes.check(service, name, request)
+        reply = done(request)
         if self._fate.strikes("lost", name):
             raise broken
-        return json_reply(shapes.shaped("sagemaker", name, reply) if reply else {})
+        return json_reply(shapes.shaped(service, name, reply) if reply else {})
 
     def _expired(self, by: Caller | None) -> bool:
         """Whether the caller's credentials are no longer good; those of jobs always are."""

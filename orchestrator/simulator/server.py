@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,7 @@ from orchestrator.simulator.faults import Fate, Faults
 from orchestrator.simulator.job import Job, description
 from orchestrator.simulator.limits import Quotas, Throttle
 from orchestrator.simulator.plane import Plane
+from orchestrator.simulator.queues import Queues
 from orchestrator.simulator.wire import Application
 
 WAIT = 60.0
@@ -125,7 +127,7 @@ class Simulator:
             self._forget()
             raise SwatchError(f"Port {self._port} is taken", hint="Leave --port out: a free one is chosen") from error
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        world = World(
+        world = self._world = World(
             account=Account(REGION),
             clock=self.clock,
             fate=self._fate,
@@ -140,9 +142,11 @@ class Simulator:
             closing=self._closing,
         )
         self._plane = Plane(world, self.quotas)
+        self._queues = Queues(world, self._plane)
         objects = self._front(moto) if self._front else moto
         self._endpoint = Endpoint(
             self._plane,
+            self._queues,
             self._fate,
             self._throttle,
             moto,
@@ -155,6 +159,7 @@ class Simulator:
     def close(self) -> None:
         """End all jobs and the endpoint; everything that was kept is gone."""
         self._closing.set()
+        self._queues.close()
         self._plane.close()
         self._server.shutdown()
         self._serving.join()
@@ -214,6 +219,10 @@ class Simulator:
         ecr.put_image(repositoryName=repository, imageManifest=json.dumps(manifest), imageTag="latest")
         return Simulated(bucket, made["Role"]["Arn"], f"{uri}:latest")
 
+    def make_queue(self, name: str, slots: int) -> str:
+        """An AWS Batch job queue for SageMaker training that runs so many jobs at a time; its ARN."""
+        return self._queues.make(name, slots)
+
     def jobs(self) -> list[str]:
         """The names of all training jobs, in the order of their creation."""
         with self._lock:
@@ -261,14 +270,18 @@ class Simulator:
         return container.pid if container else None
 
     def wait(self, ready: Callable[[], Any], seconds: float = WAIT) -> Any:
-        """Wait, without looking at a clock, until `ready()` is true after some change; its value. Raises SwatchError
-        when it does not come to be in so many real seconds."""
-        with self._changed:
-            found = self._changed.wait_for(ready, seconds)
-        if not found:
-            states = {name: (job.status, job.secondary, job.failure) for name, job in self._plane.jobs.items()}
-            raise SwatchError(f"What was waited for did not happen: {states}")
-        return found
+        """Wait until `ready()` is true; its value. It is asked after every change, and may itself call the endpoint.
+        Raises SwatchError when it does not come to be in so many real seconds."""
+        end = time.monotonic() + seconds
+        while True:
+            version = self._world.version
+            found = ready()
+            if found:
+                return found
+            with self._changed:
+                while self._world.version == version:
+                    if not self._changed.wait(max(0.0, end - time.monotonic())):
+                        raise SwatchError(f"What was waited for did not happen: {self._states()}")
 
     def wait_for(self, name: str, *statuses: str) -> dict[str, Any]:
         """Wait until the job is in one of the statuses or secondary statuses (an end of its own, if none is given)."""
@@ -280,6 +293,9 @@ class Simulator:
         """Move a ManualClock on."""
         assert isinstance(self.clock, ManualClock), "advance() is for a ManualClock"
         self.clock.advance(seconds)
+
+    def _states(self) -> list[tuple[str, str, str | None]]:
+        return [(job.name, job.secondary, job.failure) for job in self._plane.jobs.values()]
 
     def _job(self, name: str) -> Job:
         job = self._plane.jobs.get(name)

@@ -125,6 +125,8 @@ def operation(environ: Environ, service: str, body: bytes = b"") -> str:
         action = urllib.parse.parse_qs(body.decode("utf-8", "replace")).get("Action")
         if action:
             return f"{service}:{action[0]}"
+    if service == "batch":
+        return f"batch:{environ.get('PATH_INFO', '').rpartition('/')[2]}"
     return f"{service}:{environ.get('REQUEST_METHOD')} {environ.get('PATH_INFO')}"
 
 

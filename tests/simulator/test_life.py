@@ -226,6 +226,23 @@ def test_nothing_of_a_container_outlives_it(cloud: Cloud) -> None:
     assert not alive(int(pid))
 
 
+def test_a_container_is_gone_however_fast_it_multiplies(cloud: Cloud) -> None:
+    seconds = f"1007.{os.getpid()}"
+    sleepers = f"for n in 1 2 3 4 5 6 7 8; do setsid sh -c 'exec sleep {seconds}' & done"
+    cloud.create("one", "bash", "-c", f"echo on; while :; do {sleepers}; wait -n; done")
+    cloud.said("one", "on")
+    cloud.crash("one")
+    cloud.wait_for("one")
+    left = []
+    for pid in (name for name in os.listdir("/proc") if name.isdecimal()):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as line:
+                left += [pid] if seconds.encode() in line.read() else []
+        except OSError:
+            continue
+    assert left == []
+
+
 def test_the_end_of_the_simulator_is_the_end_of_its_jobs() -> None:
     with Cloud() as cloud:
         cloud.create("one", "bash", "-c", "trap '' TERM; setsid sleep 1003 & echo $$ $!; wait")
