@@ -55,8 +55,8 @@ _clients: dict[str, Any] = {}
 
 
 def client(service: str) -> Any:
-    """botocore's client of a service (`s3`, `sagemaker` ...), made once for all threads. Ask again for each piece of
-    work: after credentials have expired, a new one reads them anew. Raises SwatchError when boto3 is missing, CloudError."""
+    """botocore's client of a service (`s3`, `sagemaker` ...), made once for all threads; ask again for each piece of
+    work, since after credentials have expired a new one reads them anew. Raises SwatchError, CloudError."""
     try:
         return _clients[service]
     except KeyError:
