@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import platform
 import sys
 
-from tests.bench import cli, demo, engine, gallery, install, limit, methods, quality, transfer
-
-BENCHMARKS = {
-    "cli": lambda _: cli.run(),
-    "engine": lambda _: engine.run(),
-    "demo": lambda _: demo.run(),
-    "install": lambda _: install.run(),
-    "quality": quality.run,
-    "methods": methods.run,
-    "limit": limit.run,
-    "gallery": gallery.run,
-    "transfer": transfer.run,
-}
+BENCHMARKS = ("cli", "engine", "demo", "install", "quality", "methods", "limit", "gallery", "transfer", "cloud")
 USUAL = ["cli", "engine"]
 
 
@@ -30,7 +19,7 @@ def main() -> None:
     print(f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}")
     for name in names:
         print(f"\n== {name}")
-        BENCHMARKS[name](arguments)
+        importlib.import_module(f"tests.bench.{name}").run(arguments)
 
 
 main()

@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -61,7 +62,7 @@ def manifest(folder: Path) -> None:
     (folder / "many.yaml").write_text("\n".join(lines) + "\n")
 
 
-def run() -> None:
+def run(arguments: Sequence[str] = ()) -> None:
     """Print the figures."""
     with tempfile.TemporaryDirectory() as name:
         folder, home = Path(name), Path(name) / "home"

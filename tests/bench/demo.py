@@ -6,12 +6,13 @@ import os
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def run() -> None:
+def run(arguments: Sequence[str] = ()) -> None:
     """Clone the last commit, install, run; needs the package index."""
     with tempfile.TemporaryDirectory() as name:
         clone = Path(name) / "swatch"

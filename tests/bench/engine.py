@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ SOURCES = ("bricks", "cloth", "lichen", "terrazzo", "wood")
 SIDES = (256, 512)
 
 
-def run() -> None:
+def run(arguments: Sequence[str] = ()) -> None:
     """Print seconds, memory and figures of each texture; each size is one process, as a packed job is."""
     for side in SIDES:
         with tempfile.TemporaryDirectory() as name:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -21,7 +22,7 @@ def size(folder: Path, *what: str) -> float:
     return sum(path.stat().st_size for path in folder.iterdir()) / 1e6
 
 
-def run() -> None:
+def run(arguments: Sequence[str] = ()) -> None:
     """Print both sizes and their ratio; needs the package index."""
     with tempfile.TemporaryDirectory() as name:
         local, default = Path(name, "local"), Path(name, "default")

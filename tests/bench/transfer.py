@@ -72,7 +72,7 @@ def fill(folder: Path, count: int, size: int) -> dict[str, str]:
     for number in range(count):
         path = f"{task.prefix}image-{number:05d}.bin"
         if size <= MIB or number < 4:
-            content = chance.randbytes(size)
+            content = chance.randbytes(min(size, MIB)) * -(-size // MIB)
             (output / path).write_bytes(content)
             kinds.append((output / path, hashlib.sha256(content).hexdigest()))
         file, digests[path] = kinds[number % len(kinds)] if size > MIB else kinds[-1]

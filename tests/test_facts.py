@@ -1,0 +1,128 @@
+"""Facts are the same wherever the store is, and cost few round trips where it is far."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from orchestrator import contract, facts, journal
+from orchestrator.backends.base import Presence
+from orchestrator.engine import Choice, Verdict
+from orchestrator.errors import CloudError, NotFound
+from orchestrator.job import Final, Job, Task
+from orchestrator.simulator.front import Rule
+from orchestrator.store import Store, open_store
+from orchestrator.watch import Watch
+from tests.cloud import Cloud
+
+JOBS = 12
+
+
+@pytest.fixture(params=["local", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """A project of twelve jobs; every third has ended, each has made one file."""
+    if request.param == "local":
+        store = open_store(str(tmp_path / "store"))
+    else:
+        bucket: str = request.getfixturevalue("bucket")
+        store = open_store(f"s3://{bucket}/store")
+    for number in range(1, JOBS + 1):
+        task = Task(name=f"t{number}", fingerprint=f"{number:064d}", parameters={})
+        job = Job(project="p", number=number, user="alice", created=1e9 + number, command="x", tasks=(task,))
+        store.write(contract.job_key("p", number), msgspec.json.encode(job))
+        writer = journal.Writer(store, "p", number)
+        writer.append(journal.State(1e9, contract.RUNNING, 1))
+        writer.flush()
+        path = f"{task.prefix}made.txt"
+        (tmp_path / "made").write_text(f"by {number}")
+        store.upload(tmp_path / "made", contract.output_prefix("p", number) + path)
+        digest = store.download(contract.output_prefix("p", number) + path, tmp_path / "made")
+        writer.append(journal.File(1e9 + 1, path, len(f"by {number}"), digest))
+        writer.flush()
+        if number % 3 == 0:
+            final = Final(
+                state=contract.SUCCESS, ended=2e9, started=1e9, seconds=5.0, tasks={task.name: contract.SUCCESS}
+            )
+            store.write(contract.final_key("p", number), msgspec.json.encode(final))
+    return store
+
+
+def present(_: Job) -> Presence:
+    return Presence.RUNNING
+
+
+def test_all_jobs_are_seen_in_their_order(store: Store) -> None:
+    seen = list(facts.see_all(store, present, "p"))
+    assert [one.job.number for one in seen] == list(range(1, JOBS + 1))
+    assert [one.job.number for one in facts.see_all(store, present, "p", after=9)] == [10, 11, 12]
+    assert [one.state for one in seen[:3]] == [contract.RUNNING, contract.RUNNING, contract.SUCCESS]
+    assert [job.number for job in facts.read_jobs(store, "p", [5, 2])] == [5, 2]
+    with pytest.raises(NotFound, match="No job p/99"):
+        facts.read_jobs(store, "p", [1, 99])
+
+
+def test_jobs_are_asked_about_at_once_where_the_store_is_far(store: Store) -> None:
+    """Four looks wait for each other: one after the other, they would wait for ever."""
+    if store.width == 1:
+        pytest.skip("a folder is near")
+    meeting = threading.Barrier(4)
+
+    def look(job: Job) -> Presence:
+        meeting.wait(60)
+        return Presence.RUNNING
+
+    assert len(list(facts.see_all(store, look, "p"))) == JOBS
+
+
+def test_a_watch_brings_home_what_all_jobs_made(store: Store, tmp_path: Path) -> None:
+    jobs = facts.read_jobs(store, "p", range(1, JOBS + 1))
+    watch = Watch(store, present, [Choice(job.tasks[0], Verdict.RUNNING, job) for job in jobs], tmp_path / "home")
+    assert watch.poll() is True
+    assert sorted(path.read_text() for path in watch.brought) == sorted(f"by {n}" for n in range(1, JOBS + 1))
+    assert [view.files for view in watch.tasks] == [[f"t{n}/made.txt"] for n in range(1, JOBS + 1)]
+    assert not watch.over
+    assert [view.task.name for view in watch.tasks if view.ended] == ["t3", "t6", "t9", "t12"]
+    assert watch.poll() is False
+    assert len(watch.brought) == JOBS
+
+
+def test_a_watch_goes_on_after_the_store_was_away(cloud: Cloud, bucket: str, tmp_path: Path) -> None:
+    """A file that could not come home is told, and comes with the next poll, though its job has ended meanwhile."""
+    store = open_store(f"s3://{bucket}/store")
+    task = Task(name="t", fingerprint="f" * 64, parameters={})
+    other = Task(name="u", fingerprint="e" * 64, parameters={})
+    for number, one in enumerate((task, other), 1):
+        job = Job(project="p", number=number, user="alice", created=time.time(), command="x", tasks=(one,))
+        store.write(contract.job_key("p", number), msgspec.json.encode(job))
+    (tmp_path / "made").write_text("made")
+    key = contract.output_prefix("p", 1) + "t/made.txt"
+    store.upload(tmp_path / "made", key)
+    writer = journal.Writer(store, "p", 1)
+    writer.append(journal.File(1e9, "t/made.txt", 4, store.download(key, tmp_path / "made")))
+    writer.flush()
+    final = Final(state=contract.SUCCESS, ended=2e9, started=1e9, seconds=5.0, tasks={"t": contract.SUCCESS})
+    store.write(contract.final_key("p", 1), msgspec.json.encode(final))
+    jobs = facts.read_jobs(store, "p", [1, 2])
+    watch = Watch(store, present, [Choice(job.tasks[0], Verdict.RUNNING, job) for job in jobs], tmp_path / "home")
+    store.write(key, b"torn")
+    watch.poll()
+    assert "t/made.txt" in watch.home.problems
+    store.write(key, b"made")
+    watch.poll()
+    assert not watch.home.problems
+    assert (tmp_path / "home" / "t" / "made.txt").read_text() == "made"
+
+
+def test_a_store_that_cannot_be_reached_is_no_job(
+    cloud: Cloud, bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    store = open_store(f"s3://{bucket}/store")
+    store.write(contract.job_key("p", 1), b"{}")
+    cloud.front.set([Rule("throttle", times=None)])
+    with pytest.raises(CloudError):
+        list(facts.see_all(store, present, "p"))
