@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from orchestrator import contract, facts, journal
-from orchestrator.backends.base import Presence
+from orchestrator.backends.base import Backend, Presence, Sight
 from orchestrator.engine import Choice, Verdict
 from orchestrator.errors import CloudError, NotFound
 from orchestrator.job import Final, Job, Task
@@ -51,36 +51,51 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return store
 
 
-def present(_: Job) -> Presence:
-    return Presence.RUNNING
+class Present(Backend):
+    """All that has not ended runs."""
+
+    name = "local"
+
+    def __init__(self) -> None:
+        self.asked: list[list[int]] = []
+        self.settling: list[list[int]] = []
+
+    def launch(self, jobs: Sequence[Job]) -> None:
+        raise AssertionError("nothing is to be launched")
+
+    def look(self, jobs: Sequence[Job]) -> list[Sight]:
+        self.asked.append([job.number for job in jobs])
+        return [Sight(Presence.RUNNING)] * len(jobs)
+
+    def wake(self) -> None:
+        return
+
+    def stop(self, jobs: Sequence[Job]) -> None:
+        raise AssertionError("nothing is to be stopped")
+
+    def settle(self, jobs: Sequence[Job]) -> None:
+        self.settling.append([job.number for job in jobs])
 
 
 def test_all_jobs_are_seen_in_their_order(store: Store) -> None:
-    seen = list(facts.see_all(store, present, "p"))
+    seen = list(facts.see_all(store, Present(), "p"))
     assert [one.job.number for one in seen] == list(range(1, JOBS + 1))
-    assert [one.job.number for one in facts.see_all(store, present, "p", after=9)] == [10, 11, 12]
+    assert [one.job.number for one in facts.see_all(store, Present(), "p", after=9)] == [10, 11, 12]
     assert [one.state for one in seen[:3]] == [contract.RUNNING, contract.RUNNING, contract.SUCCESS]
     assert [job.number for job in facts.read_jobs(store, "p", [5, 2])] == [5, 2]
     with pytest.raises(NotFound, match="No job p/99"):
         facts.read_jobs(store, "p", [1, 99])
 
 
-def test_jobs_are_asked_about_at_once_where_the_store_is_far(store: Store) -> None:
-    """Four looks wait for each other: one after the other, they would wait for ever."""
-    if store.width == 1:
-        pytest.skip("a folder is near")
-    meeting = threading.Barrier(4)
-
-    def look(job: Job) -> Presence:
-        meeting.wait(60)
-        return Presence.RUNNING
-
-    assert len(list(facts.see_all(store, look, "p"))) == JOBS
+def test_a_backend_is_asked_once_about_all_that_have_not_ended(store: Store) -> None:
+    backend = Present()
+    facts.see_all(store, backend, "p")
+    assert backend.asked == [[1, 2, 4, 5, 7, 8, 10, 11]] and backend.settling == [[3, 6, 9, 12]]
 
 
 def test_a_watch_brings_home_what_all_jobs_made(store: Store, tmp_path: Path) -> None:
     jobs = facts.read_jobs(store, "p", range(1, JOBS + 1))
-    watch = Watch(store, present, [Choice(job.tasks[0], Verdict.RUNNING, job) for job in jobs], tmp_path / "home")
+    watch = Watch(store, Present(), [Choice(job.tasks[0], Verdict.RUNNING, job) for job in jobs], tmp_path / "home")
     assert watch.poll() is True
     assert sorted(path.read_text() for path in watch.brought) == sorted(f"by {n}" for n in range(1, JOBS + 1))
     assert [view.files for view in watch.tasks] == [[f"t{n}/made.txt"] for n in range(1, JOBS + 1)]
@@ -107,7 +122,7 @@ def test_a_watch_goes_on_after_the_store_was_away(cloud: Cloud, bucket: str, tmp
     final = Final(state=contract.SUCCESS, ended=2e9, started=1e9, seconds=5.0, tasks={"t": contract.SUCCESS})
     store.write(contract.final_key("p", 1), msgspec.json.encode(final))
     jobs = facts.read_jobs(store, "p", [1, 2])
-    watch = Watch(store, present, [Choice(job.tasks[0], Verdict.RUNNING, job) for job in jobs], tmp_path / "home")
+    watch = Watch(store, Present(), [Choice(job.tasks[0], Verdict.RUNNING, job) for job in jobs], tmp_path / "home")
     store.write(key, b"torn")
     watch.poll()
     assert "t/made.txt" in watch.home.problems
@@ -125,4 +140,4 @@ def test_a_store_that_cannot_be_reached_is_no_job(
     store.write(contract.job_key("p", 1), b"{}")
     cloud.front.set([Rule("throttle", times=None)])
     with pytest.raises(CloudError):
-        list(facts.see_all(store, present, "p"))
+        list(facts.see_all(store, Present(), "p"))
