@@ -13,7 +13,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
 
 import click
 
@@ -56,10 +55,7 @@ def command(port: int, speed: float, quotas: tuple[str, ...], chaos: int | None,
     account = simulator.Simulator(
         clock=simulator.Clock(speed), durations=simulator.QUICK, faults=weather, port=port, front=Front
     )
-    # A terminal's end, or `kill`, must end the jobs too.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _ended)
-    with tempfile.TemporaryDirectory(prefix="swatch-simulated-") as home, account:
+    with _signals() as ended, tempfile.TemporaryDirectory(prefix="swatch-simulated-") as home, account:
         for quota in quotas:
             account.quotas.set(*_quota(quota, simulator.instance_types()))
         made = account.make_account()
@@ -71,16 +67,18 @@ def command(port: int, speed: float, quotas: tuple[str, ...], chaos: int | None,
             "SWATCH_HOME": home,
         }
         if words:
-            sys.exit(_run(words, variables))
+            sys.exit(_run(words, variables, ended))
         click.echo(f"An AWS account is simulated at {account.url}. In another terminal:\n")
         click.echo(f"unset {' '.join(UNSET)}")
         for name, value in variables.items():
             click.echo(f"export {name}={shlex.quote(value)}")
         click.echo(f"\nStore: {STORE}, kept only while this runs. Ctrl-C ends it and its jobs.")
-        with contextlib.suppress(KeyboardInterrupt):
-            threading.Event().wait()
+        signal.signal(signal.SIGINT, ended)
+        number = ended.wait()
         count = len(account.jobs())
         click.echo(f"\nEnded, with all that was kept: {count} training job{'' if count == 1 else 's'} and the store.")
+        if number != signal.SIGINT:
+            sys.exit(128 + number)
 
 
 UNSET = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "SWATCH_STORE")
@@ -101,30 +99,68 @@ def _quota(text: str, types: Sequence[str]) -> tuple[str, int]:
     return instance_type, int(count)
 
 
-def _run(words: Sequence[str], variables: dict[str, str]) -> int:
+def _run(words: Sequence[str], variables: dict[str, str], ended: _Signals) -> int:
     """Run the command to its end; its exit code, as a shell tells it."""
     kept = {name: value for name, value in os.environ.items() if name not in UNSET}
+    # Ctrl-C reaches the command too: what it makes of it is its own affair.
+    signal.signal(signal.SIGINT, lambda number, frame: None)
     try:
         child = subprocess.Popen(words, env={**kept, **variables})
     except OSError as error:
         raise UsageError(f"{words[0]}: {error.strerror}", hint="swatch simulate -- COMMAND...") from error
-    with _outlived(child):
-        while True:
-            # Ctrl-C reaches the command too: what it makes of it is its own affair.
-            with contextlib.suppress(KeyboardInterrupt):
-                code = child.wait()
-                return code if code >= 0 else 128 - code
+
+    def watch() -> None:
+        child.wait()
+        ended(0)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    number = ended.wait()
+    if number:
+        child.terminate()
+    watcher.join()
+    code = child.wait()
+    return 128 + number if number else code if code >= 0 else 128 - code
+
+
+class _Signals:
+    """A handler of signals that notes the first one; `wait` waits for it.
+
+    The system may hand a signal to any thread, but Python's handlers run in the main one, which notices only when what
+    it waits for ends. So it waits for a pipe that signals write to.
+    """
+
+    def __init__(self, reader: int, writer: int) -> None:
+        self._reader, self._writer = reader, writer
+        self._number: int | None = None
+
+    def __call__(self, number: int, _: FrameType | None = None) -> None:
+        if self._number is None:
+            self._number = number
+        os.write(self._writer, b"!")
+
+    def wait(self) -> int:
+        """The number that was noted first."""
+        while self._number is None:
+            os.read(self._reader, 1)
+        return self._number
 
 
 @contextlib.contextmanager
-def _outlived(child: subprocess.Popen[bytes]) -> Iterator[None]:
+def _signals() -> Iterator[_Signals]:
+    """Notes a terminal's end and `kill`: they must end the jobs too, and in order."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    handler = _Signals(reader, writer)
+    before = (
+        signal.set_wakeup_fd(writer),
+        [(one, signal.signal(one, handler)) for one in (signal.SIGTERM, signal.SIGHUP)],
+    )
     try:
-        yield
+        yield handler
     finally:
-        if child.poll() is None:
-            child.terminate()
-            child.wait()
-
-
-def _ended(number: int, _: FrameType | None) -> NoReturn:
-    sys.exit(128 + number)
+        for number, old in before[1]:
+            signal.signal(number, old)
+        signal.set_wakeup_fd(before[0])
+        os.close(reader)
+        os.close(writer)

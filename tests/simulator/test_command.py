@@ -108,6 +108,16 @@ def test_its_end_is_the_end_of_its_jobs(box: Box) -> None:
     assert not alive(pid)
 
 
+def test_its_end_is_the_end_of_its_command(box: Box) -> None:
+    pipe = box.pipe("pid")
+    process = box.start("simulate", "--", "sh", "-c", f"echo $$ > {pipe}; exec sleep 1000")
+    pid = int(pipe.read_text())
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not alive(pid)
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -139,12 +139,14 @@ def test_the_first_preferred_type_that_is_there_is_taken(cloud: Cloud) -> None:
 def test_an_internal_error_is_tried_again_as_often_as_was_asked(cloud: Cloud) -> None:
     cloud.faults.interrupt_after = (0.0, 0.0)
     cloud.faults.internal["*"] = Fault(next=2)
-    described = cloud.run("one", "sh", "-c", "sleep 0.2", RetryStrategy={"MaximumRetryAttempts": 1})
+    described = cloud.run("one", "sleep", "1000", RetryStrategy={"MaximumRetryAttempts": 1})
     assert described["FailureReason"].startswith("InternalServerError: ")
     assert secondary(described).count("Restarting") == 1
     cloud.faults.internal["*"] = Fault(next=1)
-    described = cloud.run("two", "sh", "-c", "sleep 0.2", RetryStrategy={"MaximumRetryAttempts": 1})
-    assert described["TrainingJobStatus"] == "Completed"
+    cloud.create("two", "sleep", "1000", RetryStrategy={"MaximumRetryAttempts": 1})
+    cloud.wait(lambda: secondary(cloud.describe("two")).count("Training") == 2)
+    cloud.sagemaker.stop_training_job(TrainingJobName="two")
+    assert cloud.wait_for("two")["TrainingJobStatus"] == "Stopped"
 
 
 def warm(cloud: Cloud, seconds: int) -> dict[str, Any]:
