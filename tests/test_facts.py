@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from orchestrator import contract, facts, journal
+from orchestrator import aws, contract, facts, journal
 from orchestrator.backends.base import Backend, Presence, Sight
 from orchestrator.engine import Choice, Verdict
 from orchestrator.errors import CloudError, NotFound
@@ -136,6 +136,7 @@ def test_a_store_that_cannot_be_reached_is_no_job(
     cloud: Cloud, bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    aws.forget()
     store = open_store(f"s3://{bucket}/store")
     store.write(contract.job_key("p", 1), b"{}")
     cloud.front.set([Rule("throttle", times=None)])

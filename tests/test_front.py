@@ -116,6 +116,8 @@ def test_throttling_and_failing_do_nothing(cloud: Cloud, bucket: str) -> None:
     cloud.front.set([Rule("throttle", method="PUT"), Rule("fail", method="PUT", skip=1)])
     first, second = raw(cloud, "PUT", f"/{bucket}/x", BODY), raw(cloud, "PUT", f"/{bucket}/x", BODY)
     assert (first.status, second.status) == (503, 500)
+    cloud.front.set([Rule("throttle", method="GET")])
+    assert raw(cloud, "GET", f"/{bucket}/x").status == 503, "nothing waits for a body that a GET does not have"
     assert b"<Code>SlowDown</Code>" in first.read()
     assert raw(cloud, "HEAD", f"/{bucket}/x").status == 404
     assert raw(cloud, "PUT", f"/{bucket}/x", BODY).status == 200

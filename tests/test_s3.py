@@ -23,10 +23,12 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-def store(bucket: str, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """A store whose patience with a stalled connection is short."""
-    monkeypatch.setattr(aws, "READ_SECONDS", 0.4)
-    aws.forget()
+def store(request: pytest.FixtureRequest, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A store; where connections stall, its patience is short."""
+    parameters = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    if parameters.get("action") == "stall":
+        monkeypatch.setattr(aws, "READ_SECONDS", 1.5)
+        aws.forget()
     return open_store(f"s3://{bucket}/store")
 
 

@@ -189,7 +189,8 @@ def _check(environ: WSGIEnvironment) -> None:
 def _received(environ: WSGIEnvironment) -> io.BytesIO:
     body = io.BytesIO()
     source, length = environ["wsgi.input"], environ.get("CONTENT_LENGTH")
-    left = int(length) if length else None
+    # Without a length there is a body only where the server sees its end (Transfer-Encoding: chunked).
+    left = int(length) if length else None if environ.get("wsgi.input_terminated") else 0
     while left is None or left > 0:
         block = source.read(min(1 << 20, left) if left is not None else 1 << 20)
         if not block:
