@@ -62,8 +62,8 @@ $(VENV)/.local: $(VENV)/.python pyproject.toml $(LOCK)
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.python pyproject.toml $(LOCK)
-	@echo "Installing Swatch, its engine and the test tools into $(VENV) ..."
-	$(PIP) install --constraint $(LOCK) --editable '.[local,test]'
+	@echo "Installing Swatch, its engine, AWS' SDKs and the test tools into $(VENV) ..."
+	$(PIP) install --constraint $(LOCK) --editable '.[local,aws,test]'
 	@touch $@ $(VENV)/.local
 
 clean:  ## Remove what was installed and made here (jobs stay in the store)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.simulator import Fault
+from orchestrator.simulator import Fault, Simulator
+from orchestrator.simulator.front import Front
 from tests.account import Account, account
 from tests.test_jobs import Stream
 
@@ -166,6 +167,31 @@ def test_an_expired_sign_in_is_told_and_watching_goes_on(box: Account) -> None:
     pipe.write_text("")
     watching.communicate()
     assert watching.returncode == 0
+
+
+def test_status_answers_without_a_sign_in(box: Account) -> None:
+    box.swatch("submit", box.manifest(SAYING % "ann"), "--watch")
+    assert states(box) == ["success"]
+    box.aws.faults.expired = True
+    process = box.start("status", "try")
+    out, err = process.communicate()
+    assert process.returncode == 0 and "try/1" in out and "success" in out
+    assert "As last known" in err and "aws sso login" in err
+    assert "success" in box.swatch("info", "try/1")
+    assert "aws sso login" in box.swatch("submit", "try.yaml", code=1)
+
+
+def test_records_of_a_store_that_was_made_anew_are_not_taken_for_the_old(tmp_path: Path) -> None:
+    with account(tmp_path) as box:
+        (box.folder / "hello.txt").write_text("hello\n")
+        box.swatch("submit", box.manifest(SAYING % "ann"), "--watch")
+        box.swatch("status")
+    with Simulator(front=Front) as aws:
+        aws.make_account()
+        box.environment.update(aws.environment())
+        assert "No jobs" in box.swatch("status")
+        box.swatch("submit", box.manifest(SAYING % "ben"))
+        assert [job["description"] for job in box.json("status")["jobs"]] == ["try-whoben"]
 
 
 def test_a_plan_tells_the_price_and_a_cap_holds(box: Account) -> None:

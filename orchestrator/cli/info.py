@@ -10,7 +10,7 @@ import msgspec
 
 from orchestrator import bill, contract, facts, journal, launch, target
 from orchestrator.cli import money, screen
-from orchestrator.cli.options import fleet, json_option, opened, print_json, store_option
+from orchestrator.cli.options import fleet, json_option, opened, print_json, store_option, tell_away
 from orchestrator.cli.status import record, shown_cost
 from orchestrator.facts import Seen
 from orchestrator.launch import Launch
@@ -22,7 +22,7 @@ from orchestrator.launch import Launch
 @json_option
 def command(name: str | None, store: str | None, as_json: bool) -> None:
     """Show all that is known of one job: a project stands for its latest, nothing for the latest of all."""
-    settings, where = opened(store)
+    settings, where = opened(store, offline=True)
     project, number = target.job(where, name)
     one = facts.see(where, fleet(settings, where), project, number)
     fold = journal.fold(where, project, number)
@@ -43,6 +43,7 @@ def command(name: str | None, store: str | None, as_json: bool) -> None:
             },
         )
         return
+    tell_away(where)
     _show(one, fold, cost)
     if tries:
         _show_launches(tries)

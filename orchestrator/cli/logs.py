@@ -24,7 +24,7 @@ def command(name: str | None, follow: bool, store: str | None, as_json: bool) ->
 
     With --json, the journal's events, one a line.
     """
-    settings, where = opened(store)
+    settings, where = opened(store, offline=True)
     project, number = target.job(where, name)
     machines = fleet(settings, where)
     job = facts.read_job(where, project, number)

@@ -43,10 +43,23 @@ def print_json(verb: str, data: dict[str, Any]) -> None:
     click.echo(json.dumps({"schema": contract.SCHEMA, "command": verb, **data}, indent=2, ensure_ascii=False))
 
 
-def opened(store: str | None, slots: int | None = None) -> tuple[Settings, Store]:
-    """The settings in force and the store they name."""
+def opened(store: str | None, slots: int | None = None, offline: bool = False) -> tuple[Settings, Store]:
+    """The settings in force and the store they name. With `offline`, a far one that cannot be asked is answered for by
+    what is kept of it here."""
     found = settings.load(store, slots)
-    return found, open_store(found.store)
+    where = open_store(found.store)
+    if where.width > 1:
+        from orchestrator.store.kept import KeptStore
+
+        where = KeptStore(where, found.home / "kept", offline)
+    return found, where
+
+
+def tell_away(store: Store) -> None:
+    """Say that a far store could not be asked, and that what stands there is what was last known."""
+    error = getattr(store, "away", None)
+    if error is not None:
+        click.echo(f"As last known; {error.message}. {error.hint or ''}".rstrip(), err=True)
 
 
 def fleet(found: Settings, store: Store) -> Fleet:

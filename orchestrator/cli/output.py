@@ -17,7 +17,7 @@ from orchestrator.cli.options import json_option, opened, print_json, store_opti
 @json_option
 def command(name: str | None, store: str | None, as_json: bool) -> None:
     """List the files that a job has made so far: a project stands for its latest job, nothing for the latest of all."""
-    _, where = opened(store)
+    _, where = opened(store, offline=True)
     project, number = target.job(where, name)
     files = journal.fold(where, project, number).files
     prefix = contract.output_prefix(project, number)

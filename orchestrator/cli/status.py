@@ -10,7 +10,7 @@ import click
 
 from orchestrator import facts, target
 from orchestrator.cli import money, screen
-from orchestrator.cli.options import fleet, json_option, opened, print_json, store_option
+from orchestrator.cli.options import fleet, json_option, opened, print_json, store_option, tell_away
 from orchestrator.facts import Seen
 
 
@@ -26,7 +26,7 @@ def command(name: str | None, limit: int, store: str | None, as_json: bool) -> N
 
     NAME is a job (forest/3), a project (forest) or a manifest; without it, all jobs of the store.
     """
-    settings, where = opened(store)
+    settings, where = opened(store, offline=True)
     machines = fleet(settings, where)
     if name:
         wanted = target.resolve(where, name)
@@ -47,6 +47,7 @@ def command(name: str | None, limit: int, store: str | None, as_json: bool) -> N
         _show(seen, limit, money.costs(where, settings, seen[:limit], time.time()))
     elif not damaged:
         click.echo(f"No jobs in {where.url} yet. Start some:\n  swatch submit manifests/quickstart.yaml --watch")
+    tell_away(where)
     for message in damaged:
         click.echo(f"Error: {message}", err=True)
     if damaged:
