@@ -63,7 +63,7 @@ $(VENV)/.local: $(VENV)/.python pyproject.toml $(LOCK)
 
 $(VENV)/.test: $(VENV)/.python pyproject.toml $(LOCK)
 	@echo "Installing Swatch, its engine, AWS' SDKs and the test tools into $(VENV) ..."
-	$(PIP) install --constraint $(LOCK) --editable '.[local,aws,test]'
+	$(PIP) install --constraint $(LOCK) --editable '.[local,aws,sdk,test]'
 	@touch $@ $(VENV)/.local
 
 clean:  ## Remove what was installed and made here (jobs stay in the store)

@@ -6,7 +6,7 @@ One agent works on a job at a time: a lock on FOLDER proves it (released by the 
 journal refuses a second writer. Whoever finds the lock free and no `final.json` knows that the job was lost; starting
 the agent again is the next attempt, with the checkpoints of the last one.
 
-With --ml it is the entrypoint of a container of SageMaker (see `platform`): SIGTERM without the mark `stop.json` means
+With --ml it is the entrypoint of a container of SageMaker (see `container`): SIGTERM without the mark `stop.json` means
 that the machine is taken away, and that another attempt will go on.
 
 Standard library only, and Python 3.8 syntax: this file travels into images that are not ours.
@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
 from job_image import lines
+from job_image.container import JobStore, Platform
 from job_image.places import Places, make_read_only, map_paths
-from job_image.platform import JobStore, Platform
 from job_image.process import Process, end_orphan, lock
 from job_image.shipper import Order, Shipper
 from job_image.unpack import unpack

@@ -62,7 +62,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "novelty": {"synthesize"},
     "texture": set(),
 }
-AGENT = {"agent", "lines", "places", "platform", "process", "shipper", "unpack"}
+AGENT = {"agent", "container", "lines", "places", "process", "shipper", "unpack"}
 TOP = {"cli", "__main__", "__init__"}
 
 
@@ -141,3 +141,9 @@ def test_what_travels_with_the_agent_needs_the_standard_library_alone() -> None:
         [sys.executable, "-S", "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
     assert out.stdout.strip() == "[]"
+
+
+def test_the_program_run_by_its_path_hides_no_module_of_the_standard_library() -> None:
+    """`python3 job_image/synthesize.py` puts its folder in front of all others."""
+    hidden = {file.stem for file in (REPOSITORY / "job_image").iterdir()} & set(sys.stdlib_module_names)
+    assert not hidden

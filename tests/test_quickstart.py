@@ -15,6 +15,7 @@ from PIL import Image
 
 from job_image.texture.parameters import Parameters
 from orchestrator.manifest import TextureParameters
+from tests.account import account
 from tests.conftest import REPOSITORY, Box
 from tests.test_jobs import Stream
 from tests.vgg import random_weights, write_npz
@@ -192,3 +193,24 @@ def test_the_quickstart_names_sources_that_the_repository_paints(box: Box) -> No
     (manifests / "quickstart.yaml").write_text((REPOSITORY / "manifests" / "quickstart.yaml").read_text())
     assert make_textures.main(["--into", str(manifests / "textures")]) == 0
     assert box.json("plan", "manifests/quickstart.yaml")["counts"] == {"new": 5}
+
+
+@pytest.mark.slow
+def test_the_quickstart_makes_the_same_images_on_sagemaker(tmp_path: Path) -> None:
+    from manifests import make_textures
+
+    with account(tmp_path) as box:
+        (box.folder / "textures").mkdir()
+        for name in ("bricks", "wood", "cloth", "terrazzo", "lichen"):
+            make_textures.paint(name).save(box.folder / "textures" / f"{name}.png")
+        manifest = box.manifest((REPOSITORY / "manifests" / "quickstart.yaml").read_text(), "quickstart.yaml")
+        box.swatch("submit", manifest, "--backend", "sagemaker", "--watch")
+        # A container has none of the variables by which this environment may choose other kernels, which round otherwise.
+        for variable in [name for name in box.environment if name.startswith(("OPENBLAS", "OMP_", "MKL_", "TF_"))]:
+            del box.environment[variable]
+        box.swatch("submit", manifest, "--store", str(tmp_path / "near"), "--into", "near", "--watch")
+    far, near = box.folder / "outputs" / "quickstart", box.folder / "near"
+    made = sorted(path.relative_to(far) for path in far.rglob("*.png"))
+    assert len([path for path in made if path.name == "texture.png"]) == 5
+    assert made == sorted(path.relative_to(near) for path in near.rglob("*.png"))
+    assert [path for path in made if (far / path).read_bytes() != (near / path).read_bytes()] == []
