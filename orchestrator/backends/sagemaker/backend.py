@@ -84,6 +84,7 @@ class SageMakerBackend(Backend):
             if track.phase in ("unknown", "absent"):
                 track.phase, track.known = "absent", track.phase == "unknown" and not job_is_old(job)
         self._create([self._track(job) for job in jobs if self._track(job).phase == "absent"])
+        self._next_look = time.monotonic() + LOOK_SECONDS  # nothing is known better than what was just done
 
     def look(self, jobs: Sequence[Job]) -> list[Sight]:
         tracks = [self._track(job) for job in jobs]
