@@ -11,9 +11,15 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import yaml
 
+from orchestrator import contract
+from orchestrator.job import Final, Job, Task
+from orchestrator.launch import Launch
 from orchestrator.simulator import Simulator
+from orchestrator.store import Store, crowd
+from orchestrator.store.s3 import S3Store
 from tests.conftest import REPOSITORY
 
 POLL = """
@@ -40,35 +46,21 @@ def run(arguments: Sequence[str] = ()) -> None:
     for packing in (1, 16):
         with tempfile.TemporaryDirectory() as folder, Simulator(processes=1, quota=2 * count) as aws:
             _case(Path(folder), aws, count, packing)
+    with tempfile.TemporaryDirectory() as folder, Simulator() as aws:
+        _status(Path(folder), aws, count)
 
 
 def _case(folder: Path, aws: Simulator, count: int, packing: int) -> None:
-    made = aws.make_account()
-    (folder / "config.yaml").write_text(
-        yaml.safe_dump({"store": "s3://swatch/bench", "aws": {"role": made.role, "image": made.image}})
-    )
+    environment = _computer(folder, aws)
     _sources(folder, count)
     (folder / "many.yaml").write_text(
         f"name: many\nbackend: sagemaker\nmachine: ml.g5.xlarge\ntasks_per_job: {packing}\n"
         "defaults: {width: 64, height: 64}\ntextures:\n  - source: sources/*.png\n"
     )
-    environment = {**os.environ, **aws.environment(), "SWATCH_HOME": str(folder), "PYTHONPATH": str(REPOSITORY)}
     aws.calls.clear()
-    began = time.perf_counter()
-    submitting = subprocess.Popen(
-        [sys.executable, "-m", "orchestrator", "submit", "many.yaml"],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-    )
-    _, code, used = os.wait4(submitting.pid, 0)
-    submitting.returncode = os.waitstatus_to_exitcode(code)
-    assert submitting.returncode == 0
+    used = _timed([sys.executable, "-m", "orchestrator", "submit", "many.yaml"], folder, environment)
     jobs = len(aws.jobs())
-    print(
-        f"{count} textures in {jobs} jobs: {time.perf_counter() - began:.1f} s, {used.ru_utime + used.ru_stime:.1f} s CPU "
-        f"of the client, {used.ru_maxrss / 1024:.0f} MiB at most"
-    )
+    print(f"{count} textures in {jobs} jobs: {used}")
     _tell(aws.calls, jobs)
     watcher = subprocess.Popen(
         [sys.executable, "-c", POLL],
@@ -88,6 +80,60 @@ def _case(folder: Path, aws: Simulator, count: int, packing: int) -> None:
     watcher.wait()
     print(f"one look at {running} running jobs:")
     _tell(aws.calls, 1)
+
+
+def _computer(folder: Path, aws: Simulator) -> dict[str, str]:
+    """The environment of a computer that is set up for the account."""
+    made = aws.make_account()
+    said = {"store": "s3://swatch/bench", "aws": {"role": made.role, "image": made.image}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(said))
+    return {**os.environ, **aws.environment(), "SWATCH_HOME": str(folder), "PYTHONPATH": str(REPOSITORY)}
+
+
+def _status(folder: Path, aws: Simulator, count: int) -> None:
+    """A status of jobs that have ended, on a computer that never saw them, and again."""
+    environment = _computer(folder, aws)
+    os.environ.update(aws.environment())
+    store = S3Store("s3://swatch/bench")
+    store.create("store.json", b'{"schema": 1, "id": "%s"}' % (b"0" * 32))
+    list(crowd.each(lambda number: _ended(store, number), range(1, count + 1), store.width))
+    for time_ in ("first", "second"):
+        aws.calls.clear()
+        used = _timed([sys.executable, "-m", "orchestrator", "status", "many"], folder, environment)
+        print(f"status of {count} jobs, the {time_} time: {used}")
+        _tell(aws.calls, count)
+
+
+def _ended(store: Store, number: int) -> None:
+    task = Task(name=f"t{number}", fingerprint=f"{number:064d}")
+    job = Job(
+        project="many",
+        number=number,
+        user="alice",
+        created=1e9 + number,
+        command="x",
+        tasks=(task,),
+        backend="sagemaker",
+        machine="ml.g5.xlarge",
+    )
+    final = Final(state=contract.SUCCESS, ended=2e9, started=1e9, seconds=9.5, tasks={task.name: contract.SUCCESS})
+    bill = Launch(
+        project="many", number=number, launch=1, name="x", status="Completed", machine="ml.g5.xlarge", usd=0.02
+    )
+    store.write(contract.job_key("many", number), msgspec.json.encode(job))
+    store.write(contract.final_key("many", number), msgspec.json.encode(final))
+    store.write(contract.launch_key("many", number, 1, False), msgspec.json.encode(bill))
+
+
+def _timed(words: list[str], folder: Path, environment: dict[str, str]) -> str:
+    """Run a program; what it took."""
+    began = time.perf_counter()
+    program = subprocess.Popen(words, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
+    _, code, used = os.wait4(program.pid, 0)
+    program.returncode = os.waitstatus_to_exitcode(code)
+    assert program.returncode == 0
+    seconds, cpu = time.perf_counter() - began, used.ru_utime + used.ru_stime
+    return f"{seconds:.1f} s, {cpu:.1f} s CPU of the client, {used.ru_maxrss / 1024:.0f} MiB at most"
 
 
 def _tell(calls: Counter[str], jobs: int) -> None:
