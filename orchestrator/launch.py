@@ -80,7 +80,9 @@ ADVICE = {
 def cause(reason: str) -> Cause:
     """Why a launch failed, by what its FailureReason says."""
     said = reason.lower()
-    return next((found for found, words in _CAUSES if any(word in said for word in words)), Cause.COMMAND)
+    found = next((found for found, words in _CAUSES if any(word in said for word in words)), Cause.COMMAND)
+    # What follows AlgorithmError is the container's own: it must not talk Swatch into paying for another try.
+    return Cause.COMMAND if said.startswith("algorithmerror") and found is not Cause.MEMORY else found
 
 
 class Verdict(NamedTuple):

@@ -95,6 +95,8 @@ def test_a_container_that_is_killed_is_explained_by_its_log(box: Account) -> Non
     said = box.swatch("watch", "try", code=1)
     assert "out of memory" in said and "last line: about to die" in said and states(box) == ["failed"]
     assert stream.end() == 1
+    about = box.swatch("info", "try/1")
+    assert "The last lines of its log on AWS" in about and "about to die" in about.partition("on AWS")[2]
 
 
 def test_stopping_ends_the_paid_machine_and_keeps_the_outputs(box: Account) -> None:
@@ -211,9 +213,10 @@ def test_an_unknown_price_is_refused_under_a_cap(box: Account) -> None:
 
 
 def test_what_a_job_has_cost_is_shown(box: Account) -> None:
-    box.swatch("submit", box.manifest(SAYING % "ann"), "--watch")
+    box.environment["AWS_REGION"] = box.environment["AWS_DEFAULT_REGION"] = "us-west-2"
+    asked = SAYING.replace("ml.m5.xlarge", "ml.g5.xlarge") % "ann"
+    assert re.search(r"Billed: 0\.\d+ USD", box.swatch("submit", box.manifest(asked), "--watch"))
     (name,) = box.aws.jobs()
-    box.aws.wait_for(name)
     about = box.json("info", "try/1")
     (launch,) = about["launches"]
     assert launch["status"] == "Completed" and launch["billable"] == box.aws.describe(name)["BillableTimeInSeconds"]

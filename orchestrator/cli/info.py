@@ -65,6 +65,10 @@ def _show_launches(tries: Sequence[Launch]) -> None:
     console = screen.console()
     console.print()
     console.print(rows)
+    if tries[-1].log:
+        console.print("\nThe last lines of its log on AWS:", style="bold")
+        for line in tries[-1].log.splitlines():
+            console.print(f"  {screen.plain(line)}", markup=False, highlight=False)
 
 
 def task_state(one: Seen, fold: journal.Fold, name: str) -> str:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from orchestrator import bill, prices
+from orchestrator import bill, facts, prices
+from orchestrator.backends import Backend
 from orchestrator.bill import Tariff
 from orchestrator.errors import CloudError
 from orchestrator.facts import Seen
 from orchestrator.job import FREE, Job
+from orchestrator.launch import Launch
 from orchestrator.manifest import Manifest
 from orchestrator.prices import Estimate, Price
 from orchestrator.settings import Settings
 from orchestrator.store import Store
+from orchestrator.watch import Watch
+
+BILL_SECONDS = 20.0
+"""How long the end of a watch waits for the bill."""
 
 
 class Quote(NamedTuple):
@@ -98,6 +105,36 @@ class Allowance:
         rates = bill.tariff(self._settings)
         ended = bill.launches(self._store, jobs[0].project)
         return prices.affordable([rates.worst(job) for job in jobs], self._max_cost, bill.committed(seen, ended, rates))
+
+
+def bill_of(store: Store, settings: Settings, backend: Backend, watch: Watch) -> str:
+    """What the jobs in view have cost, as far as they are billed; empty where nothing is paid for. A bill comes a
+    little after a job's end: so long it is waited for."""
+    jobs = [view.job for view in watch.jobs.values() if view.job.backend not in FREE]
+    if not jobs:
+        return ""
+    end = time.monotonic() + BILL_SECONDS
+    names = [(job.project, job.number) for job in jobs]
+    seen = facts.see_each(store, backend, names)
+    while not backend.settled([one.job for one in seen if one.final is not None]) and time.monotonic() < end:
+        time.sleep(1)
+        seen = facts.see_each(store, backend, names)
+    found = costs(store, settings, seen, time.time())
+    known = [cost for cost in found.values() if cost is not None]
+    total = usd(sum(known)) + (" and more" if len(known) < len(found) else "")
+    if not known:
+        return "Cost: what the machines cost is not known; swatch prices --refresh reads it"
+    settled = backend.settled(jobs)
+    launches = [one for project in {job.project for job in jobs} for one in _of(store, project, jobs)]
+    spot = [one for one in launches if one.spot and one.seconds]
+    spared = 1 - sum(one.billable for one in spot) / sum(one.seconds for one in spot) if spot else 0.0
+    saving = f"; spot saved {spared:.0%}" if spared > 0 else ""
+    return f"{'Billed' if settled else 'Cost so far, about'}: {total}{saving}"
+
+
+def _of(store: Store, project: str, jobs: Sequence[Job]) -> list[Launch]:
+    numbers = {job.number for job in jobs if job.project == project}
+    return [one for number, some in bill.launches(store, project).items() if number in numbers for one in some]
 
 
 def costs(store: Store, settings: Settings, seen: Sequence[Seen], now: float) -> dict[str, float | None]:

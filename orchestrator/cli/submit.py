@@ -97,7 +97,12 @@ def command(
         if not as_json:
             _tell(done)
     if watching:
-        _follow(show, lambda watch: stop_all(where, machines, watch), wish, submit, done, as_json)
+        _follow(
+            show,
+            lambda watch: stop_all(where, machines, watch),
+            lambda watch: money.bill_of(where, settings, machines, watch),
+            *(wish, submit, done, as_json),
+        )
         return
     watch = show(done)
     if done.started or done.resumed:
@@ -166,6 +171,7 @@ def _record(done: Submission) -> dict[str, object]:
 def _follow(
     show: Callable[[Submission], Watch],
     stop: Callable[[Watch], None],
+    bill: Callable[[Watch], str],
     wish: Wish,
     submit: Callable[[Wish], Submission],
     done: Submission,
@@ -187,5 +193,5 @@ def _follow(
     if as_json:
         print_json("submit", {**_record(done), "tasks": summary.record(watch)})
     else:
-        summary.show(watch, wish.project)
+        summary.show(watch, wish.project, bill(watch))
     sys.exit(1 if watch.failed or watch.home.problems else 0)

@@ -52,8 +52,8 @@ def record(watch: Watch) -> list[dict[str, Any]]:
     return rows
 
 
-def show(watch: Watch, name: str) -> None:
-    """Print the table and the next commands; write the contact sheet."""
+def show(watch: Watch, name: str, bill: str = "") -> None:
+    """Print the table, what it cost, and the next commands; write the contact sheet."""
     console = screen.console()
     folder = watch.home.folder
     textures = any(view.task.command is None for view in watch.tasks)
@@ -74,6 +74,8 @@ def show(watch: Watch, name: str) -> None:
     weak = [(task, one.reasons[0]) for task, one in found.items() if one and one.reasons and one.verdict != "good"]
     for task, reason in weak[:MOST_REASONS]:
         console.print(f"{task}: {screen.plain(reason)}", style="dim", markup=False)
+    if bill:
+        click.echo(bill)
     tell_problems(watch.home.problems)
     _next(watch, name)
 

@@ -10,7 +10,7 @@ import click
 from orchestrator import contract, engine, facts, request, target
 from orchestrator.backends import Backend
 from orchestrator.backends.local import host_name
-from orchestrator.cli import bars, summary
+from orchestrator.cli import bars, money, summary
 from orchestrator.cli.options import fleet, into_option, json_option, opened, print_json, store_option
 from orchestrator.engine import Choice, Verdict
 from orchestrator.settings import Settings
@@ -39,7 +39,7 @@ def command(name: str | None, into: Path | None, store: str | None, as_json: boo
     if as_json:
         print_json("watch", {"project": project, "tasks": summary.record(watch)})
     else:
-        summary.show(watch, project)
+        summary.show(watch, project, money.bill_of(where, settings, machines, watch))
     sys.exit(1 if watch.failed or watch.home.problems else 0)
 
 

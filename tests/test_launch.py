@@ -1,0 +1,77 @@
+"""What follows from a launch that has ended, and what it cost: decided from its record alone."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator import contract
+from orchestrator.launch import TRIES, Cause, Launch, cause, judge, rotated, total
+
+TWO = ("ml.g5.xlarge", "ml.g6.xlarge")
+
+
+def launch(number: int = 1, status: str = "Failed", **more: object) -> Launch:
+    return Launch(project="p", number=1, launch=number, name="x", status=status, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        ("CapacityError: Unable to provision requested ML compute capacity. Please retry", Cause.CAPACITY),
+        ("InternalServerError: We encountered an internal error.  Please try again.", Cause.CLOUD),
+        ("AlgorithmError: , exit code: 137", Cause.MEMORY),
+        ("AlgorithmError: could not open bark.jpg, exit code: 1", Cause.COMMAND),
+        ("ClientError: Cannot pull image ... CannotPullContainerError", Cause.IMAGE),
+        ("ClientError: AccessDenied when calling GetObject", Cause.ACCESS),
+        ("AlgorithmError: CapacityError: says the program, exit code: 1", Cause.COMMAND),
+        ("", Cause.COMMAND),
+    ],
+)
+def test_a_failure_is_understood_by_its_reason(reason: str, expected: Cause) -> None:
+    assert cause(reason) is expected
+
+
+def test_what_lacks_capacity_is_tried_on_every_machine_and_not_for_ever() -> None:
+    said = "CapacityError: Unable to provision requested ML compute capacity."
+    again = [judge(launch(number, reason=said), TWO, stop_asked=False).again for number in range(1, 9)]
+    assert again == [True] * (2 * TRIES - 1) + [False] * (9 - 2 * TRIES)
+    assert [rotated(TWO, number)[0] for number in (1, 2, 3)] == ["ml.g5.xlarge", "ml.g6.xlarge", "ml.g5.xlarge"]
+
+
+def test_a_command_that_fails_is_not_tried_again_by_the_backend() -> None:
+    verdict = judge(launch(reason="AlgorithmError: , exit code: 137", log="a\nlast words\n"), TWO, stop_asked=False)
+    assert (verdict.again, verdict.state) == (False, contract.FAILED)
+    assert "out of memory" in verdict.reason and "last words" in verdict.reason
+
+
+def test_limits_of_the_platform_have_names() -> None:
+    late = judge(launch(status="Stopped", secondary="MaxRuntimeExceeded"), TWO, stop_asked=False)
+    assert (late.state, late.reason) == (contract.TIMEOUT, "ran longer than max_runtime")
+    waited = judge(launch(status="Stopped", secondary="MaxWaitTimeExceeded"), TWO, stop_asked=False)
+    assert waited.state == contract.FAILED and "spot" in waited.reason
+
+
+@given(
+    st.sampled_from(["Completed", "Failed", "Stopped", "Deleted", "SomethingNew"]),
+    st.sampled_from(["", "Stopped", "MaxRuntimeExceeded", "MaxWaitTimeExceeded"]),
+    st.text(max_size=2000),
+    st.integers(1, 50),
+    st.booleans(),
+)
+def test_every_end_is_judged_in_a_line_and_a_stop_is_never_undone(
+    status: str, secondary: str, reason: str, number: int, stop_asked: bool
+) -> None:
+    verdict = judge(launch(number, status, secondary=secondary, reason=reason), TWO, stop_asked)
+    assert verdict.reason and len(verdict.reason) < 700
+    assert verdict.state in (contract.FINAL | {contract.QUEUED}) and verdict.again == (verdict.state == contract.QUEUED)
+    if stop_asked or number >= 2 * TRIES:
+        assert not verdict.again
+
+
+def test_bills_add_up_and_what_is_not_known_stays_unknown() -> None:
+    assert total([launch(usd=0.5, billable=10.0), launch(usd=None, billable=0.0)]) == 0.5
+    assert total([launch(usd=0.5, billable=10.0), launch(usd=None, billable=1.0)]) is None
+    assert launch(spot=True, seconds=100.0, billable=30.0).saved == pytest.approx(0.7)
+    assert launch(spot=False, seconds=100.0, billable=30.0).saved == 0.0
