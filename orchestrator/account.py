@@ -13,6 +13,8 @@ from orchestrator.settings import Aws
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 JOBS = "training-job/swatch-*"
 """Names of our training jobs (see backends/sagemaker/request)."""
+QUEUED = "training-job/AWSBatchswatch-*"
+"""Names of those that AWS Batch starts for us."""
 
 OLD_VERSIONS = 7
 """Days for which what was overwritten or deleted in the bucket can be brought back."""
@@ -149,6 +151,11 @@ def user_policy(account: Account) -> Policy:
         actions = ["DescribeServiceJob", "ListServiceJobs", "SubmitServiceJob", "TagResource", "TerminateServiceJob"]
         resources = [account.arn("batch", f"job-queue/{account.aws.queue}"), account.arn("batch", "service-job/*")]
         statements.append(_allow("Queue", [f"batch:{one}" for one in actions], resources))
+        statements.append(_allow("Queues", "batch:DescribeJobQueues", "*"))
+        queued = ["DescribeTrainingJob", "ListTags", "StopTrainingJob"]
+        statements.append(
+            _allow("QueuedJobs", [f"sagemaker:{one}" for one in queued], account.arn("sagemaker", QUEUED))
+        )
     return _policy(*statements, *_keys(account))
 
 

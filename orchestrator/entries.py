@@ -30,6 +30,8 @@ _LAYER = re.compile("(conv|relu)([12]_[12]|[345]_[1-4])|pool[1-5]|block([12]_con
 LAYERS = 21
 """VGG-19's convolutions and poolings, numbered from 0 as in subjective-functions."""
 _MOUNT = "[A-Za-z0-9._-]+"
+QUEUE = "^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$"
+"""The name of an AWS Batch job queue (API reference, CreateJobQueue)."""
 _MACHINE = re.compile("[A-Za-z0-9._-]{1,64}")
 _TAKEN = frozenset(
     """
@@ -303,6 +305,13 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             "(your AWS account) are not there yet."
         ),
     ] = "local"
+    queue: Annotated[
+        Annotated[str, Meta(pattern=QUEUE)] | None,
+        Meta(
+            description="An AWS Batch job queue for SageMaker training that jobs are handed to, so that they start by "
+            "themselves as machines become free. Nothing to a local job."
+        ),
+    ] = None
     spot: Annotated[
         bool,
         Meta(description="Use spare capacity: cheaper, and may be interrupted and resumed. Nothing to a local job."),

@@ -68,7 +68,8 @@ class Home(msgspec.Struct, frozen=True, kw_only=True):
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked (`job.json`). Times are seconds since 1970, `max_runtime` is in seconds, `max_cost` in USD.
-    `fallbacks` are machines for when `machine` has no capacity, in order of preference.
+    `fallbacks` are machines for when `machine` has no capacity, in order of preference. `queue` is the AWS Batch job
+    queue that it is handed to, where everybody looks for it.
 
     `code` and `input` are digests of snapshots. They, and those of `data`, are in the store before this record is: who
     sees a job can run it.
@@ -87,6 +88,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     machine: str = "cpu"
     fallbacks: tuple[str, ...] = ()
     backend: str = "local"
+    queue: str | None = None
     spot: bool = False
     max_runtime: int = 86400
     max_cost: float | None = None

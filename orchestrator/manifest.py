@@ -53,6 +53,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     machine: str = "cpu"
     fallbacks: tuple[str, ...] = ()
     backend: str = "local"
+    queue: str | None = None
     spot: bool = False
     max_runtime: int = DAY
     max_cost: float | None = None
@@ -192,7 +193,7 @@ def _manifest(draft: Draft, data: dict[str, Any]) -> Manifest:
     return manifest
 
 
-_PLAIN = ("backend", "spot", "max_runtime", "max_cost", "retries", "code")
+_PLAIN = ("backend", "queue", "spot", "max_runtime", "max_cost", "retries", "code")
 
 
 def _one_of(draft: Draft, data: dict[str, Any]) -> None:

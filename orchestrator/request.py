@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from orchestrator import plan
 from orchestrator.cargo import snapshot, source
 from orchestrator.cargo.snapshot import Snapshot
 from orchestrator.engine import Afford, Wish, everything
+from orchestrator.entries import QUEUE
+from orchestrator.errors import UsageError
 from orchestrator.job import Home, Job, Mount, Task
 from orchestrator.manifest import Manifest
 from orchestrator.store.base import Store
@@ -35,7 +38,15 @@ class Request(NamedTuple):
             cargo.carry(store)
 
     def wish(
-        self, *, user: str, host: str, backend: str, home: Path, retry_failed: bool = False, afford: Afford = everything
+        self,
+        *,
+        user: str,
+        host: str,
+        backend: str,
+        home: Path,
+        queue: str | None = None,
+        retry_failed: bool = False,
+        afford: Afford = everything,
     ) -> Wish:
         """What to reconcile with the store."""
         manifest = self.manifest
@@ -54,6 +65,7 @@ class Request(NamedTuple):
                 machine=manifest.machine,
                 fallbacks=manifest.fallbacks,
                 backend=backend,
+                queue=queue,
                 spot=manifest.spot,
                 max_runtime=manifest.max_runtime,
                 max_cost=manifest.max_cost,
@@ -88,6 +100,19 @@ def read(path: Path) -> Request:
     digests = {mount.mount: mount.digest for mount in mounts}
     tasks = plan.expand(manifest, sources, code=code.digest, data=digests)
     return Request(manifest, tasks, code, mounts, data)
+
+
+def queue_of(backend: str, flag: str | None, manifest: str | None, configured: str | None) -> str | None:
+    """The AWS Batch job queue that jobs go to: the flag's, else the manifest's, else the configuration's. Raises
+    UsageError for one that cannot be. Pure."""
+    if backend != "sagemaker":
+        if flag is not None:
+            raise UsageError(f"--queue {flag} is for jobs on SageMaker, not on {backend}", hint="--backend sagemaker")
+        return None
+    name = next((one for one in (flag, manifest, configured) if one is not None), None)
+    if name is not None and not re.fullmatch(QUEUE, name):
+        raise UsageError(f"{name!r} is no name of a job queue", hint="Letters, digits, - and _; at most 128")
+    return name
 
 
 def _at(folder: Path, given: str) -> Path:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from orchestrator import account as wanted
 from orchestrator import aws, checkup, contract, orphans
 from orchestrator.account import Account
-from orchestrator.backends.sagemaker import control, request
+from orchestrator.backends.sagemaker import control, queue, request
 from orchestrator.job import Job
 from orchestrator.settings import Aws, Settings
 from orchestrator.simulator import Simulator
@@ -91,7 +91,7 @@ def granted(policy: wanted.Policy) -> set[str]:
     }
 
 
-def recorded() -> set[str]:
+def recorded(*more: str) -> set[str]:
     """Grows by the action that each call of this process' clients needs."""
     asked: set[str] = set()
 
@@ -101,7 +101,7 @@ def recorded() -> set[str]:
         if action not in FREE:
             asked.add(ACTIONS.get(action, action))
 
-    for service in ("s3", "sts", "sagemaker", "iam", "ecr", "logs", "budgets", "service-quotas"):
+    for service in ("s3", "sts", "sagemaker", "iam", "ecr", "logs", "budgets", "service-quotas", *more):
         aws.client(service).meta.events.register("before-call", note)
     return asked
 
@@ -223,3 +223,30 @@ def test_images_are_pulled_from_two_registries_and_pushed_to_none() -> None:
         assert allows(role, "ecr:BatchGetImage", f"arn:aws:ecr:us-east-1:{registry}:repository/{repository}")
     assert not allows(role, "ecr:BatchGetImage", f"arn:aws:ecr:us-east-1:{ID}:repository/secret")
     assert not allows(role, "ecr:PutImage", f"arn:aws:ecr:us-east-1:{ID}:repository/swatch")
+
+
+def test_whoever_queues_is_granted_batch_and_the_training_jobs_that_it_starts(cloud: Simulator) -> None:
+    account = cloud.make_account(bucket="studio")
+    cloud.make_queue("night", 1)
+    asked = recorded("batch")
+    open_store(MINE.store).write(contract.agent_key("a" * 64), b"import time; time.sleep(1000)")
+    job = Job(project="forest", number=1, user="alice", created=0.0, command="true", queue="night")
+    given: dict[str, Any] = {"agent": "a" * 64, "image": account.image, "machines": ("ml.m5.xlarge",), "endpoints": {}}
+    name = request.name(MINE.store, "forest", 1, 1)
+    queue.check("night")
+    door = queue.Queue("night")
+    door.create(
+        request.training_job(job, name=name, store_url=MINE.store, aws=Aws(role=account.role), **given), new=False
+    )
+    assert door.tags(name) == request.tags(job, MINE.store)
+    (training,) = cloud.wait(cloud.jobs)
+    assert [one.name for one in door.listed("swatch-", running=True)] == [name]
+    assert door.stop(name)
+    cloud.wait_for(training)
+    assert door.describe(name) is not None
+    policy = wanted.user_policy(MINE._replace(aws=Aws(queue="night")))
+    assert asked - granted(policy) == set() and "batch:SubmitServiceJob" in asked
+    for action in ("sagemaker:DescribeTrainingJob", "sagemaker:StopTrainingJob"):
+        assert allows(policy, action, f"arn:aws:sagemaker:us-east-1:{ID}:training-job/{training}")
+        assert not allows(wanted.user_policy(MINE), action, f"arn:aws:sagemaker:us-east-1:{ID}:training-job/{training}")
+        assert not allows(policy, action, f"arn:aws:sagemaker:us-east-1:{ID}:training-job/AWSBatchof-others")

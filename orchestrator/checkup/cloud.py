@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from orchestrator import account as wanted
 from orchestrator import aws, images, machines
+from orchestrator.backends.sagemaker import queue as queues
 from orchestrator.checkup.base import FAIL, OK, UNKNOWN, WARN, Check
 from orchestrator.errors import CloudError, Denied, SwatchError
 from orchestrator.settings import Settings
@@ -56,7 +57,7 @@ def checks(settings: Settings, machine: str) -> Iterator[Check]:
     except SwatchError as error:
         yield Check("credentials", FAIL, error.message, error.hint or "aws configure")
         return
-    for check in (credentials, clock, bucket, role, image(machine), quotas(machine), budget):
+    for check in (credentials, clock, bucket, role, image(machine), queue, quotas(machine), budget):
         name = getattr(check, "__name__", "")
         try:
             yield from check(here)
@@ -183,6 +184,15 @@ def image(machine: str) -> Callable[[Here], Iterable[Check]]:
             yield Check("image", OK if there else FAIL, uri if there else f"there is no {uri}", fix)
 
     return image
+
+
+def queue(here: Here) -> Iterator[Check]:
+    """Whether the job queue that config.yaml names, if any, takes jobs."""
+    name = here.settings.aws.queue
+    if name is not None:
+        wrong = queues.trouble(name)
+        fix = "Make or mend it in AWS Batch, or name another in config.yaml: aws.queue" if wrong else ""
+        yield Check("queue", FAIL if wrong else OK, wrong or f"{name} takes jobs", fix)
 
 
 def quotas(machine: str) -> Callable[[Here], Iterable[Check]]:

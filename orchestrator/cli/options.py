@@ -38,6 +38,12 @@ def into_option(function: Function) -> Function:
     )(function)
 
 
+def queue_option(function: Function) -> Function:
+    """`--queue`, on verbs that start jobs."""
+    said = "AWS Batch job queue for SageMaker training [the manifest's queue, or aws.queue in config.yaml]."
+    return click.option("--queue", metavar="NAME", help=said)(function)
+
+
 def print_json(verb: str, data: dict[str, Any]) -> None:
     """One JSON object: `schema`, `command`, and the verb's own keys."""
     click.echo(json.dumps({"schema": contract.SCHEMA, "command": verb, **data}, indent=2, ensure_ascii=False))

@@ -13,7 +13,7 @@ import click
 from orchestrator import engine, facts, request
 from orchestrator.backends.local import host_name
 from orchestrator.cli import money, screen
-from orchestrator.cli.options import fleet, json_option, opened, print_json, store_option
+from orchestrator.cli.options import fleet, json_option, opened, print_json, queue_option, store_option
 from orchestrator.engine import Choice, Verdict
 from orchestrator.job import Job
 from orchestrator.request import Request
@@ -25,9 +25,12 @@ MOST_ROWS = 40
 @click.argument("manifest", type=click.Path(path_type=Path))
 @click.option("--retry-failed", is_flag=True, help="Count failed tasks as wanted again.")
 @click.option("--backend", metavar="NAME", help="Where jobs would run [the manifest's backend, or local].")
+@queue_option
 @store_option
 @json_option
-def command(manifest: Path, retry_failed: bool, backend: str | None, store: str | None, as_json: bool) -> None:
+def command(
+    manifest: Path, retry_failed: bool, backend: str | None, queue: str | None, store: str | None, as_json: bool
+) -> None:
     """Show what a manifest would start, and change nothing.
 
     Each task is new, cached (its output exists), queued or running (a job has it), lost (its job died and would be
@@ -36,10 +39,13 @@ def command(manifest: Path, retry_failed: bool, backend: str | None, store: str 
     settings, where = opened(store)
     asked = request.read(manifest)
     machines = fleet(settings, where)
+    place = machines.backend(backend or asked.manifest.backend).name
+    queue = request.queue_of(place, queue, asked.manifest.queue, settings.aws.queue)
     wish = asked.wish(
         user=settings.user,
         host=host_name(settings.home),
-        backend=machines.backend(backend or asked.manifest.backend).name,
+        backend=place,
+        queue=queue,
         home=Path("outputs", asked.manifest.name).absolute(),
         retry_failed=retry_failed,
         afford=money.Allowance(where, settings, asked.manifest.max_cost),
@@ -53,9 +59,14 @@ def command(manifest: Path, retry_failed: bool, backend: str | None, store: str 
     if as_json:
         jobs = [[task.name for task in job.tasks] for job in drafts]
         cost = {"cost": quote.record() if quote else None, "held": [job.number for job in held]}
-        print_json("plan", {"manifest": str(manifest), "project": wish.project, **record(choices, jobs), **cost})
+        print_json(
+            "plan",
+            {"manifest": str(manifest), "project": wish.project, "queue": queue, **record(choices, jobs), **cost},
+        )
         return
     _show(choices, drafts, asked, manifest)
+    if queue is not None and drafts:
+        click.echo(f"They go to the queue {queue} (AWS Batch), which starts them whether you watch or not")
     if quote is not None:
         click.echo(quote.sentence())
     if held:

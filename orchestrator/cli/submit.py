@@ -15,7 +15,7 @@ from orchestrator import engine, request
 from orchestrator.backends import Backend, Presence
 from orchestrator.backends.local import host_name
 from orchestrator.cli import bars, money, plan, screen, summary
-from orchestrator.cli.options import fleet, into_option, json_option, opened, print_json, store_option
+from orchestrator.cli.options import fleet, into_option, json_option, opened, print_json, queue_option, store_option
 from orchestrator.cli.watch import home as found_home
 from orchestrator.cli.watch import stop_all
 from orchestrator.engine import Submission, Verdict, Wish
@@ -30,6 +30,7 @@ MOST_LINES = 20
 @click.option("-w", "--watch", "watching", is_flag=True, help="Follow to the end; exit with the result.")
 @click.option("--retry-failed", is_flag=True, help="Try failed tasks again.")
 @click.option("--backend", "backend_name", metavar="NAME", help="Where jobs run [the manifest's backend, or local].")
+@queue_option
 @click.option("--slots", type=int, metavar="N", help="Jobs at a time on this machine [SWATCH_SLOTS, 1].")
 @click.option("--dry-run", is_flag=True, help="The same as `swatch plan`.")
 @into_option
@@ -42,6 +43,7 @@ def command(
     watching: bool,
     retry_failed: bool,
     backend_name: str | None,
+    queue: str | None,
     slots: int | None,
     dry_run: bool,
     into: Path | None,
@@ -60,6 +62,7 @@ def command(
             manifest=manifest,
             retry_failed=retry_failed,
             backend=backend_name,
+            queue=queue,
             store=store,
             as_json=as_json,
         )
@@ -69,17 +72,26 @@ def command(
     machines = fleet(settings, where)
     backend = machines.backend(backend_name or asked.manifest.backend)
     home = (into or Path("outputs", asked.manifest.name)).absolute()
+    queue = request.queue_of(backend.name, queue, asked.manifest.queue, settings.aws.queue)
     wish = asked.wish(
         user=settings.user,
         host=host_name(settings.home),
         backend=backend.name,
         home=home,
+        queue=queue,
         retry_failed=retry_failed,
         afford=money.Allowance(where, settings, asked.manifest.max_cost),
     )
 
+    def carry() -> None:
+        if queue is not None:
+            from orchestrator.backends.sagemaker import queue as queues
+
+            queues.check(queue)  # before any record says that a job is there
+        asked.carry(where)
+
     def submit(wish: Wish) -> Submission:
-        done = engine.submit(where, machines, wish, lambda: asked.carry(where))
+        done = engine.submit(where, machines, wish, carry)
         if not as_json and (done.started or done.resumed):
             _tell(done)
         return done
@@ -144,6 +156,9 @@ def _tell_next(watch: Watch, done: Submission, manifest: Path) -> None:
     """What there is to do after a submit that does not follow."""
     counts = Counter(choice.verdict for choice in done.choices)
     folder = f"{bars.shown_path(watch.home.folder)}{os.sep}"
+    queues = {job.queue for job in [*done.started, *done.resumed] if job.queue}
+    if queues:
+        click.echo(f"\nThey wait in the queue {screen.plain(', '.join(sorted(queues)))}, which starts them whether you watch or not.")
     if done.started or done.resumed:
         click.echo(f"\nOutputs come home to {folder} while you watch:  swatch watch {manifest}")
         click.echo(f"or when you ask:  swatch sync {manifest}\nEnd it:  swatch stop {manifest}")

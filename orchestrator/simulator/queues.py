@@ -60,6 +60,7 @@ class Queues:
     def __init__(self, world: World, plane: Plane) -> None:
         self._world, self._plane = world, plane
         self._slots: dict[str, int] = {}
+        self._disabled: set[str] = set()
         self.jobs: dict[str, ServiceJob] = {}
         self._tokens: dict[str, str] = {}
         self._worker: threading.Thread | None = None
@@ -68,12 +69,14 @@ class Queues:
             "/v1/describeservicejob": ("DescribeServiceJob", self.describe),
             "/v1/listservicejobs": ("ListServiceJobs", self.page),
             "/v1/terminateservicejob": ("TerminateServiceJob", self.terminate),
+            "/v1/describejobqueues": ("DescribeJobQueues", self.queues),
         }
 
-    def make(self, name: str, slots: int) -> str:
-        """A queue that has so many training jobs run at a time; its ARN."""
+    def make(self, name: str, slots: int, enabled: bool = True) -> str:
+        """A queue that has so many training jobs run at a time; its ARN. One that is there is changed."""
         with self._world.lock:
             self._slots[name] = slots
+            (self._disabled.discard if enabled else self._disabled.add)(name)
             if self._worker is None:
                 self._worker = threading.Thread(target=self._work, name="queues", daemon=True)
                 self._worker.start()
@@ -93,6 +96,8 @@ class Queues:
                 if known.request != request:
                     raise Refused("The client token was used with another request.")
                 return self._named(known)
+            if queue in self._disabled:
+                raise Refused(f"Job queue {queue[:200]} is disabled.")
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}", request["jobName"]):
                 raise Refused(f"Job name should match valid pattern: {request['jobName'][:130]}")
             if not 1 <= request.get("retryStrategy", {}).get("attempts", 1) <= MAX_ATTEMPTS:
@@ -115,6 +120,25 @@ class Queues:
                 "startedAt": _milliseconds(job.started) or 0,
             }
             return {name: value for name, value in shown.items() if value is not None}
+
+    def queues(self, request: dict[str, Any]) -> dict[str, Any]:
+        """DescribeJobQueues; of a name that no queue has, nothing is said."""
+        asked = {name.rpartition("/")[2] for name in request.get("jobQueues") or self._slots}
+        with self._world.lock:
+            shown: list[dict[str, Any]] = [
+                {
+                    "jobQueueName": name,
+                    "jobQueueArn": self._arn(f"job-queue/{name}"),
+                    "state": "DISABLED" if name in self._disabled else "ENABLED",
+                    "status": "VALID",
+                    "priority": 1,
+                    "computeEnvironmentOrder": [],
+                    "jobQueueType": "SAGEMAKER_TRAINING",
+                }
+                for name in self._slots
+                if name in asked
+            ]
+        return {"jobQueues": shown}
 
     def page(self, request: dict[str, Any]) -> dict[str, Any]:
         """RUNNING jobs unless a status is asked for, the latest first; by JOB_NAME whatever their status."""

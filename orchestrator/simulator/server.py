@@ -219,9 +219,9 @@ class Simulator:
         ecr.put_image(repositoryName=repository, imageManifest=json.dumps(manifest), imageTag="latest")
         return Simulated(bucket, made["Role"]["Arn"], f"{uri}:latest")
 
-    def make_queue(self, name: str, slots: int) -> str:
+    def make_queue(self, name: str, slots: int, enabled: bool = True) -> str:
         """An AWS Batch job queue for SageMaker training that runs so many jobs at a time; its ARN."""
-        return self._queues.make(name, slots)
+        return self._queues.make(name, slots, enabled)
 
     def jobs(self) -> list[str]:
         """The names of all training jobs, in the order of their creation."""

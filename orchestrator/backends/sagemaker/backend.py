@@ -19,7 +19,8 @@ import msgspec
 from orchestrator import aws, contract, images, journal, machines, prices
 from orchestrator.backends.base import Backend, Presence, Sight, ending
 from orchestrator.backends.sagemaker import control, model, request
-from orchestrator.backends.sagemaker.control import Created
+from orchestrator.backends.sagemaker.control import Created, Direct, Door
+from orchestrator.backends.sagemaker.queue import Queue
 from orchestrator.cargo import agent
 from orchestrator.errors import CloudError, SwatchError, Throttled, Unreachable
 from orchestrator.job import Job
@@ -71,7 +72,8 @@ class SageMakerBackend(Backend):
         self._tracks: dict[str, Track] = {}
         self._launches: dict[str, dict[int, int]] = {}  # project -> number -> launches that have ended
         self._settled: set[str] = set()  # jobs of which no launch will follow, and all is billed
-        self._blocks: dict[tuple[str, bool], Block] = {}
+        self._doors: dict[str | None, Door] = {None: Direct()}  # by the queue that a job goes to
+        self._blocks: dict[tuple[str, bool, str | None], Block] = {}
         self._next_look, self._pause = 0.0, LOOK_SECONDS
         self._agent = ""
         self._trouble = ""
@@ -109,14 +111,14 @@ class SageMakerBackend(Backend):
 
     def stop(self, jobs: Sequence[Job]) -> None:
         def stop(track: Track) -> None:
-            if track.phase != "over" and not control.stop(self._name(track)) and track.phase == "absent":
+            if track.phase != "over" and not self._door(track).stop(self._name(track)) and track.phase == "absent":
                 track.phase = "over"
 
         list(crowd.each(stop, [self._track(job) for job in jobs], CREATORS))
 
     def settle(self, jobs: Sequence[Job]) -> None:
         def settle(track: Track) -> None:
-            found = control.describe(self._name(track))
+            found = self._door(track).describe(self._name(track))
             if found is not None and found["TrainingJobStatus"] in control.ENDED:
                 self._settle(track, found)
             elif found is None and (track.phase == "over" or job_is_old(track.job)):  # stopped before it was launched
@@ -162,6 +164,12 @@ class SageMakerBackend(Backend):
     def _name(self, track: Track) -> str:
         return request.name(self._store.url, track.job.project, track.job.number, track.launch)
 
+    def _door(self, track: Track) -> Door:
+        queue = track.job.queue
+        if queue is not None and queue not in self._doors:
+            self._doors[queue] = Queue(queue)
+        return self._doors[queue]
+
     def _sight(self, track: Track) -> Sight:
         if track.phase == "unknown":  # it could not be asked
             return Sight(Presence.ELSEWHERE, self._trouble)
@@ -171,25 +179,29 @@ class SageMakerBackend(Backend):
     def _look_at(self, tracks: Sequence[Track]) -> bool:
         """Ask the control plane; whether anything has changed."""
         changed = False
-        for project in sorted({track.job.project for track in tracks}):
-            mine = [track for track in tracks if track.job.project == project]
+        groups: dict[tuple[str, str], list[Track]] = {}
+        for track in tracks:
+            groups.setdefault((track.job.project, track.job.queue or ""), []).append(track)
+        for (project, _), mine in sorted(groups.items()):
+            door = self._door(mine[0])
             prefix = request.name_prefix(self._store.url, project)
             unknown = [track for track in mine if track.phase == "unknown"]
             if len(unknown) > FEW:
                 since = min(track.job.created for track in mine) - LATE_SECONDS
-                everything = dict(control.listed(prefix, running=False, since=since))
-                listed = {name for name, status in everything.items() if status not in control.ENDED}
+                everything = {one.name: one for one in door.listed(prefix, running=False, since=since)}
+                listed = {name: one for name, one in everything.items() if one.status not in control.ENDED}
                 for track in unknown:
                     if self._name(track) not in everything:
                         track.phase, track.said = "absent", "not handed to SageMaker yet"
             elif all(track.phase == "absent" for track in mine):
                 continue
             else:
-                listed = {name for name, _ in control.listed(prefix, running=True)}
+                listed = {one.name: one for one in door.listed(prefix, running=True)}
             for track in mine:
-                if self._name(track) in listed:
-                    changed |= track.phase != "open"
-                    track.phase = "open"
+                one = listed.get(self._name(track))
+                if one is not None:
+                    changed |= track.phase != "open" or bool(one.said and one.said != track.said)
+                    track.phase, track.said = "open", one.said or track.said
             # What is not in progress has changed, is new, or waits for a machine.
             missing = [
                 track for track in mine if self._name(track) not in listed and track.phase in ("unknown", "open")
@@ -199,7 +211,7 @@ class SageMakerBackend(Backend):
 
     def _describe(self, track: Track) -> bool:
         """Look at one training job that is not listed as in progress; whether that was news."""
-        found = control.describe(self._name(track))
+        found = self._door(track).describe(self._name(track))
         was = (track.phase, track.launch, track.said)
         if found is None:
             late = time.monotonic() - track.created < LATE_SECONDS
@@ -218,7 +230,7 @@ class SageMakerBackend(Backend):
         final_key = contract.final_key(job.project, job.number)
         self._bring_results(job)
         has_final = self._store.exists(final_key)
-        tail = "" if has_final or found["TrainingJobStatus"] != "Failed" else control.log_tail(self._name(track))
+        tail = "" if has_final or found["TrainingJobStatus"] != "Failed" else control.log_tail(found["TrainingJobName"])
         region = aws.region()
         ended = launched(job, track.launch, found, region, tail, prices.known(self._settings.home))
         if has_final:
@@ -274,9 +286,9 @@ class SageMakerBackend(Backend):
             return
         asked = self._request(track)
         try:
-            outcome, said = control.create(asked)
+            outcome, said = self._door(track).create(asked, track.known)
         except (Throttled, Unreachable) as error:  # it may be there or not: the next look tells
-            track.said = error.message
+            track.said, track.known = error.message, False
             return
         if outcome is Created.FULL:
             seconds = min(2 * block.seconds, LONGEST_FULL) if block else FULL_SECONDS
@@ -285,14 +297,14 @@ class SageMakerBackend(Backend):
             return
         if outcome is Created.THERE:
             self._adopt(track)
-        track.phase, track.created, track.said = "open", time.monotonic(), "handed to SageMaker"
+        queue = f"the queue {job.queue}" if job.queue else "SageMaker"
+        track.phase, track.created, track.said = "open", time.monotonic(), f"handed to {queue}"
 
     def _adopt(self, track: Track) -> None:
         """Make sure that the training job of that name is this job's. Raises SwatchError."""
-        found = control.describe(self._name(track))
-        if found is None:
+        theirs, ours = self._door(track).tags(self._name(track)), request.tags(track.job, self._store.url)
+        if theirs is None:
             return  # created a moment ago, by whom else
-        theirs, ours = control.tags(found["TrainingJobArn"]), request.tags(track.job, self._store.url)
         if any(theirs.get(key) != ours[key] for key in (request.JOB_TAG, request.STORE_TAG)):
             raise SwatchError(
                 f"The training job {self._name(track)} exists, and is not {track.job.short}'s by its tags",
@@ -322,9 +334,9 @@ def job_is_old(job: Job) -> bool:
     return time.time() - job.created > LATE_SECONDS
 
 
-def kind(track: Track) -> tuple[str, bool]:
-    """What an account has a limit for: a machine, as spot or on demand."""
-    return track.job.machine, track.job.spot
+def kind(track: Track) -> tuple[str, bool, str | None]:
+    """What an account has a limit for: a machine, as spot or on demand; a queue waits by itself."""
+    return track.job.machine, track.job.spot, track.job.queue
 
 
 def progress(found: dict[str, Any]) -> str:

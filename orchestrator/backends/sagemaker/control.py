@@ -9,7 +9,7 @@ import enum
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from orchestrator import aws
 from orchestrator.errors import CloudError, SwatchError
@@ -30,6 +30,54 @@ class Created(enum.Enum):
     """There is one of that name already."""
     FULL = "full"
     """The account has no machine of that kind left for now."""
+
+
+class Listed(NamedTuple):
+    """A training job of a list; `said` is what there is to tell of it, or empty."""
+
+    name: str
+    status: str
+    said: str = ""
+
+
+class Door(Protocol):
+    """How training jobs are asked for: of SageMaker itself (`Direct`), or through a queue. A job is known by the
+    name in its request; what `describe` gives is DescribeTrainingJob's."""
+
+    def create(self, request: dict[str, Any], new: bool) -> tuple[Created, str]:
+        """Ask for the training job, which nobody has asked for before if it is `new`; what came of it."""
+
+    def listed(self, prefix: str, running: bool, since: float | None = None) -> Iterator[Listed]:
+        """Those whose name has the prefix: those in progress, or all that were created after `since`."""
+
+    def describe(self, name: str) -> dict[str, Any] | None:
+        """What is known of it; None if there is none of that name."""
+
+    def tags(self, name: str) -> dict[str, str] | None:
+        """Its tags; None if there is no such job."""
+
+    def stop(self, name: str) -> bool:
+        """Have it end; False where there is none, or it has ended."""
+
+
+class Direct:
+    """Training jobs asked of SageMaker itself."""
+
+    def create(self, request: dict[str, Any], new: bool) -> tuple[Created, str]:
+        return create(request)
+
+    def listed(self, prefix: str, running: bool, since: float | None = None) -> Iterator[Listed]:
+        return (Listed(*one) for one in listed(prefix, running, since))
+
+    def describe(self, name: str) -> dict[str, Any] | None:
+        return describe(name)
+
+    def tags(self, name: str) -> dict[str, str] | None:
+        found = describe(name)
+        return tags(found["TrainingJobArn"]) if found else None
+
+    def stop(self, name: str) -> bool:
+        return stop(name)
 
 
 class Pace:
