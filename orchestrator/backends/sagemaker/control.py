@@ -18,6 +18,8 @@ PAGE = 100
 """Jobs a page: the most that ListTrainingJobs gives (API reference)."""
 LIST_SECONDS = 0.6
 """Between two calls of ListTrainingJobs: somewhat fewer than the two a second that an account has."""
+LINE = 500
+"""Characters of a line of CloudWatch's that are kept."""
 ENDED = ("Completed", "Failed", "Stopped")
 """Statuses that are final. Whatever else AWS may say one day counts as in progress."""
 
@@ -131,7 +133,14 @@ def log_tail(name: str, lines: int = 20) -> str:
             )["events"]
     except SwatchError:
         return ""
-    return "\n".join(event["message"] for event in events)
+    return "\n".join(event["message"][:LINE] for event in events)
+
+
+def bucket_region(bucket: str) -> str:
+    """Where a bucket is (API reference, HeadBucket); empty where the endpoint does not say."""
+    with aws.explained(f"looking for the bucket {bucket}"):
+        reply = aws.client("s3").head_bucket(Bucket=bucket)
+    return str(reply["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", ""))
 
 
 def _missing(error: CloudError) -> bool:
