@@ -6,7 +6,7 @@ import functools
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -16,9 +16,10 @@ from orchestrator.backends import Backend, Presence
 from orchestrator.backends.local import host_name
 from orchestrator.cli import bars, money, plan, screen, summary
 from orchestrator.cli.options import fleet, into_option, json_option, opened, print_json, store_option
+from orchestrator.cli.watch import ending
 from orchestrator.cli.watch import home as found_home
-from orchestrator.cli.watch import stop_all
 from orchestrator.engine import Submission, Verdict, Wish
+from orchestrator.job import Job
 from orchestrator.watch import Watch
 
 MOST_LINES = 20
@@ -97,7 +98,7 @@ def command(
         if not as_json:
             _tell(done)
     if watching:
-        _follow(show, lambda watch: stop_all(where, machines, watch), wish, submit, done, as_json)
+        _follow(show, functools.partial(ending, where, machines, settings), wish, submit, done, as_json)
         return
     watch = show(done)
     if done.started or done.resumed:
@@ -165,7 +166,7 @@ def _record(done: Submission) -> dict[str, object]:
 
 def _follow(
     show: Callable[[Submission], Watch],
-    stop: Callable[[Watch], None],
+    ends: Callable[[Watch], tuple[Callable[[], list[Job]], Callable[[Sequence[Job]], object]]],
     wish: Wish,
     submit: Callable[[Wish], Submission],
     done: Submission,
@@ -175,7 +176,7 @@ def _follow(
     resumed: Counter[int] = Counter()
     while True:
         watch = show(done)
-        bars.follow(watch, wish.project, functools.partial(stop, watch), quiet=as_json)
+        bars.follow(watch, wish.project, *ends(watch), quiet=as_json)
         # Where even the journal cannot be written (a full disk), no try is counted there.
         if not watch.failed or any(count >= engine.MAX_ATTEMPTS for count in resumed.values()):
             break
