@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from orchestrator import aws
-from orchestrator.errors import CloudError, SwatchError
+from orchestrator.errors import CloudError, Denied, SwatchError
 
 PAGE = 100
 """Jobs a page: the most that ListTrainingJobs gives (API reference)."""
@@ -137,10 +137,14 @@ def log_tail(name: str, lines: int = 20) -> str:
 
 
 def bucket_region(bucket: str) -> str:
-    """Where a bucket is (API reference, HeadBucket); empty where the endpoint does not say."""
-    with aws.explained(f"looking for the bucket {bucket}"):
-        reply = aws.client("s3").head_bucket(Bucket=bucket)
-    return str(reply["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", ""))
+    """Where a bucket is; empty where that may not be asked. (API reference, GetBucketLocation: nothing stands for
+    us-east-1, `EU` for eu-west-1. HeadBucket would need the right to list more than the store.)"""
+    try:
+        with aws.explained(f"looking for the bucket {bucket}"):
+            found = aws.client("s3").get_bucket_location(Bucket=bucket).get("LocationConstraint")
+    except Denied:
+        return ""
+    return {None: "us-east-1", "": "us-east-1", "EU": "eu-west-1"}.get(found) or str(found)
 
 
 def _missing(error: CloudError) -> bool:
