@@ -49,8 +49,7 @@ def tariff(settings: Settings) -> Tariff:
 
 
 def launches(store: Store, project: str, number: int | None = None) -> Launches:
-    """The launches of a project's jobs (or of one of them) that have ended. One that cannot be read is left out: its
-    job then has no known cost."""
+    """The launches of a project's jobs (or of one of them) that have ended. One that cannot be read is left out."""
     prefix = contract.launches_prefix(project)
     keys = [entry.key for entry in store.scan(prefix, f"{prefix}{number}-" if number else "")]
     if number is not None:
@@ -59,7 +58,14 @@ def launches(store: Store, project: str, number: int | None = None) -> Launches:
     for one in crowd.each(lambda key: _read(store, key), keys, store.width):
         if one is not None and one.project == project:
             found.setdefault(one.number, []).append(one)
-    return {number: sorted(some, key=lambda one: one.launch) for number, some in found.items()}
+    return {number: _each_once(some) for number, some in found.items()}
+
+
+def _each_once(found: Iterable[Launch]) -> list[Launch]:
+    """In order. Two computers may have told different ends of one launch, if just then the job was stopped; it is paid
+    once, and that nothing follows holds."""
+    by_launch = {one.launch: one for one in sorted(found, key=lambda one: not one.again)}
+    return [by_launch[launch] for launch in sorted(by_launch)]
 
 
 def _read(store: Store, key: str) -> Launch | None:
@@ -76,11 +82,12 @@ def spent(one: Seen, ended: Sequence[Launch], rates: Tariff, now: float) -> floa
     billed = launch.total(ended)
     if one.final is not None:
         # The agent's last word comes a little before the bill.
-        return billed if ended else _running(one, rates, now)
-    running = _running(one, rates, now)
-    if billed is None or running is None:
-        return None
-    return max(billed, running)
+        return billed if launch.billed(ended) else _at_least(billed, _running(one, rates, now))
+    return _at_least(billed, _running(one, rates, now))
+
+
+def _at_least(billed: float | None, running: float | None) -> float | None:
+    return None if billed is None or running is None else max(billed, running)
 
 
 def _running(one: Seen, rates: Tariff, now: float) -> float | None:
@@ -95,9 +102,10 @@ def committed(seen: Iterable[Seen], ended: Launches, rates: Tariff) -> float | N
     for one in seen:
         if one.job.backend in FREE:
             continue
-        billed = launch.total(ended.get(one.job.number, ()))
+        mine = ended.get(one.job.number, [])
+        billed = launch.total(mine)
         # Of a job that has ended and is not billed yet, as of one that runs, the worst is counted.
-        over = one.final is not None and (one.job.number in ended or not one.final.attempts)
+        over = one.final is not None and (launch.billed(mine) or not one.final.attempts)
         ahead = 0.0 if over else rates.worst(one.job)
         if billed is None or ahead is None:
             return None

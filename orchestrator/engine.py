@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from orchestrator import contract, facts, results
-from orchestrator.backends.base import Backend, Presence, ending
+from orchestrator.backends.base import Backend, Presence, stopped
 from orchestrator.cargo import tasklist
 from orchestrator.facts import Seen
 from orchestrator.job import Job, Task
@@ -208,11 +208,14 @@ def stop(store: Store, backend: Backend, seen: Sequence[Seen], now: bool = False
     """Have the jobs end; their outputs are kept. A job that nobody works on ends here and now; with `now`, so does the
     record of one that another computer works on, should that computer be gone."""
     going = [one for one in seen if one.final is None]
-    for one in going:
+
+    def mark(one: Seen) -> None:
         asked = msgspec.json.encode({"schema": contract.SCHEMA, "asked": time.time()})
         store.create(contract.stop_key(one.job.project, one.job.number), asked)
+
+    list(crowd.each(mark, going, store.width))
     backend.stop([one.job for one in going])
-    return [_stopped(store, one, now) for one in seen]
+    return list(crowd.each(lambda one: _stopped(store, one, now), seen, store.width))
 
 
 def _stopped(store: Store, one: Seen, now: bool) -> Stopped:
@@ -221,6 +224,5 @@ def _stopped(store: Store, one: Seen, now: bool) -> Stopped:
         return Stopped(job, True, one.final.state)
     if one.presence is Presence.RUNNING or (one.presence is Presence.ELSEWHERE and not now):
         return Stopped(job, False, contract.SHUTDOWN)
-    final = ending(job, one.fold, contract.SHUTDOWN, "stopped" if one.fold.attempt else "stopped before it started")
-    store.create(contract.final_key(job.project, job.number), msgspec.json.encode(final))
+    store.create(contract.final_key(job.project, job.number), msgspec.json.encode(stopped(job, one.fold)))
     return Stopped(job, True, contract.SHUTDOWN)

@@ -18,9 +18,13 @@ TRIES = 3
 """Launches of a job that the cloud itself fails, at most; where machines lack capacity, so many rounds through them."""
 
 
+LEAST = 60.0
+"""Seconds of max_runtime that must be left for another launch."""
+
+
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """How a launch ended. Times are seconds since 1970; `seconds` is how long its machines worked, `billable` what of
-    it is paid, and `usd` that at the rate of `machine`, None where nobody knows the rate."""
+    it is paid, and `usd` that at the rate of `machine`, None where nobody knows the rate. `again`: another follows."""
 
     schema: int = contract.SCHEMA
     project: str
@@ -38,6 +42,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     billable: float = 0.0
     usd: float | None = None
     log: str = ""
+    again: bool = False
 
     @property
     def saved(self) -> float:
@@ -93,8 +98,9 @@ class Verdict(NamedTuple):
     reason: str
 
 
-def judge(launch: Launch, machines: Sequence[str], stop_asked: bool) -> Verdict:
-    """What follows from a launch that has ended without its agent having written how the job ended. Pure."""
+def judge(launch: Launch, machines: Sequence[str], stop_asked: bool, left: float) -> Verdict:
+    """What follows from a launch that has ended without its agent having written how the job ended. `left` are seconds
+    of its max_runtime that no launch has used yet. Pure."""
     if stop_asked or (launch.status == "Stopped" and launch.secondary not in LIMITS):
         return Verdict(False, contract.SHUTDOWN, "stopped")
     if launch.secondary in LIMITS:
@@ -103,6 +109,8 @@ def judge(launch: Launch, machines: Sequence[str], stop_asked: bool) -> Verdict:
     why = cause(launch.reason) if launch.status == "Failed" else Cause.CLOUD
     most = {Cause.CAPACITY: TRIES * len(machines), Cause.CLOUD: TRIES}.get(why, 1)
     said = f"{why.value}{f' of {launch.machine}' if why is Cause.CAPACITY and launch.machine else ''}"
+    if launch.launch < most and left < LEAST:
+        return Verdict(False, contract.TIMEOUT, f"{said}, and too little of max_runtime is left for another try")
     if launch.launch < most:
         return Verdict(True, contract.QUEUED, f"try {launch.launch + 1}: {said}")
     told = launch.reason or f"the training job is {launch.status}, and its agent wrote no word"
@@ -123,6 +131,11 @@ def rotated(machines: Sequence[str], launch: int) -> tuple[str, ...]:
     """The machines in the order in which a launch prefers them: each begins with the next."""
     first = (launch - 1) % len(machines)
     return (*machines[first:], *machines[:first])
+
+
+def billed(launches: Sequence[Launch]) -> bool:
+    """Whether these, in order, are all launches that a job will ever have."""
+    return bool(launches) and not launches[-1].again
 
 
 def total(launches: Iterable[Launch]) -> float | None:

@@ -35,21 +35,23 @@ def test_a_failure_is_understood_by_its_reason(reason: str, expected: Cause) -> 
 
 def test_what_lacks_capacity_is_tried_on_every_machine_and_not_for_ever() -> None:
     said = "CapacityError: Unable to provision requested ML compute capacity."
-    again = [judge(launch(number, reason=said), TWO, stop_asked=False).again for number in range(1, 9)]
+    again = [judge(launch(number, reason=said), TWO, stop_asked=False, left=600).again for number in range(1, 9)]
     assert again == [True] * (2 * TRIES - 1) + [False] * (9 - 2 * TRIES)
     assert [rotated(TWO, number)[0] for number in (1, 2, 3)] == ["ml.g5.xlarge", "ml.g6.xlarge", "ml.g5.xlarge"]
 
 
 def test_a_command_that_fails_is_not_tried_again_by_the_backend() -> None:
-    verdict = judge(launch(reason="AlgorithmError: , exit code: 137", log="a\nlast words\n"), TWO, stop_asked=False)
+    verdict = judge(
+        launch(reason="AlgorithmError: , exit code: 137", log="a\nlast words\n"), TWO, stop_asked=False, left=600
+    )
     assert (verdict.again, verdict.state) == (False, contract.FAILED)
     assert "out of memory" in verdict.reason and "last words" in verdict.reason
 
 
 def test_limits_of_the_platform_have_names() -> None:
-    late = judge(launch(status="Stopped", secondary="MaxRuntimeExceeded"), TWO, stop_asked=False)
+    late = judge(launch(status="Stopped", secondary="MaxRuntimeExceeded"), TWO, stop_asked=False, left=600)
     assert (late.state, late.reason) == (contract.TIMEOUT, "ran longer than max_runtime")
-    waited = judge(launch(status="Stopped", secondary="MaxWaitTimeExceeded"), TWO, stop_asked=False)
+    waited = judge(launch(status="Stopped", secondary="MaxWaitTimeExceeded"), TWO, stop_asked=False, left=600)
     assert waited.state == contract.FAILED and "spot" in waited.reason
 
 
@@ -63,7 +65,7 @@ def test_limits_of_the_platform_have_names() -> None:
 def test_every_end_is_judged_in_a_line_and_a_stop_is_never_undone(
     status: str, secondary: str, reason: str, number: int, stop_asked: bool
 ) -> None:
-    verdict = judge(launch(number, status, secondary=secondary, reason=reason), TWO, stop_asked)
+    verdict = judge(launch(number, status, secondary=secondary, reason=reason), TWO, stop_asked, 600.0)
     assert verdict.reason and len(verdict.reason) < 700
     assert verdict.state in (contract.FINAL | {contract.QUEUED}) and verdict.again == (verdict.state == contract.QUEUED)
     if stop_asked or number >= 2 * TRIES:

@@ -135,6 +135,7 @@ def test_whoever_submits_is_granted_every_call_that_is_made(cloud: Simulator, tm
             endpoints={},
         )
     )
+    assert control.bucket_region("studio") == "us-east-1"
     list(control.listed("swatch-", running=True))
     orphans.find(store)
     control.describe(name)

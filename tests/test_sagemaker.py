@@ -7,8 +7,11 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from orchestrator import prices
+from orchestrator.prices import Price, Table
 from orchestrator.simulator import Fault, Simulator
 from orchestrator.simulator.front import Front
 from tests.account import Account, account
@@ -49,6 +52,12 @@ command: |
   echo $((n + 1)) > "$SWATCH_CHECKPOINT_DIR/n"
   %s
 """
+
+
+def priced(box: Account) -> None:
+    """A price that somebody vouches for."""
+    price = Price(region="us-east-1", machine="ml.g5.xlarge", usd_per_hour=1.408, date="2026-11-22", source="a test")
+    (box.home / prices.FILE).write_bytes(msgspec.json.encode(Table(prices=(price,))))
 
 
 def states(box: Account) -> list[str]:
@@ -102,7 +111,7 @@ def test_a_container_that_is_killed_is_explained_by_its_log(box: Account) -> Non
 def test_stopping_ends_the_paid_machine_and_keeps_the_outputs(box: Account) -> None:
     pipe = box.pipe("ready")
     wait = f"trap 'echo bye > /output/bye.txt; exit 0' TERM; echo > {pipe}; while :; do sleep 0.1; done"
-    box.environment["AWS_REGION"] = box.environment["AWS_DEFAULT_REGION"] = "us-west-2"
+    priced(box)
     box.swatch("submit", box.manifest(SLOW.replace("ml.m5.xlarge", "ml.g5.xlarge") % wait))
     (name,) = box.aws.jobs()
     pipe.read_text()
@@ -145,14 +154,17 @@ def test_ctrl_c_twice_stops_what_is_paid_for_and_brings_the_last_outputs(box: Ac
     watching = box.start("submit", box.manifest(SLOW % wait), "--watch")
     pipe.read_text()
     (name,) = box.aws.jobs()
+    assert watching.stdout is not None and watching.stderr is not None
+    for line in watching.stdout:
+        if line.startswith("try: "):  # it watches
+            break
     watching.send_signal(signal.SIGINT)
-    assert watching.stderr is not None
     for line in watching.stderr:
         if "Ctrl-C once more" in line:
             break
     watching.send_signal(signal.SIGINT)
-    watching.communicate()
-    assert watching.returncode == 130
+    _, told = watching.communicate()
+    assert watching.returncode == 130 and "try/1 shutdown: " in told, "what was billed"
     assert box.aws.wait_for(name)["TrainingJobStatus"] == "Stopped"
     assert (box.folder / "outputs/try/try/bye.txt").read_text() == "bye\n"
 
@@ -198,7 +210,7 @@ def test_records_of_a_store_that_was_made_anew_are_not_taken_for_the_old(tmp_pat
 
 def test_a_plan_tells_the_price_and_a_cap_holds(box: Account) -> None:
     manifest = box.manifest(SAYING.replace("ml.m5.xlarge", "ml.g5.xlarge") % "ann, ben, cid" + "max_cost: 0.5\n")
-    box.environment["AWS_REGION"] = box.environment["AWS_DEFAULT_REGION"] = "us-west-2"
+    priced(box)
     planned = box.json("plan", manifest)
     assert planned["cost"]["worst"] == pytest.approx(3 * 600 / 3600 * 1.408) and planned["held"] == [3]
     said = box.swatch("plan", manifest)
@@ -213,7 +225,7 @@ def test_an_unknown_price_is_refused_under_a_cap(box: Account) -> None:
 
 
 def test_what_a_job_has_cost_is_shown(box: Account) -> None:
-    box.environment["AWS_REGION"] = box.environment["AWS_DEFAULT_REGION"] = "us-west-2"
+    priced(box)
     asked = SAYING.replace("ml.m5.xlarge", "ml.g5.xlarge") % "ann"
     assert re.search(r"Billed: 0\.\d+ USD", box.swatch("submit", box.manifest(asked), "--watch"))
     (name,) = box.aws.jobs()
@@ -242,3 +254,53 @@ def test_a_training_job_of_somebody_else_is_not_adopted(box: Account, monkeypatc
     for one in box.aws.client("s3").list_objects_v2(Bucket="swatch", Prefix="studio/results")["Contents"]:
         box.aws.client("s3").delete_object(Bucket="swatch", Key=one["Key"])
     assert "is not try/1's by its tags" in box.swatch("submit", "try.yaml", code=1)
+
+
+def test_a_job_that_aws_refuses_keeps_no_other_from_its_machine(box: Account) -> None:
+    box.swatch("submit", box.manifest(SAYING % "ann"), "--watch")
+    (name,) = box.aws.jobs()
+    arn = box.aws.describe(name)["TrainingJobArn"]
+    box.aws.client("sagemaker").add_tags(ResourceArn=arn, Tags=[{"Key": "swatch:store", "Value": "s3://theirs/x"}])
+    s3 = box.aws.client("s3")
+    for one in s3.list_objects_v2(Bucket="swatch", Prefix="studio/")["Contents"]:
+        s3.delete_object(Bucket="swatch", Key=one["Key"])
+    many = ", ".join(f"n{number}" for number in range(20))
+    assert "is not try/1's by its tags" in box.swatch("submit", box.manifest(SAYING % many), code=1)
+    assert len(box.aws.jobs()) == 20
+
+
+def test_in_another_region_than_its_store_no_job_is_started_or_taken_for_lost(box: Account) -> None:
+    manifest = box.manifest(SAYING % "ann")
+    box.environment["AWS_REGION"] = box.environment["AWS_DEFAULT_REGION"] = "us-west-2"
+    said = box.swatch("submit", manifest, code=1)
+    assert "is in us-east-1, and AWS is set to us-west-2" in said and "export AWS_REGION=us-east-1" in said
+    assert box.aws.jobs() == []
+    assert "is in us-east-1" in box.swatch("stop", "try", code=1) and states(box) == ["queued"]
+
+
+def test_a_stop_that_was_cut_short_ends_a_job_that_waits(box: Account) -> None:
+    """The mark is in the store, and whoever set it died before more was done."""
+    box.aws.quotas.set("ml.m5.xlarge", 0)
+    box.swatch("submit", box.manifest(SAYING % "ann"))
+    box.aws.client("s3").put_object(Bucket="swatch", Key="studio/projects/try/jobs/1/stop.json", Body=b"{}")
+    box.aws.quotas.set("ml.m5.xlarge", 1)
+    box.swatch("watch", "try", code=1)
+    assert states(box) == ["shutdown"] and box.aws.jobs() == []
+
+
+FAILING = 'case "$TRAINING_JOB_NAME" in *-1) while :; do sleep 0.1; done;; esac'
+
+
+def test_all_tries_of_a_job_together_have_its_maximum_runtime(box: Account) -> None:
+    box.aws.faults.internal = {"*": Fault(next=3)}
+    box.swatch("submit", box.manifest(SLOW % FAILING), "--watch")
+    first, second = (box.aws.describe(name) for name in box.aws.jobs())
+    used = max(first["BillableTimeInSeconds"], first["TrainingTimeInSeconds"])
+    assert used > 0 and second["StoppingCondition"]["MaxRuntimeInSeconds"] == 600 - used
+    assert states(box) == ["success"]
+
+
+def test_a_job_whose_maximum_runtime_is_used_up_is_not_tried_again(box: Account) -> None:
+    box.aws.faults.internal = {"*": Fault(next=3)}
+    box.swatch("submit", box.manifest(SLOW.replace("10m", "1m") % FAILING), "--watch", code=1)
+    assert states(box) == ["timeout"] and len(box.aws.jobs()) == 1

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from orchestrator import contract
 from orchestrator.job import Final, Job
 from orchestrator.journal import Fold
 
@@ -66,6 +67,11 @@ class Backend(ABC):
     def settled(self, jobs: Sequence[Job]) -> bool:
         """Whether nothing of these jobs is outstanding any more, as far as `settle` has got."""
         return True
+
+
+def stopped(job: Job, fold: Fold) -> Final:
+    """The final record of a job that was stopped while no agent worked on it."""
+    return ending(job, fold, contract.SHUTDOWN, "stopped" if fold.attempt else "stopped before it started")
 
 
 def ending(job: Job, fold: Fold, state: str, reason: str) -> Final:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import click
 
 from orchestrator import contract
 from orchestrator.cli import screen
+from orchestrator.job import Job
 from orchestrator.watch import TaskView, Watch
 
 WIDE = 110
@@ -24,10 +25,12 @@ MOST_BARS = 20
 """Rows of bars; of more tasks, those that run are shown first."""
 
 
-def follow(watch: Watch, name: str, stop: Callable[[], object], quiet: bool = False) -> None:
+def follow(
+    watch: Watch, name: str, stop: Callable[[], Sequence[Job]], bill: Callable[[Sequence[Job]], object], quiet: bool
+) -> None:
     """Poll the watch until all is over, showing how it goes (unless `quiet`). Ctrl-C detaches: it says how to take up
     watching `name` again, and ends this program; nothing is stopped. A second Ctrl-C has machines that are paid for
-    stopped (`stop`), and what they made is still brought home."""
+    stopped (`stop`, which says the jobs); what they made is still brought home, and their `bill` told."""
     try:
         _show(watch, quiet)
     except KeyboardInterrupt:
@@ -39,15 +42,18 @@ def follow(watch: Watch, name: str, stop: Callable[[], object], quiet: bool = Fa
         try:
             time.sleep(SECOND_THOUGHTS)
         except KeyboardInterrupt:
-            _stop(watch, name, stop, quiet)
+            _stop(watch, name, stop, bill, quiet)
         sys.exit(130)
 
 
-def _stop(watch: Watch, name: str, stop: Callable[[], object], quiet: bool) -> None:
+def _stop(
+    watch: Watch, name: str, stop: Callable[[], Sequence[Job]], bill: Callable[[Sequence[Job]], object], quiet: bool
+) -> None:
     click.echo("\nThe jobs are asked to stop; their last outputs come home. Ctrl-C leaves at once.", err=True)
     try:
-        stop()
+        jobs = stop()
         _show(watch, quiet)
+        bill(jobs)
     except KeyboardInterrupt:
         click.echo(f"\nSee them end:  swatch watch {name}", err=True)
 
@@ -97,7 +103,7 @@ class _Lines:
 
     def _say(self, view: TaskView) -> None:
         self._states[view.task.name] = view.state
-        click.echo(" ".join(filter(None, [f"{view.task.name}: {view.state}", screen.plain(view.reason)])))
+        click.echo(screen.plain(" ".join(filter(None, [f"{view.task.name}: {view.state}", view.reason]))))
 
 
 def shown_path(path: Path) -> str:

@@ -13,6 +13,7 @@ from orchestrator.cli import money, screen
 from orchestrator.cli.options import fleet, json_option, opened, print_json, store_option, tell_away
 from orchestrator.cli.status import record, shown_cost
 from orchestrator.facts import Seen
+from orchestrator.job import Job
 from orchestrator.launch import Launch
 
 
@@ -47,6 +48,12 @@ def command(name: str | None, store: str | None, as_json: bool) -> None:
     _show(one, fold, cost)
     if tries:
         _show_launches(tries)
+
+
+def machine_of(job: Job) -> str:
+    """Its kinds of machine, in order of preference, and how it comes by one."""
+    how = [job.backend, *(["spot"] if job.spot else []), *([f"queue {job.queue}"] if job.queue else [])]
+    return f"{', '.join([job.machine, *job.fallbacks])} ({', '.join(how)})"
 
 
 def _show_launches(tries: Sequence[Launch]) -> None:
@@ -92,10 +99,7 @@ def _show(one: Seen, fold: journal.Fold, cost: float | None) -> None:
         ("Status", one.state),
         ("Reason", one.reason),
         ("Duration", screen.duration(one.seconds(time.time()) or None)),
-        (
-            "Machine",
-            f"{', '.join([job.machine, *job.fallbacks])} ({job.backend}{', spot' if job.spot else ''}{f', queue {job.queue}' if job.queue else ''})",
-        ),
+        ("Machine", machine_of(job)),
         ("Cost", "" if cost == 0 else f"{shown_cost(cost)} USD"),
         ("Attempts", str(one.final.attempts if one.final else one.fold.attempt)),
         ("Description", job.description),

@@ -52,7 +52,7 @@ def command(name: str | None, follow: bool, store: str | None, as_json: bool) ->
     if follow:
         one = facts.see(where, machines, project, number)
         if not as_json and one.lost:
-            click.echo(f"[{one.state}] {one.reason}".rstrip(), err=True)
+            click.echo(f"[{one.state}] {screen.plain(one.reason)}".rstrip(), err=True)
         sys.exit(0 if one.state == contract.SUCCESS else 1)
 
 

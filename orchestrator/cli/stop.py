@@ -52,7 +52,7 @@ def command(names: tuple[str, ...], now: bool, no_wait: bool, store: str | None,
             click.echo(f"{stopped.job.short} {word}")
     costs: dict[str, float | None] = {}
     if paid and not no_wait:
-        costs = _billed(where, machines, settings, paid, quiet=as_json)
+        costs = billed(where, machines, settings, paid, quiet=as_json)
     if as_json:
         rows = [
             {"name": s.job.name, "ended": s.done, "state": s.state, "usd": costs.get(s.job.short, 0.0)} for s in ended
@@ -64,13 +64,14 @@ def command(names: tuple[str, ...], now: bool, no_wait: bool, store: str | None,
         click.echo(f"See it end:  swatch watch {names[0]}")
 
 
-def _billed(
-    where: Store, machines: Backend, settings: Settings, jobs: Sequence[Job], quiet: bool
+def billed(
+    where: Store, machines: Backend, settings: Settings, jobs: Sequence[Job], quiet: bool = False, err: bool = False
 ) -> dict[str, float | None]:
-    """Wait until the jobs have ended and are billed; what each has cost. Ctrl-C leaves: they end all the same."""
+    """Wait until the jobs have ended and are billed; what each has cost, in USD, and said (on stderr with `err`) unless
+    `quiet`. Ctrl-C leaves: they end all the same."""
     names = [(job.project, job.number) for job in jobs]
     if not quiet:
-        click.echo("Waiting until the machines have stopped (Ctrl-C leaves; they stop all the same) ...")
+        click.echo("Waiting until the machines have stopped (Ctrl-C leaves; they stop all the same) ...", err=err)
     end = time.monotonic() + LONGEST_WAIT
     while True:
         seen = facts.see_each(where, machines, names)
@@ -80,5 +81,5 @@ def _billed(
     costs = money.costs(where, settings, seen, time.time())
     if not quiet:
         for one in seen:
-            click.echo(f"{one.job.short} {one.state}: {money.shown(costs.get(one.job.short))}")
+            click.echo(f"{one.job.short} {one.state}: {money.shown(costs.get(one.job.short))}", err=err)
     return costs

@@ -6,7 +6,7 @@ import functools
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -16,9 +16,10 @@ from orchestrator.backends import Backend, Presence
 from orchestrator.backends.local import host_name
 from orchestrator.cli import bars, money, plan, screen, summary
 from orchestrator.cli.options import fleet, into_option, json_option, opened, print_json, queue_option, store_option
+from orchestrator.cli.watch import ending
 from orchestrator.cli.watch import home as found_home
-from orchestrator.cli.watch import stop_all
 from orchestrator.engine import Submission, Verdict, Wish
+from orchestrator.job import Job
 from orchestrator.watch import Watch
 
 MOST_LINES = 20
@@ -111,7 +112,7 @@ def command(
     if watching:
         _follow(
             show,
-            lambda watch: stop_all(where, machines, watch),
+            functools.partial(ending, where, machines, settings),
             lambda watch: money.bill_of(where, settings, machines, watch),
             *(wish, submit, done, as_json),
         )
@@ -158,7 +159,8 @@ def _tell_next(watch: Watch, done: Submission, manifest: Path) -> None:
     folder = f"{bars.shown_path(watch.home.folder)}{os.sep}"
     queues = {job.queue for job in [*done.started, *done.resumed] if job.queue}
     if queues:
-        click.echo(f"\nThey wait in the queue {screen.plain(', '.join(sorted(queues)))}, which starts them whether you watch or not.")
+        names = screen.plain(", ".join(sorted(queues)))
+        click.echo(f"\nThey wait in the queue {names}, which starts them whether you watch or not.")
     if done.started or done.resumed:
         click.echo(f"\nOutputs come home to {folder} while you watch:  swatch watch {manifest}")
         click.echo(f"or when you ask:  swatch sync {manifest}\nEnd it:  swatch stop {manifest}")
@@ -185,7 +187,7 @@ def _record(done: Submission) -> dict[str, object]:
 
 def _follow(
     show: Callable[[Submission], Watch],
-    stop: Callable[[Watch], None],
+    ends: Callable[[Watch], tuple[Callable[[], list[Job]], Callable[[Sequence[Job]], object]]],
     bill: Callable[[Watch], str],
     wish: Wish,
     submit: Callable[[Wish], Submission],
@@ -196,7 +198,7 @@ def _follow(
     resumed: Counter[int] = Counter()
     while True:
         watch = show(done)
-        bars.follow(watch, wish.project, functools.partial(stop, watch), quiet=as_json)
+        bars.follow(watch, wish.project, *ends(watch), quiet=as_json)
         # Where even the journal cannot be written (a full disk), no try is counted there.
         if not watch.failed or any(count >= engine.MAX_ATTEMPTS for count in resumed.values()):
             break

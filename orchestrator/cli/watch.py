@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -12,7 +13,9 @@ from orchestrator.backends import Backend
 from orchestrator.backends.local import host_name
 from orchestrator.cli import bars, money, summary
 from orchestrator.cli.options import fleet, into_option, json_option, opened, print_json, store_option
+from orchestrator.cli.stop import billed
 from orchestrator.engine import Choice, Verdict
+from orchestrator.job import FREE, Job
 from orchestrator.settings import Settings
 from orchestrator.store import Store, crowd
 from orchestrator.watch import Watch
@@ -35,7 +38,7 @@ def command(name: str | None, into: Path | None, store: str | None, as_json: boo
     watch = Watch(where, machines, choices, home(settings, project, choices, into))
     if is_manifest(name):
         watch.remember()
-    bars.follow(watch, name or project, lambda: stop_all(where, machines, watch), quiet=as_json)
+    bars.follow(watch, name or project, *ending(where, machines, settings, watch), quiet=as_json)
     if as_json:
         print_json("watch", {"project": project, "tasks": summary.record(watch)})
     else:
@@ -43,10 +46,17 @@ def command(name: str | None, into: Path | None, store: str | None, as_json: boo
     sys.exit(1 if watch.failed or watch.home.problems else 0)
 
 
-def stop_all(store: Store, machines: Backend, watch: Watch) -> None:
-    """End the jobs in view."""
-    going = [view.name for view in watch.jobs.values() if not view.over]
-    engine.stop(store, machines, facts.see_each(store, machines, going))
+def ending(
+    store: Store, machines: Backend, settings: Settings, watch: Watch
+) -> tuple[Callable[[], list[Job]], Callable[[Sequence[Job]], object]]:
+    """How the jobs in view are stopped, and how their bill is told: what `bars.follow` asks for."""
+
+    def stop() -> list[Job]:
+        going = [view.name for view in watch.jobs.values() if not view.over]
+        ended = engine.stop(store, machines, facts.see_each(store, machines, going))
+        return [stopped.job for stopped in ended if stopped.job.backend not in FREE]
+
+    return stop, lambda jobs: billed(store, machines, settings, jobs, err=True)
 
 
 def is_manifest(name: str | None) -> bool:

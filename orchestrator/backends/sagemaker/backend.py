@@ -8,6 +8,7 @@ of those is which launch is the next. So two watchers that both see a machine re
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -17,12 +18,12 @@ from typing import Any
 import msgspec
 
 from orchestrator import aws, contract, images, journal, machines, prices
-from orchestrator.backends.base import Backend, Presence, Sight, ending
+from orchestrator.backends.base import Backend, Presence, Sight, ending, stopped
 from orchestrator.backends.sagemaker import control, model, request
 from orchestrator.backends.sagemaker.control import Created, Direct, Door
 from orchestrator.backends.sagemaker.queue import Queue
 from orchestrator.cargo import agent
-from orchestrator.errors import CloudError, SwatchError, Throttled, Unreachable
+from orchestrator.errors import CloudError, NotFound, SwatchError, Throttled, Unreachable
 from orchestrator.job import Job
 from orchestrator.launch import Launch, judge, rotated
 from orchestrator.settings import Settings
@@ -59,6 +60,7 @@ class Block:
 
     until: float
     seconds: float
+    said: str
 
 
 class SageMakerBackend(Backend):
@@ -76,6 +78,7 @@ class SageMakerBackend(Backend):
         self._blocks: dict[tuple[str, bool, str | None], Block] = {}
         self._next_look, self._pause = 0.0, LOOK_SECONDS
         self._agent = ""
+        self._here = False  # the configured region is the store's
         self._trouble = ""
 
     # The seam
@@ -85,18 +88,20 @@ class SageMakerBackend(Backend):
             track = self._track(job)
             if track.phase in ("unknown", "absent"):
                 track.phase, track.known = "absent", track.phase == "unknown" and not job_is_old(job)
-        self._create([self._track(job) for job in jobs if self._track(job).phase == "absent"])
+        refused = self._create([self._track(job) for job in jobs if self._track(job).phase == "absent"])
         self._next_look = time.monotonic() + LOOK_SECONDS  # nothing is known better than what was just done
+        if refused:
+            raise refused[0]
 
     def look(self, jobs: Sequence[Job]) -> list[Sight]:
         tracks = [self._track(job) for job in jobs]
         now = time.monotonic()
-        if now >= self._next_look or any(track.phase == "unknown" for track in tracks):
+        if now >= self._next_look or (not self._trouble and any(track.phase == "unknown" for track in tracks)):
             try:
                 changed = self._look_at([track for track in tracks if track.phase != "over"])
                 self._trouble = ""
             except CloudError as error:
-                changed, self._trouble = False, f"{error.message}; {error.hint}" if error.hint else error.message
+                changed, self._trouble = False, sentence(error)
             self._pause = LOOK_SECONDS if changed else min(self._pause * 1.5, SLOWEST_LOOK)
             self._next_look = time.monotonic() + self._pause
         return [self._sight(track) for track in tracks]
@@ -107,13 +112,14 @@ class SageMakerBackend(Backend):
             self._create(absent)
         except SwatchError as error:
             for track in absent:
-                track.said = f"{error.message}; {error.hint}" if error.hint else error.message
+                track.said = sentence(error)
 
     def stop(self, jobs: Sequence[Job]) -> None:
         def stop(track: Track) -> None:
             if track.phase != "over" and not self._door(track).stop(self._name(track)) and track.phase == "absent":
                 track.phase = "over"
 
+        self._check_region()
         list(crowd.each(stop, [self._track(job) for job in jobs], CREATORS))
 
     def settle(self, jobs: Sequence[Job]) -> None:
@@ -132,6 +138,8 @@ class SageMakerBackend(Backend):
             for job in jobs:
                 self._ended_launches(job.project)
             left = [self._track(job) for job in jobs if job.short not in self._settled]
+            if left:
+                self._check_region()
             list(crowd.each(settle, left, CREATORS))
         except CloudError as error:
             self._trouble = error.message
@@ -176,8 +184,23 @@ class SageMakerBackend(Backend):
         presence = {"absent": Presence.WAITING, "open": Presence.RUNNING, "over": Presence.GONE}[track.phase]
         return Sight(presence, self._trouble or track.said)
 
+    def _check_region(self) -> None:
+        """Raises CloudError unless the store's bucket is in the configured region. In another one there is none of the
+        training jobs that we know of: they would seem to be missing, and be started, and paid for, a second time."""
+        if self._here:
+            return
+        bucket, region = self._store.url.removeprefix("s3://").partition("/")[0], aws.region()
+        found = control.bucket_region(bucket)
+        if found not in ("", region):
+            raise CloudError(
+                f"The store's bucket {bucket} is in {found}, and AWS is set to {region}: jobs run where their store is",
+                hint=f"export AWS_REGION={found}",
+            )
+        self._here = True
+
     def _look_at(self, tracks: Sequence[Track]) -> bool:
         """Ask the control plane; whether anything has changed."""
+        self._check_region()
         changed = False
         groups: dict[tuple[str, str], list[Track]] = {}
         for track in tracks:
@@ -237,7 +260,8 @@ class SageMakerBackend(Backend):
             self._note(track, ended, False)
         else:
             asked = self._store.exists(contract.stop_key(job.project, job.number))
-            verdict = judge(ended, machines.expand([job.machine, *job.fallbacks]), asked)
+            left = job.max_runtime - self._used(track) - worked(ended)
+            verdict = judge(ended, machines.expand([job.machine, *job.fallbacks]), asked, left)
             if verdict.again:
                 self._note(track, ended, True)
                 track.launch, track.phase, track.said = track.launch + 1, "absent", verdict.reason
@@ -253,10 +277,21 @@ class SageMakerBackend(Backend):
         """Keep how a launch ended. Of the last one the final record is there before."""
         job = track.job
         key = contract.launch_key(job.project, job.number, track.launch, retried)
-        self._store.create(key, msgspec.json.encode(ended))
+        self._store.create(key, msgspec.json.encode(msgspec.structs.replace(ended, again=retried)))
         self._ended_launches(job.project)[job.number] = track.launch
         if not retried:
             self._settled.add(job.short)
+
+    def _used(self, track: Track) -> float:
+        """Seconds of max_runtime that earlier launches have used up; all of it where a record of one is damaged."""
+        job, used = track.job, 0.0
+        for launch in range(1, track.launch):
+            try:
+                data = self._store.read(contract.launch_key(job.project, job.number, launch, True))
+                used += worked(msgspec.json.decode(data, type=Launch))
+            except (NotFound, msgspec.DecodeError):
+                return job.max_runtime
+        return used
 
     def _bring_results(self, job: Job) -> None:
         """Results of a job without a network, which it could only keep below its own prefix."""
@@ -266,22 +301,34 @@ class SageMakerBackend(Backend):
 
     # Creating
 
-    def _create(self, tracks: Iterable[Track]) -> None:
-        """Have those training jobs created that the account has machines for. Raises SwatchError."""
+    def _create(self, tracks: Iterable[Track]) -> list[SwatchError]:
+        """Have those training jobs created that the account has machines for; why some never will be. Raises CloudError
+        where none can be."""
         now = time.monotonic()
         ready = [track for track in tracks if (block := self._blocks.get(kind(track))) is None or block.until <= now]
-        if ready and not self._agent:
-            self._agent = agent.carry(self._store)
-        list(crowd.each(self._create_one, ready, CREATORS))
+        if ready:
+            self._check_region()
+            self._agent = self._agent or agent.carry(self._store)
+        return [error for error in crowd.each(self._try_create, ready, CREATORS) if error is not None]
+
+    def _try_create(self, track: Track) -> SwatchError | None:
+        """As `_create_one`; a refusal that concerns this job alone is returned: it keeps no other from its machine."""
+        try:
+            self._create_one(track)
+        except SwatchError as error:
+            if isinstance(error, CloudError) and error.code != "ValidationException":
+                raise
+            track.said = sentence(error)
+            return error
+        return None
 
     def _create_one(self, track: Track) -> None:
         block = self._blocks.get(kind(track))
         if block is not None and block.until > time.monotonic():
+            track.said, track.known = block.said, False
             return
         job = track.job
-        if not track.known and any(
-            self._store.exists(key(job.project, job.number)) for key in (contract.stop_key, contract.final_key)
-        ):
+        if not track.known and self._ends_unlaunched(job):
             track.phase = "over"
             return
         asked = self._request(track)
@@ -292,13 +339,25 @@ class SageMakerBackend(Backend):
             return
         if outcome is Created.FULL:
             seconds = min(2 * block.seconds, LONGEST_FULL) if block else FULL_SECONDS
-            self._blocks[kind(track)] = Block(time.monotonic() + seconds, seconds)
             track.said, track.known = f"waiting for a machine: {said}", False
+            self._blocks[kind(track)] = Block(time.monotonic() + seconds, seconds, track.said)
             return
         if outcome is Created.THERE:
             self._adopt(track)
         queue = f"the queue {job.queue}" if job.queue else "SageMaker"
         track.phase, track.created, track.said = "open", time.monotonic(), f"handed to {queue}"
+
+    def _ends_unlaunched(self, job: Job) -> bool:
+        """Whether the job has ended, or was to be stopped before it had a machine: then it ends now, should whoever
+        asked for that have died over it."""
+        final_key = contract.final_key(job.project, job.number)
+        if self._store.exists(final_key):
+            return True
+        if not self._store.exists(contract.stop_key(job.project, job.number)):
+            return False
+        fold = journal.fold(self._store, job.project, job.number)
+        self._store.create(final_key, msgspec.json.encode(stopped(job, fold)))
+        return True
 
     def _adopt(self, track: Track) -> None:
         """Make sure that the training job of that name is this job's. Raises SwatchError."""
@@ -315,8 +374,11 @@ class SageMakerBackend(Backend):
         job, settings = track.job, self._settings.aws
         types = rotated(machines.expand([job.machine, *job.fallbacks]), track.launch)
         region = aws.region()
+        # What AWS says of its own repetitions holds for ours: max_runtime is for all of them together (API reference,
+        # StoppingCondition). So a job never costs more than was reckoned with.
+        left = max(1, math.floor(job.max_runtime - self._used(track)))
         asked = request.training_job(
-            job,
+            msgspec.structs.replace(job, max_runtime=left),
             name=self._name(track),
             store_url=self._store.url,
             agent=self._agent,
@@ -337,6 +399,16 @@ def job_is_old(job: Job) -> bool:
 def kind(track: Track) -> tuple[str, bool, str | None]:
     """What an account has a limit for: a machine, as spot or on demand; a queue waits by itself."""
     return track.job.machine, track.job.spot, track.job.queue
+
+
+def worked(launch: Launch) -> float:
+    """Seconds of its job's max_runtime that a launch has used up."""
+    return max(launch.seconds, launch.billable)
+
+
+def sentence(error: SwatchError) -> str:
+    """What happened, and what to do."""
+    return f"{error.message}; {error.hint}" if error.hint else error.message
 
 
 def progress(found: dict[str, Any]) -> str:

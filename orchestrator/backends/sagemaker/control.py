@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
 from orchestrator import aws
-from orchestrator.errors import CloudError, SwatchError
+from orchestrator.errors import CloudError, Denied, SwatchError
 
 PAGE = 100
 """Jobs a page: the most that ListTrainingJobs gives (API reference)."""
 LIST_SECONDS = 0.6
 """Between two calls of ListTrainingJobs: somewhat fewer than the two a second that an account has."""
+LINE = 500
+"""Characters of a line of CloudWatch's that are kept."""
 ENDED = ("Completed", "Failed", "Stopped")
 """Statuses that are final. Whatever else AWS may say one day counts as in progress."""
 
@@ -179,7 +181,18 @@ def log_tail(name: str, lines: int = 20) -> str:
             )["events"]
     except SwatchError:
         return ""
-    return "\n".join(event["message"] for event in events)
+    return "\n".join(event["message"][:LINE] for event in events)
+
+
+def bucket_region(bucket: str) -> str:
+    """Where a bucket is; empty where that may not be asked. (API reference, GetBucketLocation: nothing stands for
+    us-east-1, `EU` for eu-west-1. HeadBucket would need the right to list more than the store.)"""
+    try:
+        with aws.explained(f"looking for the bucket {bucket}"):
+            found = aws.client("s3").get_bucket_location(Bucket=bucket).get("LocationConstraint")
+    except Denied:
+        return ""
+    return {None: "us-east-1", "": "us-east-1", "EU": "eu-west-1"}.get(found) or str(found)
 
 
 def _missing(error: CloudError) -> bool:
