@@ -87,10 +87,8 @@ def _show(one: Seen, fold: journal.Fold, cost: float | None) -> None:
         ("Status", one.state),
         ("Reason", one.reason),
         ("Duration", screen.duration(one.seconds(time.time()) or None)),
-        (
-            "Machine",
-            f"{', '.join([job.machine, *job.fallbacks])} ({job.backend}{', spot' if job.spot else ''}{f', queue {job.queue}' if job.queue else ''})",
-        ),
+        ("Machine", f"{', '.join([job.machine, *job.fallbacks])} ({job.backend}{', spot' if job.spot else ''})"),
+        ("Queue", job.queue or ""),
         ("Cost", "" if cost == 0 else f"{shown_cost(cost)} USD"),
         ("Attempts", str(one.final.attempts if one.final else one.fold.attempt)),
         ("Description", job.description),

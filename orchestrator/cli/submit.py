@@ -153,7 +153,8 @@ def _tell_next(watch: Watch, done: Submission, manifest: Path) -> None:
     folder = f"{bars.shown_path(watch.home.folder)}{os.sep}"
     queues = {job.queue for job in [*done.started, *done.resumed] if job.queue}
     if queues:
-        click.echo(f"\nThey wait in the queue {screen.plain(', '.join(sorted(queues)))}, which starts them whether you watch or not.")
+        names = screen.plain(", ".join(sorted(queues)))
+        click.echo(f"\nThey wait in the queue {names}, which starts them whether you watch or not.")
     if done.started or done.resumed:
         click.echo(f"\nOutputs come home to {folder} while you watch:  swatch watch {manifest}")
         click.echo(f"or when you ask:  swatch sync {manifest}\nEnd it:  swatch stop {manifest}")
