@@ -52,7 +52,7 @@ def command(name: str | None, store: str | None, as_json: bool) -> None:
 
 def machine_of(job: Job) -> str:
     """Its kinds of machine, in order of preference, and how it comes by one."""
-    how = [job.backend, *(["spot"] if job.spot else []), *([f"queue {job.queue}"] if job.queue else [])]
+    how = [job.backend, *(["spot"] if job.spot else [])]
     return f"{', '.join([job.machine, *job.fallbacks])} ({', '.join(how)})"
 
 
@@ -100,6 +100,7 @@ def _show(one: Seen, fold: journal.Fold, cost: float | None) -> None:
         ("Reason", one.reason),
         ("Duration", screen.duration(one.seconds(time.time()) or None)),
         ("Machine", machine_of(job)),
+        ("Queue", job.queue or ""),
         ("Cost", "" if cost == 0 else f"{shown_cost(cost)} USD"),
         ("Attempts", str(one.final.attempts if one.final else one.fold.attempt)),
         ("Description", job.description),
