@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from orchestrator import aws, contract
-from orchestrator.backends.sagemaker import request
+from orchestrator.backends.sagemaker import control, request
 from orchestrator.errors import CloudError
 from orchestrator.store.base import Store
 
@@ -54,10 +54,9 @@ def find(store: Store) -> list[Orphan]:
     return [one for one in mine if not store.exists(contract.job_key(one.project, one.number))]
 
 
-def stop(orphan: Orphan) -> None:
-    """End it (StopTrainingJob: SIGTERM, then two minutes). Raises CloudError and its kin."""
-    with aws.explained(f"stopping {orphan.name}"):
-        aws.client("sagemaker").stop_training_job(TrainingJobName=orphan.name)
+def stop(orphan: Orphan) -> bool:
+    """End it (StopTrainingJob: SIGTERM, then two minutes); False where it has ended meanwhile. Raises CloudError."""
+    return control.stop(orphan.name)
 
 
 def _running() -> Iterable[Running]:

@@ -315,7 +315,8 @@ def test_orphans_are_found_and_stopped_and_nobody_else(cloud: Simulator, box: Bo
     )
     store.create(contract.job_key("forest", 1), b"{}")
     box.environment.update((name, value) for name, value in os.environ.items() if name.startswith("AWS_"))
-    assert [one.name for one in orphans.find(store)] == [lost]
+    (found,) = orphans.find(store)
+    assert found.name == lost
     text = box.swatch("doctor", "--orphans", "--store", STORE)
     assert lost in text and known not in text and foreign not in text
     assert "alice/projects/forest/3" in text and "--yes" in text
@@ -325,6 +326,8 @@ def test_orphans_are_found_and_stopped_and_nobody_else(cloud: Simulator, box: Bo
     cloud.wait_for(lost, "Stopping", "Stopped")
     assert {cloud.describe(name)["TrainingJobStatus"] for name in (known, foreign)} == {"InProgress"}
     assert "No orphans" in box.swatch("doctor", "--orphans", "--store", STORE)
+    cloud.wait_for(lost)
+    assert not orphans.stop(found), "it has ended meanwhile"
 
 
 def test_orphans_need_a_store_on_s3(box: Box) -> None:

@@ -69,8 +69,10 @@ def _orphans(store: str | None, yes: bool, as_json: bool) -> None:
             click.echo(f"{one.name}  {screen.plain(one.job)}  running, and {where.url} has no record of it")
         ask = sys.stdin.isatty() and not as_json
         if yes or (ask and click.confirm("Stop it?", default=False)):
-            orphans.stop(one)
-            stopped.append(one.name)
+            if orphans.stop(one):
+                stopped.append(one.name)
+            elif not as_json:
+                click.echo("It has ended meanwhile.")
     if as_json:
         print_json("doctor", {"orphans": [one._asdict() for one in found], "stopped": stopped})
         return

@@ -56,7 +56,8 @@ class Track:
 
 @dataclass
 class Block:
-    """A kind of machine of which the account had none left: `until` then (monotonic clock) it is not asked for."""
+    """A kind of machine of which the account had none left: `until` then (monotonic clock) it is not asked for,
+    because of what AWS has `said`. `seconds` is how long this pause is: the next may be twice as long."""
 
     until: float
     seconds: float
