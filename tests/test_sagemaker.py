@@ -10,7 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from orchestrator import prices
+from orchestrator import aws, contract, facts, prices, settings
+from orchestrator.backends.base import Presence
+from orchestrator.backends.sagemaker.backend import SageMakerBackend
+from orchestrator.job import Final
 from orchestrator.prices import Price, Table
 from orchestrator.simulator import Fault, Simulator
 from orchestrator.simulator.front import Front
@@ -136,6 +139,7 @@ def test_without_a_network_the_platform_carries_all(tmp_path: Path) -> None:
     with account(tmp_path, network_isolation=True) as box:
         (box.folder / "hello.txt").write_text("hello\n")
         manifest = box.manifest(SAYING % "ann")
+        assert "Without a network: SageMaker itself carries the outputs" in box.swatch("plan", manifest)
         box.swatch("submit", manifest, "--watch")
         assert next((box.folder / "outputs").rglob("said.txt")).read_text() == "hello\nmade by ann\n"
         assert "1 cached" in box.swatch("plan", manifest)
@@ -304,3 +308,54 @@ def test_a_job_whose_maximum_runtime_is_used_up_is_not_tried_again(box: Account)
     box.aws.faults.internal = {"*": Fault(next=3)}
     box.swatch("submit", box.manifest(SLOW.replace("10m", "1m") % FAILING), "--watch", code=1)
     assert states(box) == ["timeout"] and len(box.aws.jobs()) == 1
+
+
+def test_the_machine_of_a_job_that_ended_long_ago_is_stopped(box: Account) -> None:
+    """Its record was closed by hand, say, or by another computer, while its agent hung."""
+    pipe = box.pipe("ready")
+    box.swatch("submit", box.manifest(SLOW % f"trap 'exit 0' TERM; echo > {pipe}; while :; do sleep 0.1; done"))
+    (name,) = box.aws.jobs()
+    pipe.read_text()
+    final = Final(state=contract.SHUTDOWN, ended=1e9, reason="by hand")
+    box.aws.client("s3").put_object(
+        Bucket="swatch", Key=f"studio/{contract.final_key('try', 1)}", Body=msgspec.json.encode(final)
+    )
+    assert states(box) == ["shutdown"]
+    assert box.aws.wait_for(name)["TrainingJobStatus"] == "Stopped"
+
+
+def test_what_a_running_job_costs_grows(box: Account) -> None:
+    priced(box)
+    pipe = box.pipe("ready")
+    asked = SLOW.replace("ml.m5.xlarge", "ml.g5.xlarge") % f"echo > {pipe}; cat {pipe}"
+    box.swatch("submit", box.manifest(asked))
+    pipe.read_text()
+    stream = Stream(box, "try/1")
+    stream.until(kind="state", state="running")
+    (job,) = box.json("status", "try")["jobs"]
+    assert job["state"] == "running" and 0 < job["usd"] < 0.1
+    pipe.write_text("")
+    assert stream.end() == 0
+
+
+def test_many_running_jobs_take_few_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page for each hundred, and no question about a job that has not changed."""
+    with account(tmp_path, Simulator(front=Front, processes=1, quota=200)) as box:
+        (box.folder / "hello.txt").write_text("hello\n")
+        waiting = SAYING.replace("cat hello.txt", f"cat {box.pipe('never')}")
+        box.swatch("submit", box.manifest(waiting % ", ".join("abcdefgh")))
+        for variable, value in box.environment.items():
+            monkeypatch.setenv(variable, value)
+        aws.forget()
+        store = box.far
+        backend = SageMakerBackend(store, settings.load())
+        jobs = facts.read_jobs(store, "try", facts.numbers(store, "try"))
+        many = [msgspec.structs.replace(job, number=number) for number, job in enumerate(jobs * 20, 1)]
+        backend.launch(many[len(jobs) :])
+        assert len(box.aws.jobs()) == len(many) == 160
+        before = dict(box.aws.calls)
+        fresh = SageMakerBackend(store, settings.load())
+        assert {sight.presence for sight in fresh.look(many)} == {Presence.RUNNING}
+        aws.forget()
+        asked = {name: count - before.get(name, 0) for name, count in box.aws.calls.items()}
+        assert asked["sagemaker:ListTrainingJobs"] == 2 and not asked.get("sagemaker:DescribeTrainingJob")

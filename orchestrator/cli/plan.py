@@ -69,6 +69,8 @@ def command(
         click.echo(f"They go to the queue {queue} (AWS Batch), which starts them whether you watch or not")
     if quote is not None:
         click.echo(quote.sentence())
+        if settings.aws.network_isolation:
+            click.echo("Without a network: SageMaker itself carries the outputs, as it carries checkpoints.")
     if held:
         cap = asked.manifest.max_cost or 0.0
         most = (

@@ -24,7 +24,7 @@ from orchestrator.backends.sagemaker.control import Created, Direct, Door
 from orchestrator.backends.sagemaker.queue import Queue
 from orchestrator.cargo import agent
 from orchestrator.errors import CloudError, NotFound, SwatchError, Throttled, Unreachable
-from orchestrator.job import Job
+from orchestrator.job import Final, Job
 from orchestrator.launch import Launch, judge, rotated
 from orchestrator.settings import Settings
 from orchestrator.store import Store, crowd
@@ -38,6 +38,8 @@ FULL_SECONDS, LONGEST_FULL = 15.0, 120.0
 """Pause after the account had no machine left of a kind: at first, and at most."""
 LATE_SECONDS = 300.0
 """So long a training job that was just created may be unknown to those who ask."""
+LEFTOVER_SECONDS = 900.0
+"""So long after a job's end its machine may still be at work: a grace of two minutes, and the copying of outputs."""
 CREATORS = 8
 """Training jobs that are asked for at once."""
 
@@ -132,8 +134,11 @@ class SageMakerBackend(Backend):
                 self._note(
                     track, Launch(**_who(track.job, track.launch), name=self._name(track), status="Never"), False
                 )
-            elif self._settings.aws.network_isolation:
-                self._bring_results(track.job)
+            else:
+                if found is not None:
+                    self._end_leftover(track)
+                if self._settings.aws.network_isolation:
+                    self._bring_results(track.job)
 
         try:
             for job in jobs:
@@ -141,9 +146,27 @@ class SageMakerBackend(Backend):
             left = [self._track(job) for job in jobs if job.short not in self._settled]
             if left:
                 self._check_region()
+            if len(left) > FEW and not self._settings.aws.network_isolation:
+                left = self._not_in_progress(left)
             list(crowd.each(settle, left, CREATORS))
         except CloudError as error:
-            self._trouble = error.message
+            self._trouble = sentence(error)
+
+    def _not_in_progress(self, tracks: Sequence[Track]) -> list[Track]:
+        """Those whose training job has ended by what a list says: a page of a hundred instead of as many questions."""
+        found: list[Track] = []
+        for (project, _), mine in sorted(_groups(tracks).items()):
+            prefix = request.name_prefix(self._store.url, project)
+            busy = {one.name for one in self._door(mine[0]).listed(prefix, running=True)}
+            found += [track for track in mine if self._name(track) not in busy]
+        return found
+
+    def _end_leftover(self, track: Track) -> None:
+        """Stop the machine of a job that ended long ago by the store's word: nobody waits for it, and it is paid."""
+        key = contract.final_key(track.job.project, track.job.number)
+        final = msgspec.json.decode(self._store.read(key), type=Final)
+        if time.time() - final.ended > LEFTOVER_SECONDS:
+            self._door(track).stop(self._name(track))
 
     def settled(self, jobs: Sequence[Job]) -> bool:
         return all(job.short in self._settled for job in jobs)
@@ -203,10 +226,7 @@ class SageMakerBackend(Backend):
         """Ask the control plane; whether anything has changed."""
         self._check_region()
         changed = False
-        groups: dict[tuple[str, str], list[Track]] = {}
-        for track in tracks:
-            groups.setdefault((track.job.project, track.job.queue or ""), []).append(track)
-        for (project, _), mine in sorted(groups.items()):
+        for (project, _), mine in sorted(_groups(tracks).items()):
             door = self._door(mine[0])
             prefix = request.name_prefix(self._store.url, project)
             unknown = [track for track in mine if track.phase == "unknown"]
@@ -390,6 +410,14 @@ class SageMakerBackend(Backend):
         )
         model.check("CreateTrainingJob", asked)
         return asked
+
+
+def _groups(tracks: Iterable[Track]) -> dict[tuple[str, str], list[Track]]:
+    """Those that one list tells of: of one project, and of one queue or none."""
+    groups: dict[tuple[str, str], list[Track]] = {}
+    for track in tracks:
+        groups.setdefault((track.job.project, track.job.queue or ""), []).append(track)
+    return groups
 
 
 def job_is_old(job: Job) -> bool:
