@@ -38,8 +38,8 @@ def follow(
         if watch.over or not watch.paid:
             click.echo(f"\nThe jobs go on.\n{again}", err=True)
             sys.exit(130)
-        click.echo(f"\nThe jobs go on, and are paid for.\n{again}\nCtrl-C once more ends them now.", err=True)
         try:
+            click.echo(f"\nThe jobs go on, and are paid for.\n{again}\nCtrl-C once more ends them now.", err=True)
             time.sleep(SECOND_THOUGHTS)
         except KeyboardInterrupt:
             _stop(watch, name, stop, bill, quiet)
