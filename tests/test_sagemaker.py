@@ -77,6 +77,14 @@ def test_what_the_account_has_no_machine_for_waits_and_is_started_by_the_watch(b
     assert states(box) == ["success"] * 3 and len(box.aws.jobs()) == 3
 
 
+def test_the_next_step_of_a_plan_names_the_backend_that_was_asked_for(box: Account) -> None:
+    manifest = box.manifest(SAYING % "ann")
+    assert f"swatch submit {manifest} --backend sagemaker --watch" in box.swatch(
+        "plan", manifest, "--backend", "sagemaker"
+    )
+    assert f"swatch submit {manifest} --watch" in box.swatch("plan", manifest)
+
+
 def test_a_machine_without_capacity_is_followed_by_the_next(box: Account) -> None:
     box.aws.faults.capacity = {"ml.m5.xlarge": Fault(next=1)}
     box.swatch("submit", box.manifest(SAYING % "ann" + "spot: false\n"), "--watch")

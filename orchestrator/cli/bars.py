@@ -97,7 +97,7 @@ class _Lines:
 
     def _say(self, view: TaskView) -> None:
         self._states[view.task.name] = view.state
-        click.echo(" ".join(filter(None, [f"{view.task.name}: {view.state}", screen.plain(view.reason)])))
+        click.echo(", ".join(filter(None, [f"{view.task.name}: {view.state}", screen.plain(view.reason)])))
 
 
 def shown_path(path: Path) -> str:

@@ -55,7 +55,7 @@ def command(manifest: Path, retry_failed: bool, backend: str | None, store: str 
         cost = {"cost": quote.record() if quote else None, "held": [job.number for job in held]}
         print_json("plan", {"manifest": str(manifest), "project": wish.project, **record(choices, jobs), **cost})
         return
-    _show(choices, drafts, asked, manifest)
+    _show(choices, drafts, asked, manifest, backend)
     if quote is not None:
         click.echo(quote.sentence())
     if held:
@@ -97,7 +97,7 @@ def sentence(choices: Sequence[Choice], jobs: Sequence[object]) -> str:
     return f"{screen.counted(len(choices), 'task')}: {', '.join(parts)}"
 
 
-def _show(choices: Sequence[Choice], jobs: Sequence[Job], asked: Request, manifest: Path) -> None:
+def _show(choices: Sequence[Choice], jobs: Sequence[Job], asked: Request, manifest: Path, backend: str | None) -> None:
     job_of = {task.name: job.number for job in jobs for task in job.tasks}
     rows = screen.table("TASK", "", "JOB", "PARAMETERS", "")
     for choice in choices[:MOST_ROWS]:
@@ -123,6 +123,7 @@ def _show(choices: Sequence[Choice], jobs: Sequence[Job], asked: Request, manife
         files = f"{screen.counted(len(asked.code.members), 'file')}, {screen.size(asked.code.size)}"
         click.echo(f"Code: {manifest.parent / asked.manifest.code}{os.sep}, {files}; a change makes all tasks new")
     starts = any(choice.verdict in (Verdict.NEW, Verdict.LOST) for choice in choices)
-    click.echo(f"Start it:  swatch submit {manifest} --watch" if starts else "Nothing to start.")
+    there = f" --backend {backend}" if backend else ""
+    click.echo(f"Start it:  swatch submit {manifest}{there} --watch" if starts else "Nothing to start.")
     if any(choice.verdict is Verdict.FAILED for choice in choices):
-        click.echo(f"Try the failed again:  swatch submit {manifest} --retry-failed")
+        click.echo(f"Try the failed again:  swatch submit {manifest}{there} --retry-failed")
