@@ -152,6 +152,7 @@ def submit(store: Store, backend: Backend, wish: Wish, carry: Callable[[], objec
         seen = [one._replace(presence=Presence.WAITING) if one.job.number in lost else one for one in seen]
         resumed += lost.values()
         drafts = draft(wish, new, seen)
+        backend.check(drafts)
         taken, overtaken = _take_numbers(store, drafts[: wish.afford(seen, drafts)])
         backend.launch([*lost.values(), *taken])
         started += taken

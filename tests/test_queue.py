@@ -141,7 +141,7 @@ def test_a_plan_names_the_queue_and_the_doctor_looks_at_it(tmp_path: Path) -> No
     with account(tmp_path, queue="day") as box:
         manifest = box.manifest((SAYING % "ann").replace("queue: night\n", ""))
         (box.folder / "hello.txt").write_text("hello\n")
-        assert "queue day" in box.swatch("plan", manifest) and box.json("plan", manifest)["queue"] == "day"
+        assert "Queue: day" in box.swatch("plan", manifest) and box.json("plan", manifest)["queue"] == "day"
         assert box.json("plan", manifest, "--queue", "night")["queue"] == "night"
         assert [one["state"] for one in _checks(box)] == ["fail"]
         box.aws.make_queue("day", 1)

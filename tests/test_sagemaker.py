@@ -89,6 +89,14 @@ def test_what_the_account_has_no_machine_for_waits_and_is_started_by_the_watch(b
     assert states(box) == ["success"] * 3 and len(box.aws.jobs()) == 3
 
 
+def test_the_next_step_of_a_plan_names_the_backend_that_was_asked_for(box: Account) -> None:
+    manifest = box.manifest(SAYING % "ann")
+    assert f"swatch submit {manifest} --backend sagemaker --watch" in box.swatch(
+        "plan", manifest, "--backend", "sagemaker"
+    )
+    assert f"swatch submit {manifest} --watch" in box.swatch("plan", manifest)
+
+
 def test_a_machine_without_capacity_is_followed_by_the_next(box: Account) -> None:
     box.aws.faults.capacity = {"ml.m5.xlarge": Fault(next=1)}
     box.swatch("submit", box.manifest(SAYING % "ann" + "spot: false\n"), "--watch")
@@ -224,7 +232,7 @@ def test_a_plan_tells_the_price_and_a_cap_holds(box: Account) -> None:
 def test_an_unknown_price_is_refused_under_a_cap(box: Account) -> None:
     manifest = box.manifest(SAYING.replace("ml.m5.xlarge", "ml.g7e.2xlarge") % "ann" + "max_cost: 5\n")
     box.environment["AWS_REGION"] = box.environment["AWS_DEFAULT_REGION"] = "eu-west-3"
-    assert "no certain price is known" in box.swatch("submit", manifest, code=2)
+    assert "no certain price of ml.g7e.2xlarge in eu-west-3 is known" in box.swatch("submit", manifest, code=2)
     assert box.aws.jobs() == []
 
 
@@ -359,3 +367,10 @@ def test_many_running_jobs_take_few_calls(tmp_path: Path, monkeypatch: pytest.Mo
         aws.forget()
         asked = {name: count - before.get(name, 0) for name, count in box.aws.calls.items()}
         assert asked["sagemaker:ListTrainingJobs"] == 2 and not asked.get("sagemaker:DescribeTrainingJob")
+
+
+def test_a_machine_that_does_not_exist_is_told_before_anything_is_recorded(box: Account) -> None:
+    manifest = box.manifest(SAYING.replace("ml.m5.xlarge", "ml.g5.nonsense") % "ann")
+    for verb in ("plan", "submit"):
+        assert '"ml.g5.nonsense" is none of its' in box.swatch(verb, manifest, code=1)
+    assert "No jobs" in box.swatch("status")

@@ -42,6 +42,10 @@ class Backend(ABC):
 
     name: str
 
+    def check(self, jobs: Sequence[Job]) -> None:
+        """Raises SwatchError for jobs that can never run here: before they have a record."""
+        return
+
     @abstractmethod
     def launch(self, jobs: Sequence[Job]) -> None:
         """Have the jobs run, at once or when a slot is free. Twice is as good as once; the caller may end any time."""

@@ -24,6 +24,10 @@ class Fleet(Backend):
             self._opened[name] = self._open(name)
         return self._opened[name]
 
+    def check(self, jobs: Sequence[Job]) -> None:
+        for name, some in _by_backend(jobs).items():
+            self.backend(name).check(some)
+
     def launch(self, jobs: Sequence[Job]) -> None:
         for name, some in _by_backend(jobs).items():
             self.backend(name).launch(some)

@@ -103,7 +103,7 @@ class _Lines:
 
     def _say(self, view: TaskView) -> None:
         self._states[view.task.name] = view.state
-        click.echo(screen.plain(" ".join(filter(None, [f"{view.task.name}: {view.state}", view.reason]))))
+        click.echo(screen.plain(", ".join(filter(None, [f"{view.task.name}: {view.state}", view.reason]))))
 
 
 def shown_path(path: Path) -> str:

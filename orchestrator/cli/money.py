@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from orchestrator import bill, facts, prices
 from orchestrator.backends import Backend
 from orchestrator.bill import Tariff
-from orchestrator.errors import CloudError
+from orchestrator.errors import CloudError, UsageError
 from orchestrator.facts import Seen
 from orchestrator.job import FREE, Job
 from orchestrator.launch import Launch
@@ -49,19 +49,19 @@ class Quote(NamedTuple):
             "max_cost": self.max_cost,
         }
 
-    def sentence(self) -> str:
-        """For people."""
+    def sentences(self) -> list[str]:
+        """For people, a line each."""
         if self.price is None or self.estimate is None:
-            return f"Cost: what {self.machine} costs in {self.region} is not known. Read it:  swatch prices --refresh"
+            return [f"Cost: what {self.machine} costs in {self.region} is not known. Read it:  swatch prices --refresh"]
         about = "" if self.price.certain else "about "
         rate = f"{self.machine} at {about}{self.price.usd_per_hour:.4g} USD/h ({self.region}, {self.price.date})"
         each = usd(self.estimate.worst / self.jobs)
-        worst = f"{usd(self.estimate.worst)} at most ({each} a job, should each run max_runtime)"
         if self.estimate.expected is None:
-            expected = "how long such tasks take is not known yet"
+            expected = "How long such tasks take is not known yet"
         else:
-            expected = f"about {usd(self.estimate.expected)}, at {self.pace:.0f} s a task as in past jobs"
-        return f"Cost on {rate}: {expected}; {worst}"
+            expected = f"About {usd(self.estimate.expected)}, at {self.pace:.0f} s a task as in past jobs"
+        worst = f"{usd(self.estimate.worst)} at most ({each} a job, should each run max_runtime)"
+        return [f"Cost: {rate}", f"{expected}; {worst}"]
 
 
 def shown(amount: float | None) -> str:
@@ -104,6 +104,13 @@ class Allowance:
             return len(jobs)
         rates = bill.tariff(self._settings)
         ended = bill.launches(self._store, jobs[0].project)
+        price = rates.price(jobs[0])
+        if price is None or not price.certain:
+            machine = price.machine if price else jobs[0].machine
+            raise UsageError(
+                f"max_cost is {self._max_cost:g} USD, and no certain price of {machine} in {rates.region} is known",
+                hint="swatch prices --refresh, or name another machine",
+            )
         return prices.affordable([rates.worst(job) for job in jobs], self._max_cost, bill.committed(seen, ended, rates))
 
 

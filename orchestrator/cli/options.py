@@ -20,7 +20,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def store_option(function: Function) -> Function:
     """`--store`, on every verb."""
-    return click.option("--store", metavar="FOLDER", help="Where jobs live [SWATCH_STORE, ~/.swatch/store].")(function)
+    return click.option("--store", metavar="PLACE", help="Where jobs live: a folder, or s3://bucket/prefix.")(function)
 
 
 def json_option(function: Function) -> Function:

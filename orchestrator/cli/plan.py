@@ -55,6 +55,7 @@ def command(
     new = engine.unique(choice.task for choice in choices if choice.verdict is Verdict.NEW)
     drafts = engine.draft(wish, new, seen)
     quote = money.quote(where, settings, asked.manifest, drafts, seen)
+    machines.check(drafts)
     held = drafts[wish.afford(seen, drafts) :]
     if as_json:
         jobs = [[task.name for task in job.tasks] for job in drafts]
@@ -64,21 +65,21 @@ def command(
             {"manifest": str(manifest), "project": wish.project, "queue": queue, **record(choices, jobs), **cost},
         )
         return
-    _show(choices, drafts, asked, manifest)
-    if queue is not None and drafts:
-        click.echo(f"They go to the queue {queue} (AWS Batch), which starts them whether you watch or not")
+    more = (
+        []
+        if queue is None or not drafts
+        else [f"Queue: {queue} (AWS Batch), which starts them whether you watch or not"]
+    )
     if quote is not None:
-        click.echo(quote.sentence())
+        more += quote.sentences()
         if settings.aws.network_isolation:
-            click.echo("Without a network: SageMaker itself carries the outputs, as it carries checkpoints.")
+            more.append("Without a network: SageMaker itself carries the outputs, as it carries checkpoints.")
     if held:
         cap = asked.manifest.max_cost or 0.0
-        most = (
-            "None of the jobs" if len(held) == len(drafts) else f"Only {len(drafts) - len(held)} of {len(drafts)} jobs"
-        )
-        click.echo(
-            f"{most} may start now: at worst the rest would pass max_cost, {money.usd(cap)} for the whole project"
-        )
+        few = f"Only {len(drafts) - len(held)} of {len(drafts)} jobs"
+        most = "None of the jobs" if len(held) == len(drafts) else few
+        more.append(f"{most} may start now: at worst the rest would pass max_cost, {money.usd(cap)} for the project")
+    _show(choices, drafts, asked, manifest, backend, more)
 
 
 def record(choices: Sequence[Choice], jobs: list[list[str]]) -> dict[str, Any]:
@@ -110,7 +111,14 @@ def sentence(choices: Sequence[Choice], jobs: Sequence[object]) -> str:
     return f"{screen.counted(len(choices), 'task')}: {', '.join(parts)}"
 
 
-def _show(choices: Sequence[Choice], jobs: Sequence[Job], asked: Request, manifest: Path) -> None:
+def _show(
+    choices: Sequence[Choice],
+    jobs: Sequence[Job],
+    asked: Request,
+    manifest: Path,
+    backend: str | None,
+    more: Sequence[str],
+) -> None:
     job_of = {task.name: job.number for job in jobs for task in job.tasks}
     rows = screen.table("TASK", "", "JOB", "PARAMETERS", "")
     for choice in choices[:MOST_ROWS]:
@@ -135,7 +143,10 @@ def _show(choices: Sequence[Choice], jobs: Sequence[Job], asked: Request, manife
     if asked.manifest.command is not None:
         files = f"{screen.counted(len(asked.code.members), 'file')}, {screen.size(asked.code.size)}"
         click.echo(f"Code: {manifest.parent / asked.manifest.code}{os.sep}, {files}; a change makes all tasks new")
+    for line in more:
+        click.echo(line)
     starts = any(choice.verdict in (Verdict.NEW, Verdict.LOST) for choice in choices)
-    click.echo(f"Start it:  swatch submit {manifest} --watch" if starts else "Nothing to start.")
+    there = f" --backend {backend}" if backend else ""
+    click.echo(f"Start it:  swatch submit {manifest}{there} --watch" if starts else "Nothing to start.")
     if any(choice.verdict is Verdict.FAILED for choice in choices):
-        click.echo(f"Try the failed again:  swatch submit {manifest} --retry-failed")
+        click.echo(f"Try the failed again:  swatch submit {manifest}{there} --retry-failed")

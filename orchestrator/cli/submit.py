@@ -141,7 +141,7 @@ def _tell(done: Submission) -> None:
         click.echo(f"Resumed {job.short}, which was lost: {screen.plain(job.description)}")
     held = sum(choice.verdict is Verdict.HELD for choice in done.choices)
     if held:
-        click.echo(f"{screen.counted(held, 'task')} held back: with more jobs, max_cost could be passed")
+        click.echo(f"{screen.counted(held, 'task')} held back: at worst max_cost would be passed; raise it, or wait")
 
 
 def _tell_waiting(machines: Backend, done: Submission) -> None:

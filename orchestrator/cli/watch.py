@@ -30,7 +30,8 @@ def command(name: str | None, into: Path | None, store: str | None, as_json: boo
     """Follow jobs to their end; their outputs come home meanwhile.
 
     NAME is a manifest (all its tasks), a project (its unfinished jobs, or the latest) or a job; without it, the
-    project of the latest job. Ctrl-C detaches and leaves the jobs alone.
+    project of the latest job. Ctrl-C detaches and leaves the jobs alone; once more, within three seconds, stops those
+    on machines that are paid for.
     """
     settings, where = opened(store)
     machines = fleet(settings, where)

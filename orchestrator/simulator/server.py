@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from orchestrator.errors import NotFound, SwatchError
-from orchestrator.simulator.account import LOG_GROUP, REGION, Account
+from orchestrator.simulator.account import LOG_GROUP, NUMBER, REGION, Account
 from orchestrator.simulator.attempt import Durations, Slots, World
 from orchestrator.simulator.clock import Clock, ManualClock
 from orchestrator.simulator.endpoint import Endpoint
@@ -106,7 +106,8 @@ class Simulator:
             from werkzeug.serving import make_server
         except ImportError as missing:
             raise SwatchError(
-                "The simulator needs moto, which is not installed", hint="pip install 'swatch[simulate]'"
+                "The simulator needs moto, which is not installed",
+                hint="In Swatch's own folder: pip install -e '.[local,aws,simulate]'",
             ) from missing
 
         class Silent(MotoRequestHandler):
@@ -208,7 +209,12 @@ class Simulator:
         trust = {
             "Version": "2012-10-17",
             "Statement": [
-                {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
+                {
+                    "Effect": "Allow",
+                    "Principal": {"Service": "sagemaker.amazonaws.com"},
+                    "Action": "sts:AssumeRole",
+                    "Condition": {"StringEquals": {"aws:SourceAccount": NUMBER}},
+                }
             ],
         }
         made = self.client("iam").create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(trust))

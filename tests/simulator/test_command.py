@@ -137,7 +137,12 @@ def test_moto_is_asked_for(box: Box) -> None:
     box.environment["PYTHONPATH"] = f"{absent.parent}{os.pathsep}{box.environment['PYTHONPATH']}"
     said = box.swatch("simulate", "true", code=1)
     assert "The simulator needs moto, which is not installed" in said
-    assert "pip install 'swatch[simulate]'" in said
+    assert "pip install -e '.[local,aws,simulate]'" in said
+
+
+def test_setup_works_in_the_account(box: Box) -> None:
+    said = box.swatch("simulate", sys.executable, "-m", "orchestrator", "setup", "aws", "--dry-run")
+    assert "PutPublicAccessBlock" in said and "trusts others" not in said
 
 
 def test_chaos_is_set_by_its_seed(box: Box) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ LATE_SECONDS = 300.0
 """So long a training job that was just created may be unknown to those who ask."""
 LEFTOVER_SECONDS = 900.0
 """So long after a job's end its machine may still be at work: a grace of two minutes, and the copying of outputs."""
+NOT_YET = "not handed to SageMaker yet; swatch watch starts it when a machine is free"
 CREATORS = 8
 """Training jobs that are asked for at once."""
 
@@ -85,6 +87,10 @@ class SageMakerBackend(Backend):
         self._trouble = ""
 
     # The seam
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            self._request(Track(job), "0" * 64)
 
     def launch(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
@@ -236,7 +242,7 @@ class SageMakerBackend(Backend):
                 listed = {name: one for name, one in everything.items() if one.status not in control.ENDED}
                 for track in unknown:
                     if self._name(track) not in everything:
-                        track.phase, track.said = "absent", "not handed to SageMaker yet"
+                        track.phase, track.said = "absent", NOT_YET
             elif all(track.phase == "absent" for track in mine):
                 continue
             else:
@@ -260,7 +266,7 @@ class SageMakerBackend(Backend):
         if found is None:
             late = time.monotonic() - track.created < LATE_SECONDS
             track.phase = "open" if late else "absent"
-            track.said = "handed to SageMaker" if late else "not handed to SageMaker yet"
+            track.said = "handed to SageMaker" if late else NOT_YET
         elif found["TrainingJobStatus"] in control.ENDED:
             self._settle(track, found)
         else:
@@ -352,7 +358,7 @@ class SageMakerBackend(Backend):
         if not track.known and self._ends_unlaunched(job):
             track.phase = "over"
             return
-        asked = self._request(track)
+        asked = self._request(track, self._agent)
         try:
             outcome, said = self._door(track).create(asked, track.known)
         except (Throttled, Unreachable) as error:  # it may be there or not: the next look tells
@@ -360,7 +366,7 @@ class SageMakerBackend(Backend):
             return
         if outcome is Created.FULL:
             seconds = min(2 * block.seconds, LONGEST_FULL) if block else FULL_SECONDS
-            track.said, track.known = f"waiting for a machine: {said}", False
+            track.said, track.known = f"waiting for a machine: {limit(said)}", False
             self._blocks[kind(track)] = Block(time.monotonic() + seconds, seconds, track.said)
             return
         if outcome is Created.THERE:
@@ -391,7 +397,7 @@ class SageMakerBackend(Backend):
                 hint="swatch doctor --orphans",
             )
 
-    def _request(self, track: Track) -> dict[str, Any]:
+    def _request(self, track: Track, agent_digest: str) -> dict[str, Any]:
         job, settings = track.job, self._settings.aws
         types = rotated(machines.expand([job.machine, *job.fallbacks]), track.launch)
         region = aws.region()
@@ -402,7 +408,7 @@ class SageMakerBackend(Backend):
             msgspec.structs.replace(job, max_runtime=left),
             name=self._name(track),
             store_url=self._store.url,
-            agent=self._agent,
+            agent=agent_digest,
             image=settings.image or images.base(types[0], region),
             aws=settings,
             machines=types,
@@ -428,6 +434,12 @@ def job_is_old(job: Job) -> bool:
 def kind(track: Track) -> tuple[str, bool, str | None]:
     """What an account has a limit for: a machine, as spot or on demand; a queue waits by itself."""
     return track.job.machine, track.job.spot, track.job.queue
+
+
+def limit(said: str) -> str:
+    """What of AWS' words on a limit matters: "the account's limit of 'ml.g5.xlarge for training job usage' is 2"."""
+    found = re.search(r"service limit '([^']{1,100})' is ([0-9]+) Instances", said)
+    return f"the account's limit of '{found[1]}' is {found[2]}" if found else said[:200]
 
 
 def worked(launch: Launch) -> float:
