@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -23,6 +21,19 @@ from orchestrator.backends.base import Backend, Presence, Sight, ending, stopped
 from orchestrator.backends.sagemaker import control, model, request
 from orchestrator.backends.sagemaker.control import Created, Direct, Door
 from orchestrator.backends.sagemaker.queue import Queue
+from orchestrator.backends.sagemaker.track import (
+    LATE_SECONDS,
+    Block,
+    Track,
+    groups,
+    job_is_old,
+    kind,
+    launched,
+    limit,
+    progress,
+    who,
+    worked,
+)
 from orchestrator.cargo import agent
 from orchestrator.errors import CloudError, NotFound, SwatchError, Throttled, Unreachable
 from orchestrator.job import Final, Job
@@ -37,35 +48,11 @@ FEW = 20
 """So many unknown jobs are asked for one by one; more are listed."""
 FULL_SECONDS, LONGEST_FULL = 15.0, 120.0
 """Pause after the account had no machine left of a kind: at first, and at most."""
-LATE_SECONDS = 300.0
-"""So long a training job that was just created may be unknown to those who ask."""
 LEFTOVER_SECONDS = 900.0
 """So long after a job's end its machine may still be at work: a grace of two minutes, and the copying of outputs."""
 NOT_YET = "not handed to SageMaker yet; swatch watch starts it when a machine is free"
 CREATORS = 8
 """Training jobs that are asked for at once."""
-
-
-@dataclass
-class Track:
-    """What is known of a job's current launch (counted from 1)."""
-
-    job: Job
-    launch: int = 1
-    phase: str = "unknown"  # unknown, absent (to be created), open, over
-    created: float = float("-inf")  # when this process created it, on the monotonic clock
-    known: bool = False  # nothing but this process can have stopped it, or tried it before
-    said: str = ""
-
-
-@dataclass
-class Block:
-    """A kind of machine of which the account had none left: `until` then (monotonic clock) it is not asked for,
-    because of what AWS has `said`. `seconds` is how long this pause is: the next may be twice as long."""
-
-    until: float
-    seconds: float
-    said: str
 
 
 class SageMakerBackend(Backend):
@@ -137,9 +124,7 @@ class SageMakerBackend(Backend):
             if found is not None and found["TrainingJobStatus"] in control.ENDED:
                 self._settle(track, found)
             elif found is None and (track.phase == "over" or job_is_old(track.job)):  # stopped before it was launched
-                self._note(
-                    track, Launch(**_who(track.job, track.launch), name=self._name(track), status="Never"), False
-                )
+                self._note(track, Launch(**who(track.job, track.launch), name=self._name(track), status="Never"), False)
             else:
                 if found is not None:
                     self._end_leftover(track)
@@ -161,7 +146,7 @@ class SageMakerBackend(Backend):
     def _not_in_progress(self, tracks: Sequence[Track]) -> list[Track]:
         """Those whose training job has ended by what a list says: a page of a hundred instead of as many questions."""
         found: list[Track] = []
-        for (project, _), mine in sorted(_groups(tracks).items()):
+        for (project, _), mine in sorted(groups(tracks).items()):
             prefix = request.name_prefix(self._store.url, project)
             busy = {one.name for one in self._door(mine[0]).listed(prefix, running=True)}
             found += [track for track in mine if self._name(track) not in busy]
@@ -232,7 +217,7 @@ class SageMakerBackend(Backend):
         """Ask the control plane; whether anything has changed."""
         self._check_region()
         changed = False
-        for (project, _), mine in sorted(_groups(tracks).items()):
+        for (project, _), mine in sorted(groups(tracks).items()):
             door = self._door(mine[0])
             prefix = request.name_prefix(self._store.url, project)
             unknown = [track for track in mine if track.phase == "unknown"]
@@ -418,73 +403,6 @@ class SageMakerBackend(Backend):
         return asked
 
 
-def _groups(tracks: Iterable[Track]) -> dict[tuple[str, str], list[Track]]:
-    """Those that one list tells of: of one project, and of one queue or none."""
-    groups: dict[tuple[str, str], list[Track]] = {}
-    for track in tracks:
-        groups.setdefault((track.job.project, track.job.queue or ""), []).append(track)
-    return groups
-
-
-def job_is_old(job: Job) -> bool:
-    """Whether another process may have stopped or launched the job by now."""
-    return time.time() - job.created > LATE_SECONDS
-
-
-def kind(track: Track) -> tuple[str, bool, str | None]:
-    """What an account has a limit for: a machine, as spot or on demand; a queue waits by itself."""
-    return track.job.machine, track.job.spot, track.job.queue
-
-
-def limit(said: str) -> str:
-    """What of AWS' words on a limit matters: "the account's limit of 'ml.g5.xlarge for training job usage' is 2"."""
-    found = re.search(r"service limit '([^']{1,100})' is ([0-9]+) Instances", said)
-    return f"the account's limit of '{found[1]}' is {found[2]}" if found else said[:200]
-
-
-def worked(launch: Launch) -> float:
-    """Seconds of its job's max_runtime that a launch has used up."""
-    return max(launch.seconds, launch.billable)
-
-
 def sentence(error: SwatchError) -> str:
     """What happened, and what to do."""
     return f"{error.message}; {error.hint}" if error.hint else error.message
-
-
-def progress(found: dict[str, Any]) -> str:
-    """What a training job says of itself: `Starting: preparing the instances`."""
-    secondary = str(found.get("SecondaryStatus", ""))
-    transitions = found.get("SecondaryStatusTransitions") or [{}]
-    message = str(transitions[-1].get("StatusMessage") or "")
-    return f"{secondary}: {message[:120]}" if message else secondary
-
-
-def launched(job: Job, launch: int, found: dict[str, Any], region: str, log: str, known: prices.Known) -> Launch:
-    """The record of a launch that has ended, from DescribeTrainingJob. Pure.
-
-    Spot is billed by fewer seconds at the same rate (docs: "Managed Spot Training", BillableTimeInSeconds).
-    """
-    resources = found["ResourceConfig"]
-    machine = found.get("SelectedInstanceType") or resources.get("InstanceType") or job.machine
-    billable = float(found.get("BillableTimeInSeconds") or 0.0) * resources.get("InstanceCount", 1)
-    price = prices.rate(machine, region, known)
-    return Launch(
-        **_who(job, launch),
-        name=found["TrainingJobName"],
-        status=found["TrainingJobStatus"],
-        secondary=found.get("SecondaryStatus", ""),
-        reason=found.get("FailureReason", ""),
-        machine=machine,
-        spot=bool(found.get("EnableManagedSpotTraining")),
-        created=found["CreationTime"].timestamp(),
-        ended=(found.get("TrainingEndTime") or found["LastModifiedTime"]).timestamp(),
-        seconds=float(found.get("TrainingTimeInSeconds") or 0.0),
-        billable=billable,
-        usd=None if price is None else round(billable * price.usd_per_second, 6),
-        log=log,
-    )
-
-
-def _who(job: Job, launch: int) -> dict[str, Any]:
-    return {"project": job.project, "number": job.number, "launch": launch}
