@@ -20,9 +20,13 @@ STEPS = 4
 PROGRAM = """
 import os, pathlib, sys, time
 output, state = pathlib.Path(os.environ["SWATCH_OUTPUT_DIR"]), pathlib.Path(os.environ["SWATCH_CHECKPOINT_DIR"], "step")
-for step in range(int(state.read_text()) if state.exists() else 0, int(sys.argv[2])):
+done = int(state.read_text()) if state.exists() else 0
+for step in range(int(sys.argv[2])):
+    # A machine that dies without notice may take outputs with it that a checkpoint knows of.
+    if step < done and (output / f"{step}.txt").exists():
+        continue
     (output / f"{step}.txt").write_text(f"{sys.argv[1]} {step}\\n")
-    state.with_suffix(".new").write_text(str(step + 1))
+    state.with_suffix(".new").write_text(str(max(done, step + 1)))
     state.with_suffix(".new").rename(state)
     time.sleep(0.1)
 """
