@@ -27,15 +27,14 @@ from typing import Any, Callable, NamedTuple
 
 from job_image import lines
 from job_image.container import JobStore, Platform
-from job_image.places import Places, make_read_only, map_paths
+from job_image.places import Places
+from job_image.preparation import prepare
 from job_image.process import Process, end_orphan, lock
 from job_image.shipper import Order, Shipper
-from job_image.unpack import unpack
 from orchestrator import contract
-from orchestrator.errors import NotFound, StoreError, SwatchError
+from orchestrator.errors import StoreError, SwatchError
 from orchestrator.journal import Fenced, Log, Progress, State, TaskEnd, Writer, fold
-from orchestrator.store import Store, crowd, open_store
-from orchestrator.store.base import check_key
+from orchestrator.store import Store, open_store
 
 FLUSH_SECONDS = ((0.0, 0.5), (600.0, 2.0), (3600.0, 5.0))
 """(age of the attempt, pause between chunks): someone watches a young job; a day's journal stays some 20,000 files."""
@@ -63,10 +62,6 @@ class Ended(NamedTuple):
     state: str
     exit_code: int | None
     reason: str
-
-
-OPT_ML = Path("/opt/ml")
-"""Where a container of SageMaker has it: there, and not where one is simulated, all of the file system is the job's."""
 
 
 class Run:
@@ -102,7 +97,7 @@ class Run:
             return self._finish(Ended(contract.SHUTDOWN, None, "stopped before it started"), None)
         self._state(contract.STARTING)
         try:
-            command = self._prepare()
+            command = prepare(self.store, self.job, self.places, self.platform, self.before)
         except (SwatchError, OSError) as error:
             return self._finish(Ended(contract.FAILED, None, f"could not be prepared: {error}"), None)
         tasks = {task["name"]: Order(task["fingerprint"], _prefix(task)) for task in self.job["tasks"]}
@@ -113,51 +108,6 @@ class Run:
         finally:
             shipper.finish()
         return self._pause(ended) if ended.state == contract.QUEUED else self._finish(ended, shipper)
-
-    # Before the command
-
-    def _prepare(self) -> str:
-        places = self.places
-        self._restore()
-        places.make()
-        if self.job["code"]:
-            self._fetch(self.job["code"], places.code, contract.CODE_CHANNEL)
-        if self.job.get("input"):
-            self._fetch(self.job["input"], places.input, contract.INPUT_CHANNEL)
-        mounts = [mount["mount"] for mount in self.job["data"]]
-        for mount in self.job["data"]:
-            self._fetch(mount["digest"], places.data / mount["mount"], contract.data_channel(mount["mount"]))
-            make_read_only(places.data / mount["mount"])
-        mapping = places.mapping(mounts)
-        if self.platform and self.platform.ml == OPT_ML:
-            mapping = {path: mapping[path] for path in places.link(mounts)}
-        return map_paths(self.job["command"], mapping)
-
-    def _restore(self) -> None:
-        """What earlier attempts have made, on a machine that has nothing of them: a packed job does not begin anew."""
-        output = self.places.output
-        if output.exists() or not self.before.files:
-            return
-        prefix = contract.output_prefix(self.project, self.number)
-
-        def restore(path: str) -> None:
-            try:
-                self.store.download(prefix + check_key(path), output / path)
-            except NotFound:  # then it is made again
-                print(f"swatch: {path} is missing in the store", file=sys.stderr, flush=True)
-
-        for _ in crowd.each(restore, sorted(self.before.files), self.store.width):
-            pass
-
-    def _fetch(self, digest: str, folder: Path, channel: str) -> None:
-        brought = self.platform.archive(channel, digest) if self.platform else None
-        if brought is not None:
-            unpack(brought, folder)
-            return
-        archive = self.places.work / "snapshot.tar.gz"
-        self.store.download(contract.code_key(digest), archive)
-        unpack(archive, folder)
-        archive.unlink()
 
     # The command
 

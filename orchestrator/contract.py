@@ -93,6 +93,11 @@ def code_key(digest: str) -> str:
     return f"code/{digest}.tar.gz"
 
 
+def diff_key(digest: str) -> str:
+    """What a working tree had that its commit had not: the text of `git diff`, addressed by its content."""
+    return f"code/{digest}.diff"
+
+
 def agent_key(digest: str) -> str:
     """The agent as one file that any Python runs, addressed by its content."""
     return f"agent/{digest}.pyz"

@@ -3,7 +3,7 @@
     SwatchError                 a sentence a person can act on; exit code 1
     ├── UsageError              the call itself is wrong; exit code 2
     │   └── ManifestError       a manifest has problems: every one of them, one line each
-    ├── NotFound                no such job, project, task or key; exit code 3
+    ├── NotFound                no such job, project, dataset or key; exit code 2
     └── StoreError              the store could not be read or written (full disk, permissions, damage)
         └── CloudError          the cloud refused or was not reached, for the store's bytes or for anything else
             ├── Expired         no credentials, or none that work any more: a person must sign in
@@ -39,7 +39,7 @@ class UsageError(SwatchError):
 class NotFound(SwatchError):
     """What was named does not exist in this store."""
 
-    exit_code = 3
+    exit_code = 2
 
 
 class StoreError(SwatchError):

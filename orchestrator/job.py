@@ -39,6 +39,14 @@ class Mount(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
 
 
+class Git(msgspec.Struct, frozen=True, kw_only=True):
+    """What git said of the code: the commit (None before the first), and the digest of the difference to it, which is
+    `contract.diff_key` of the store; None for a clean tree."""
+
+    commit: str | None
+    diff: str | None = None
+
+
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """One thing to make. `parameters` is complete: defaults are filled in.
 
@@ -71,8 +79,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     `fallbacks` are machines for when `machine` has no capacity, in order of preference. `queue` is the AWS Batch job
     queue that it is handed to, where everybody looks for it.
 
-    `code` and `input` are digests of snapshots. They, and those of `data`, are in the store before this record is: who
-    sees a job can run it.
+    `code` and `input` are digests of snapshots. They, and the files of `data`, are in the store before this record is:
+    who sees a job can run it.
+
+    `env` is the environment by name, `requirements` the file within the code whose packages the command needs.
+    `variables` go into the command's environment, and so do `secrets`, of which only the names are told. `argv` is the
+    command line that asked, `config` what swatch.yml added, `restarted` the job that this one repeats. `hourly` is what
+    the machine costs, in USD; None if nobody knows.
     """
 
     schema: int = contract.SCHEMA
@@ -95,6 +108,16 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     host: str = ""
     home: Home | None = None
+    # Of commands: what `run` was told, and what it found.
+    env: str | None = None
+    requirements: str | None = None
+    variables: dict[str, str] = {}
+    secrets: tuple[str, ...] = ()
+    argv: tuple[str, ...] = ()
+    config: dict[str, Any] = {}
+    git: Git | None = None
+    restarted: str | None = None
+    hourly: float | None = None
 
     @property
     def short(self) -> str:
@@ -108,8 +131,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Final(msgspec.Struct, frozen=True, kw_only=True):
-    """How a job ended (`final.json`). `tasks` maps a task's name to `success` or `failed`; `seconds` is how long
-    it ran, all attempts together, queueing left out."""
+    """How a job ended (`final.json`). `tasks` maps a task's name to `success` or `failed`; `metrics` are the last
+    values; `seconds` is how long it ran, all attempts together, queueing left out."""
 
     schema: int = contract.SCHEMA
     state: str
@@ -120,5 +143,6 @@ class Final(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     attempts: int = 1
     tasks: dict[str, str] = {}
+    metrics: dict[str, float] = {}
     files: int = 0
     bytes: int = 0

@@ -17,6 +17,8 @@ VALUES = {
     "job",
     "launch",
     "project",
+    "names",
+    "folder",
     "duration",
     "command",
     "shape",
@@ -62,7 +64,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "novelty": {"synthesize"},
     "texture": set(),
 }
-AGENT = {"agent", "container", "lines", "places", "process", "shipper", "unpack"}
+AGENT = {"agent", "container", "lines", "places", "preparation", "process", "shipper", "unpack"}
 TOP = {"cli", "__main__", "__init__"}
 
 

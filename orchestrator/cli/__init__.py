@@ -9,7 +9,7 @@ import sys
 import click
 
 from orchestrator import __version__
-from orchestrator.errors import SwatchError
+from orchestrator.errors import SwatchError, UsageError
 
 # Each verb and the first line of its help: kept here so that `swatch --help` imports no verb.
 VERBS = {
@@ -68,8 +68,8 @@ def swatch() -> None:
     swatch submit manifests/quickstart.yaml --watch
 
     \b
-    Exit codes: 0 done; 1 a job failed, or something went wrong; 2 the call or the
-    manifest is wrong; 3 no such job; 130 interrupted (jobs go on).
+    Exit codes: 0 done; 1 a job failed, or something went wrong; 2 the call, a file
+    or a name is wrong; 130 interrupted (jobs go on).
     Settings: SWATCH_HOME (~/.swatch), SWATCH_STORE, SWATCH_SLOTS, SWATCH_USER, or
     store, slots and user in SWATCH_HOME/config.yaml.
     """
@@ -83,7 +83,7 @@ def main() -> None:
     try:
         swatch.main(prog_name="swatch", standalone_mode=False)
     except SwatchError as error:
-        click.echo(error.message if error.exit_code == 2 else f"Error: {error.message}", err=True)
+        click.echo(error.message if isinstance(error, UsageError) else f"Error: {error.message}", err=True)
         if error.hint:
             click.echo(f"Hint: {error.hint}", err=True)
         sys.exit(error.exit_code)
