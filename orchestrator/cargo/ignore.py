@@ -38,12 +38,17 @@ SECRETS = (
     *(".env", ".env.*", ".envrc", "!.env.example", "!.env.sample", "!.env.template", "!.env.dist"),
 )
 """Names under which secrets are kept: keys as ssh-keygen(1) and PuTTY name them; private keys and PKCS #12 files by
-their usual endings (certifi's public `cacert.pem` is none); the files in which netrc(5), npm, twine, psql, git, htpasswd
-and Kaggle keep passwords; folders of AWS and GnuPG; Google's downloads of credentials; and `.env` files, but not the
-examples that projects share."""
+their usual endings (certifi's public `cacert.pem` is none); the files in which netrc(5), npm, twine, psql, git,
+htpasswd and Kaggle keep passwords; folders of AWS and GnuPG; Google's downloads of credentials; and `.env` files, but
+not the examples that projects share."""
 
 _CLASSES = {
-    **{"alpha": "a-zA-Z", "digit": "0-9", "alnum": "a-zA-Z0-9", "lower": "a-z", "upper": "A-Z", "xdigit": "0-9a-fA-F"},
+    "alpha": "a-zA-Z",
+    "digit": "0-9",
+    "alnum": "a-zA-Z0-9",
+    "lower": "a-z",
+    "upper": "A-Z",
+    "xdigit": "0-9a-fA-F",
     "space": " \t",
 }
 """POSIX classes as git's wildmatch.c has them; those of control characters and punctuation are not meant here."""
@@ -118,6 +123,8 @@ def _layer(below: str, lines: Iterable[str]) -> Layer:
         for text in lines:
             for name, letters in _CLASSES.items():
                 text = text.replace(f"[:{name}:]", letters)  # pathspec 1.1 does not know them
+            # To git these are the folders below it at any depth; to pathspec 1.1, the folder itself.
+            text = re.sub(r"(?<=[^/])/\*\*/\s*$", "/**/*/", text)
             try:
                 patterns += pathspec.GitIgnoreSpec.from_lines([text]).patterns
             except ValueError:  # as git: a line that is no pattern matches nothing
