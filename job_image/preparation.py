@@ -11,7 +11,7 @@ from typing import Any
 
 from job_image.container import Platform
 from job_image.places import Places, make_read_only, map_paths
-from job_image.unpack import unpack
+from job_image.unpack import fetch
 from orchestrator import contract
 from orchestrator.errors import NotFound
 from orchestrator.journal import Fold
@@ -59,11 +59,4 @@ def _restore(store: Store, job: dict[str, Any], places: Places, before: Fold) ->
 
 
 def _fetch(store: Store, places: Places, platform: Platform | None, digest: str, folder: Path, channel: str) -> None:
-    brought = platform.archive(channel, digest) if platform else None
-    if brought is not None:
-        unpack(brought, folder)
-        return
-    archive = places.work / "snapshot.tar.gz"
-    store.download(contract.code_key(digest), archive)
-    unpack(archive, folder)
-    archive.unlink()
+    fetch(store, digest, folder, places.work, platform.archive(channel, digest) if platform else None)

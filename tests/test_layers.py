@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aws": {"errors"},
     "store": {"aws"} | WORDS,
     "journal": {"store"} | WORDS,
-    "cargo": {"store"} | VALUES | WORDS,
+    "cargo": {"store", "unpack"} | VALUES | WORDS,
     "backends": {"aws", "cargo", "images", "journal", "store"} | VALUES | WORDS,
     "facts": {"backends", "store", "journal"} | VALUES | WORDS,
     "engine": {"facts", "results", "backends", "cargo", "store", "journal"} | VALUES | WORDS,
@@ -66,13 +66,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sheet": WORDS,
     "simulator": WORDS,
     "report": {"watch", "sheet"} | WORDS,
-    "agent": {"contract", "errors", "journal", "store"},
+    "unpack": {"store"} | WORDS,
+    "agent": {"contract", "errors", "journal", "store", "unpack"},
     "synthesize": {"texture", "flags"},
     "flags": {"texture"},
     "novelty": {"synthesize"},
     "texture": set(),
 }
-AGENT = {"agent", "container", "lines", "places", "preparation", "process", "shipper", "unpack"}
+AGENT = {"agent", "container", "lines", "places", "preparation", "process", "shipper"}
 TOP = {"cli", "__main__", "__init__"}
 
 
