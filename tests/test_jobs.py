@@ -600,7 +600,7 @@ def test_a_job_of_a_computer_that_is_gone_can_be_ended(box: Box) -> None:
     box.environment["SWATCH_HOME"] = str(box.home.parent / "another")
     assert "on another computer" in box.swatch("status", "try")
     assert box.json("plan", manifest)["counts"] == {"running": 1}
-    assert "is asked to stop" in box.swatch("stop", "try/1")
+    assert "shutdown request submitted" in box.swatch("stop", "try/1")
     assert "try/1 stopped" in box.swatch("stop", "try/1", "--now")
     assert state(box, "try/1") == "shutdown"
     assert box.json("plan", manifest)["counts"] == {"new": 1}
