@@ -110,8 +110,9 @@ def rules(found: Collection[str]) -> Rules:
 def line(name: str, folder: bool) -> str:
     """The line of the topmost ignore file that leaves out this path and nothing else."""
     escaped = re.sub(r"([\\*?\[])", r"\\\1", name)
-    escaped = re.sub(r"[\x00-\x1f\x7f]", "?", escaped)  # no line holds a line's end, nor should a terminal see it
-    return f"/{escaped}/" if folder else re.sub(r" $", r"\\ ", f"/{escaped}")
+    # No line holds a line's end, nor should a terminal see it; and spaces at a line's end do not count.
+    escaped = re.sub(r"[\x00-\x1f\x7f]|\s$", "?", escaped)
+    return f"/{escaped}/" if folder else f"/{escaped}"
 
 
 def _layer(below: str, lines: Iterable[str]) -> Layer:

@@ -44,9 +44,12 @@ class Snapshot(NamedTuple):
         """Put it into the store unless it is there already; how many bytes were sent. What was sent of this folder
         before is not sent again, unless it has to be `whole`: for jobs that cannot read the store. Raises SwatchError
         for a file that is no longer what the snapshot says."""
+        there = store.exists(contract.code_key(self.digest))
+        if there and not whole:
+            return 0
         known = self.remembered.last(store.url) if self.remembered is not None else None
-        if store.exists(contract.code_key(self.digest)):
-            if not whole or (known is not None and (known.digest, known.depth) == (self.digest, 0)):
+        if there:
+            if known is not None and (known.digest, known.depth) == (self.digest, 0):
                 return 0
             sent = make_whole(store, self.digest)
             self._remember(store, 0)
@@ -122,10 +125,10 @@ def of_folder(folder: Path, ignore: bool = True, without: Path | None = None, in
     contents = index.contents(files, read) if index is not None else {entry.name: read(entry) for entry in files}
 
     def member(entry: Entry) -> Member:
-        at, kind = Path(entry.path), entry.kind
+        name, at, _, kind = entry
         if kind in ("file", "executable"):
-            return Member(entry.name, at, kind, contents[entry.name].hex())
-        return Member(entry.name, at, kind, os.readlink(entry.path) if kind == "link" else "")
+            return Member(name, at, kind, contents[name].hex())
+        return Member(name, at, kind, os.readlink(at) if kind == "link" else "")
 
     made = of_members(map(member, found.entries))
     return made._replace(left_out=found.left_out, ignore_file=found.ignore_file, remembered=index)
