@@ -37,9 +37,27 @@ def kept(folder: Path) -> set[str]:
 
 # M11: Ignore semantics = real gitignore; default list; honoured by `data upload` too; not bare lib/var.
 
-SEGMENTS = st.sampled_from(
-    ["a", "b", "x.py", "a.txt", "*", "*.py", "?", "[ab]", "[!a]", "**", "a*", "lib", "\\!x", "x y", "*.*", "a\\*", "#c"]
-    + ["[[:alpha:]]", "[]-]"]
+SEGMENTS = st.just("x y") | st.sampled_from(
+    [
+        "a",
+        "b",
+        "x.py",
+        "a.txt",
+        "*",
+        "*.py",
+        "?",
+        "[ab]",
+        "[!a]",
+        "**",
+        "a*",
+        "lib",
+        "\\!x",
+        "*.*",
+        "a\\*",
+        "#c",
+        "[[:alpha:]]",
+        "[]-]",
+    ]
 )
 PATTERNS = st.tuples(
     st.sampled_from(["", "", "!"]),
@@ -134,6 +152,13 @@ def test_m11_a_line_brings_back_what_the_built_in_list_leaves_out(tmp_path: Path
     assert kept(tmp_path) == {"outputs/x.png", "node_modules/a.js"}
 
 
+def test_m11_wildcards_alone_bring_back_what_lines_took_and_nothing_else(tmp_path: Path) -> None:
+    """M11: a list of what is wanted, as in many a .gitignore, is no wish for .git, venvs or keys."""
+    grow(tmp_path, "a.py", "deep/b.py", "deep/b.txt", ".git/hooks/x.py", "venv/lib/x.py", ".ssh/x.py")
+    (tmp_path / ".gitignore").write_text("*\n!*/\n!*.py\n")
+    assert {name for name in kept(tmp_path) if name.endswith((".py", ".txt"))} == {"a.py", "deep/b.py"}
+
+
 def test_m11_ours_goes_before_gits_and_the_deeper_before_the_higher(tmp_path: Path) -> None:
     """M11: last match wins; nested files count for their folder."""
     grow(tmp_path, "a/x.log", "a/b/x.log", "a/b/y.log", "data/set.bin", "x.log", "a/only.txt", "only.txt")
@@ -195,8 +220,10 @@ def test_s4_the_line_that_is_told_leaves_out_that_path(name: str, folder: bool) 
 
 # S4: warns on files that look like secrets
 
-SECRETS = ("id_rsa", "deploy.pem", "tls/server.key", "me.p12", ".netrc", ".npmrc", ".pypirc", ".env", ".env.production")
-SECRETS += ("credentials.json", "service-account-7.json", "client_secret_1.json", "id_ed25519", ".aws/", ".ssh/")
+SECRETS = (
+    *("id_rsa", "deploy.pem", "tls/server.key", "me.p12", ".netrc", ".npmrc", ".pypirc", ".env", ".env.production"),
+    *("credentials.json", "service-account-7.json", "client_secret_1.json", "id_ed25519", ".aws/", ".ssh/"),
+)
 
 
 def test_s4_what_looks_like_a_secret_stays_here_and_is_named(tmp_path: Path) -> None:

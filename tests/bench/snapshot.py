@@ -20,7 +20,7 @@ RUNS = 3
 def fill(folder: Path, count: int) -> int:
     """A tree of small files that look like code, a hundred a folder; bytes in all."""
     words, total = [f"word{number}" for number in range(2000)], 0
-    chance = random.Random(7)  # noqa: S311 - no secret
+    chance = random.Random(7)
     for number in range(count):
         at = folder / f"package{number // 10_000}" / f"part{number // 100}"
         if not number % 100:
