@@ -8,6 +8,7 @@ kind the deepest goes first, and in it the last line that matches.
 
 from __future__ import annotations
 
+import functools
 import re
 import warnings
 from collections.abc import Collection, Iterable
@@ -122,15 +123,20 @@ def rules(found: Collection[str]) -> Rules:
     ignore file and none of ours is an old project: FloydHub never read `.gitignore`, and such projects keep data out of
     git that their jobs need."""
     files = (FLOYDHUBS,) if FLOYDHUBS in found and OURS not in found else (OURS, GITS)
-    return Rules(files, ((),) * len(files), _layer("", ALWAYS), _layer("", SECRETS))
+    return Rules(files, ((),) * len(files), _built_in(ALWAYS), _built_in(SECRETS))
 
 
 def line(name: str, folder: bool) -> str:
     """The line of the topmost ignore file that leaves out this path and nothing else."""
     escaped = re.sub(r"([\\*?\[])", r"\\\1", name)
     # No line holds a line's end, nor should a terminal see it; and spaces at a line's end do not count.
-    escaped = re.sub(r"[\x00-\x1f\x7f]|\s$", "?", escaped)
+    escaped = re.sub(r"(\s)$", r"[\1]", re.sub(r"[\x00-\x1f\x7f]", "?", escaped))
     return f"/{escaped}/" if folder else f"/{escaped}"
+
+
+@functools.cache
+def _built_in(lines: tuple[str, ...]) -> Layer:
+    return _layer("", lines)
 
 
 def _layer(below: str, texts: Iterable[str]) -> Layer:

@@ -173,11 +173,11 @@ def _check_size(folder: Path, found: Tree) -> None:
     if total <= MAX_BYTES:
         return
     shown = largest(sizes)
-    listed = "".join(f"\n  {size / 1e6:9.1f} MB  {line[1:]}" for line, size in shown)
+    listed = "".join(f"\n  {size / 1e6:9.1f} MB  {path}" for path, size in shown)
     lines, rest = [], total
-    for line, size in shown:
+    for path, size in shown:
         if rest > MAX_BYTES:
-            lines.append(line)
+            lines.append(ignore.line(path.rstrip("/"), path.endswith("/")))
             rest -= size
     written = "".join(f"\n{line}" for line in lines)
     raise UsageError(
@@ -188,10 +188,10 @@ def _check_size(folder: Path, found: Tree) -> None:
 
 
 def largest(sizes: Mapping[str, int], most: int = LISTED) -> list[tuple[str, int]]:
-    """The largest paths as lines of an ignore file, with their bytes, of files by their path: a folder stands for what
+    """The largest paths with their bytes, of files by their path: a folder (its name ends with a slash) stands for what
     is in it unless one path in it has more than half of that. Pure."""
     below: dict[str, int] = {}
-    inside: dict[str, set[str]] = {}
+    inside: dict[str, set[str]] = {"": set()}
     for name, size in sizes.items():
         parts = name.split("/")
         for depth in range(len(parts), 0, -1):
@@ -204,5 +204,5 @@ def largest(sizes: Mapping[str, int], most: int = LISTED) -> list[tuple[str, int
             if path in inside and max(below[one] for one in inside[path]) * 2 > below[path]:
                 open_folders.append(path)
             else:
-                shown.append((ignore.line(path, path in inside), below[path]))
+                shown.append((f"{path}/" if path in inside else path, below[path]))
     return sorted(shown, key=lambda one: (-one[1], one[0]))[:most]
