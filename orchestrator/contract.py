@@ -63,6 +63,15 @@ def final_key(project: str, number: int) -> str:
     return job_prefix(project, number) + "final.json"
 
 
+def deleted_prefix(project: str) -> str:
+    return f"projects/{project}/deleted/"
+
+
+def deleted_key(project: str, number: int) -> str:
+    """The mark of a job that was deleted: its number is never used again."""
+    return f"{deleted_prefix(project)}{number}.json"
+
+
 def stop_key(project: str, number: int) -> str:
     """The wish that the job ends; written once, obeyed by whoever runs the job."""
     return job_prefix(project, number) + "stop.json"

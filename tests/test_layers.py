@@ -18,6 +18,10 @@ VALUES = {
     "launch",
     "project",
     "names",
+    "address",
+    "environments",
+    "invocation",
+    "recipe",
     "folder",
     "duration",
     "command",
@@ -55,6 +59,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "watch": {"engine", "results", "facts", "sync", "backends", "store", "journal"} | VALUES | WORDS,
     "request": {"engine", "cargo", "store"} | VALUES | WORDS,
     "target": {"facts", "store"} | VALUES | WORDS,
+    "log": {"facts", "journal", "backends", "store", "watch"} | VALUES | WORDS,
+    "swatch": {"backends", "bill", "cargo", "engine", "facts", "journal", "log", "request", "store", "target", "watch"}
+    | VALUES
+    | WORDS,
     "sheet": WORDS,
     "simulator": WORDS,
     "report": {"watch", "sheet"} | WORDS,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from orchestrator import engine, request
+from orchestrator import bill, engine, request
 from orchestrator.backends import Backend, Presence
 from orchestrator.backends.local import host_name
 from orchestrator.cli import bars, money, plan, screen, summary
@@ -81,7 +81,7 @@ def command(
         home=home,
         queue=queue,
         retry_failed=retry_failed,
-        afford=money.Allowance(where, settings, asked.manifest.max_cost),
+        afford=bill.Allowance(where, settings, asked.manifest.max_cost),
     )
 
     def carry() -> None:
