@@ -27,13 +27,14 @@ from typing import Any, Callable, NamedTuple
 
 from job_image import lines
 from job_image.container import JobStore, Platform
+from job_image.epochs import Epochs
 from job_image.places import Places
 from job_image.preparation import prepare
 from job_image.process import Process, end_orphan, lock
 from job_image.shipper import Order, Shipper
 from orchestrator import contract
 from orchestrator.errors import StoreError, SwatchError
-from orchestrator.journal import Fenced, Log, Progress, State, TaskEnd, Writer, fold
+from orchestrator.journal import Fenced, Log, Metric, Progress, State, TaskEnd, Writer, fold
 from orchestrator.store import Store, open_store
 
 FLUSH_SECONDS = ((0.0, 0.5), (600.0, 2.0), (3600.0, 5.0))
@@ -78,7 +79,9 @@ class Run:
         self.began = time.time()
         self.before = fold(store, project, number)
         self.attempt = self.before.attempt + 1
+        self.metrics = dict(self.before.metrics)
         self.writer = Writer(store, project, number)
+        self.epochs = Epochs()
         self.tail: list[str] = []
         self._progress: dict[str, Progress] = {}
         self._flushed = 0.0
@@ -132,6 +135,8 @@ class Run:
             while process.running:
                 for line in process.read(0.2):
                     self._line(line, shipper)
+                for metric in self.epochs.glance(process.drawing, time.time()):
+                    self._measured(metric)
                 if not wish:
                     wish = contract.TIMEOUT if time.monotonic() > deadline else self._stop_wish()
                     if wish:
@@ -151,6 +156,8 @@ class Run:
     def _line(self, line: str, shipper: Shipper) -> None:
         now = time.time()
         event = lines.parse(line, now)
+        for metric in self.epochs.read(line, now):
+            self._measured(metric)
         if isinstance(event, Progress):
             self._progress[event.task] = event  # only the latest counts: a chunk carries one for each task
             return
@@ -158,13 +165,17 @@ class Run:
             shipper.task_ended(event)
             return
         if event is not None:
-            self.writer.append(event)
+            self._measured(event)
         self._lines += 1
         if self._lines <= MAX_LINES:
             self.writer.append(Log(now, line))
             if self.platform:  # the platform's own log: all there is, should this agent be killed
                 print(line, flush=True)
         self.tail = ([*self.tail, line])[-5:]
+
+    def _measured(self, metric: Metric) -> None:
+        self.metrics[metric.metric] = metric.value
+        self.writer.append(metric)
 
     def _failure(self, code: int) -> str:
         last = next((line.strip() for line in reversed(self.tail) if line.strip()), "")
@@ -247,6 +258,7 @@ class Run:
             "reason": ended.reason,
             "attempts": self.attempt,
             "tasks": tasks,
+            "metrics": self.metrics,
             "files": len(shipped),
             "bytes": sum(file.size for file in shipped),
         }

@@ -99,6 +99,11 @@ class Process:
             self._selector.unregister(self._pipe)
         return self._splitter.feed(data)
 
+    @property
+    def drawing(self) -> str:
+        """What stands behind its last whole line: a bar that is redrawn, say."""
+        return self._splitter.drawing
+
     def stop(self) -> None:
         """SIGTERM to the whole group now, SIGKILL after the grace (by a later `read`)."""
         signal_group(self.group, signal.SIGTERM)

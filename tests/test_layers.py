@@ -64,7 +64,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "novelty": {"synthesize"},
     "texture": set(),
 }
-AGENT = {"agent", "container", "lines", "places", "preparation", "process", "shipper", "unpack"}
+AGENT = {"agent", "container", "epochs", "lines", "places", "preparation", "process", "shipper", "unpack"}
 TOP = {"cli", "__main__", "__init__"}
 
 
