@@ -28,9 +28,11 @@ from typing import Any, Callable, NamedTuple
 from job_image import lines
 from job_image.container import JobStore, Platform
 from job_image.epochs import Epochs
+from job_image.harvest import Harvest
 from job_image.places import Places
 from job_image.preparation import prepare
 from job_image.process import Process, end_orphan, lock
+from job_image.sandbox import Scene, arrange
 from job_image.shipper import Order, Shipper
 from orchestrator import contract
 from orchestrator.errors import StoreError, SwatchError
@@ -100,31 +102,38 @@ class Run:
             return self._finish(Ended(contract.SHUTDOWN, None, "stopped before it started"), None)
         self._state(contract.STARTING)
         try:
-            command = prepare(self.store, self.job, self.places, self.platform, self.before)
+            prepared = prepare(self.store, self.job, self.places, self.platform, self.before)
+            mounts = [mount["mount"] for mount in self.job["data"]]
+            scene = arrange(self.job["command"], self.places, mounts, self.platform)
         except (SwatchError, OSError) as error:
             return self._finish(Ended(contract.FAILED, None, f"could not be prepared: {error}"), None)
+        if scene.note and self.attempt == 1:
+            self.writer.append(Log(time.time(), scene.note, note=True))
         tasks = {task["name"]: Order(task["fingerprint"], _prefix(task)) for task in self.job["tasks"]}
-        shipper = Shipper(self.store, self.project, self.number, self.places.output, self.writer, tasks, self.before)
+        textures = any(task.get("command") is None for task in self.job["tasks"])
+        harvest = Harvest(self.places.output, self.places.code, None if textures else prepared)
+        shipper = Shipper(self.store, self.project, self.number, harvest, self.writer, tasks, self.before)
         shipper.start()
         try:
-            ended = self._command(command, shipper)
+            ended = self._command(scene, shipper)
         finally:
             shipper.finish()
         return self._pause(ended) if ended.state == contract.QUEUED else self._finish(ended, shipper)
 
     # The command
 
-    def _command(self, command: str, shipper: Shipper) -> Ended:
+    def _command(self, scene: Scene, shipper: Shipper) -> Ended:
         environment = {
             "SWATCH": "1",
             "FLOYDHUB": "1",
             "PYTHONUNBUFFERED": "1",
             "SWATCH_JOB": self.name,
-            **self.places.environment(),
+            **scene.environment,
         }
         grace = float(os.environ.get("SWATCH_STOP_GRACE", contract.STOP_GRACE))
         try:
-            process = Process(command, self.places.code, environment, self.places.work, grace)
+            words = ["/bin/sh", "-c", scene.command]
+            process = Process(words, scene.folder, environment, self.places.work, grace, scene.wrap)
         except OSError as error:  # too long for the system, for one
             return Ended(contract.FAILED, None, f"could not be started: {error.strerror}")
         shipper.watch_group(process.group)
@@ -237,7 +246,7 @@ class Run:
     def _finish(self, ended: Ended, shipper: Shipper | None) -> Ended:
         unkept = shipper.problem if shipper is not None else ""
         if unkept:
-            unkept = f"outputs could not be kept: {unkept}; what was made is still in {self.places.output}"
+            unkept = f"outputs could not be kept: {unkept}; what was made is still in {self.places.work}"
             state = contract.FAILED if ended.state == contract.SUCCESS else ended.state
             ended = Ended(state, ended.exit_code, "; ".join(filter(None, [ended.reason, unkept])))
         tasks = self._task_states(ended, shipper)
@@ -266,7 +275,7 @@ class Run:
         self._insist(
             lambda: self.store.create(contract.final_key(self.project, self.number), json.dumps(final).encode())
         )
-        self.places.clear(keep_output=bool(unkept))
+        self.places.clear(keep_made=bool(unkept))
         return ended
 
     def _pause(self, ended: Ended) -> Ended:

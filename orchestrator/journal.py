@@ -76,12 +76,14 @@ class TaskEnd:
 
 @dataclass(frozen=True)
 class File:
-    """An output file is in the store, whole: `path` below the job's output, `size` in bytes."""
+    """An output file is in the store, whole: `path` below the job's output, `size` in bytes. `home`: the command made
+    it in its working folder, where the next attempt finds it again."""
 
     time: float
     path: str
     size: int
     sha256: str
+    home: bool = False
 
 
 Event = Union[State, Log, Metric, Progress, TaskEnd, File]

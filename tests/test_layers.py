@@ -64,7 +64,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "novelty": {"synthesize"},
     "texture": set(),
 }
-AGENT = {"agent", "container", "epochs", "lines", "places", "preparation", "process", "shipper", "unpack"}
+AGENT = {
+    *("agent", "container", "epochs", "harvest", "lines", "places", "preparation", "process", "sandbox"),
+    *("shipper", "unpack"),
+}
 TOP = {"cli", "__main__", "__init__"}
 
 

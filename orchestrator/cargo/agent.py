@@ -15,15 +15,8 @@ from orchestrator.store.base import Store
 FILES = {
     "job_image": (
         "__init__",
-        "agent",
-        "container",
-        "epochs",
-        "lines",
-        "places",
-        "preparation",
-        "process",
-        "shipper",
-        "unpack",
+        *("agent", "container", "epochs", "harvest", "lines", "places", "preparation", "process", "sandbox"),
+        *("shipper", "unpack"),
     ),
     "orchestrator": ("__init__", "aws", "contract", "errors", "journal"),
     "orchestrator/store": ("__init__", "base", "crowd", "local", "s3"),
