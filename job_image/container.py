@@ -64,6 +64,9 @@ class JobStore(Store):
     def create(self, key: str, data: bytes) -> bool:
         return self._folder.create(self._inside(key), data)
 
+    def remove(self, key: str) -> None:
+        self._folder.remove(self._inside(key))
+
     def upload(self, file: Path, key: str) -> None:
         self._folder.upload(file, self._inside(key))
 

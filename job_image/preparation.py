@@ -12,7 +12,7 @@ from typing import Any
 from job_image.container import Platform
 from job_image.harvest import Before, look
 from job_image.places import Places, make_read_only
-from job_image.unpack import unpack
+from job_image.unpack import fetch
 from orchestrator import contract
 from orchestrator.errors import NotFound
 from orchestrator.journal import Fold
@@ -63,11 +63,4 @@ def _bring(store: Store, job: dict[str, Any], folder: Path, paths: list[str]) ->
 
 
 def _fetch(store: Store, places: Places, platform: Platform | None, digest: str, folder: Path, channel: str) -> None:
-    brought = platform.archive(channel, digest) if platform else None
-    if brought is not None:
-        unpack(brought, folder)
-        return
-    archive = places.work / "snapshot.tar.gz"
-    store.download(contract.code_key(digest), archive)
-    unpack(archive, folder)
-    archive.unlink()
+    fetch(store, digest, folder, places.work, platform.archive(channel, digest) if platform else None)

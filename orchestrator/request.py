@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from orchestrator import plan
 from orchestrator.cargo import snapshot, source
+from orchestrator.cargo.index import Index
 from orchestrator.cargo.snapshot import Snapshot
 from orchestrator.engine import Afford, Wish, everything
 from orchestrator.entries import QUEUE
@@ -32,10 +33,11 @@ class Request(NamedTuple):
     mounts: tuple[Mount, ...]
     data: tuple[Snapshot, ...]
 
-    def carry(self, store: Store) -> None:
-        """Put what all jobs share into the store; what is there already is not sent."""
+    def carry(self, store: Store, whole: bool = False) -> None:
+        """Put what all jobs share into the store; what is there already is not sent. `whole` is for jobs that cannot
+        read the store, and have nothing that a snapshot could build on."""
         for cargo in (self.code, *self.data):
-            cargo.carry(store)
+            cargo.carry(store, whole)
 
     def wish(
         self,
@@ -85,8 +87,9 @@ class Request(NamedTuple):
         )
 
 
-def read(path: Path) -> Request:
-    """Read a manifest and all that it names. Raises ManifestError with every problem, NotFound, UsageError."""
+def read(path: Path, home: Path | None = None) -> Request:
+    """Read a manifest and all that it names; what of it has changed is looked up in `home`, Swatch's own folder. Raises
+    ManifestError with every problem, NotFound, UsageError."""
     manifest, sources = source.load(path)
     folder = path.parent
     data = tuple(snapshot.of_folder(_at(folder, mount.source), ignore=False) for mount in manifest.data)
@@ -96,7 +99,7 @@ def read(path: Path) -> Request:
     )
     # The manifest itself is no part of the code: adding a value to its matrix must not make the others anew.
     textures = manifest.command is None
-    code = snapshot.of_engine() if textures else snapshot.of_folder(_at(folder, manifest.code), without=path)
+    code = snapshot.of_engine() if textures else _code(_at(folder, manifest.code), path, home)
     digests = {mount.mount: mount.digest for mount in mounts}
     tasks = plan.expand(manifest, sources, code=code.digest, data=digests)
     return Request(manifest, tasks, code, mounts, data)
@@ -113,6 +116,10 @@ def queue_of(backend: str, flag: str | None, manifest: str | None, configured: s
     if name is not None and not re.fullmatch(QUEUE, name):
         raise UsageError(f"{name!r} is no name of a job queue", hint="Letters, digits, - and _; at most 128")
     return name
+
+
+def _code(folder: Path, manifest: Path, home: Path | None) -> Snapshot:
+    return snapshot.of_folder(folder, without=manifest, index=Index(home, folder) if home is not None else None)
 
 
 def _at(folder: Path, given: str) -> Path:

@@ -15,6 +15,7 @@ from orchestrator.cli import bars, money, summary
 from orchestrator.cli.options import fleet, into_option, json_option, opened, print_json, store_option
 from orchestrator.cli.stop import billed
 from orchestrator.engine import Choice, Verdict
+from orchestrator.folder import here
 from orchestrator.job import FREE, Job
 from orchestrator.settings import Settings
 from orchestrator.store import Store, crowd
@@ -67,13 +68,13 @@ def is_manifest(name: str | None) -> bool:
 def choose(store: Store, settings: Settings, machines: Backend, name: str | None) -> tuple[str, list[Choice]]:
     """The project and the tasks that NAME means. Raises NotFound, UsageError, ManifestError."""
     if name is not None and is_manifest(name):
-        asked = request.read(Path(name))
+        asked = request.read(Path(name), settings.home)
         wish = asked.wish(
             user=settings.user, host=host_name(settings.home), backend=asked.manifest.backend, home=Path.cwd()
         )
         seen = list(facts.see_all(store, machines, wish.project))
         return wish.project, engine.decide(wish, seen, engine.settled(store, wish))
-    wanted = target.project(store, name)
+    wanted = target.project(store, name, here())
     if wanted.number is not None:
         jobs = [facts.read_job(store, wanted.project, wanted.number)]
     else:

@@ -70,6 +70,10 @@ class Store(ABC):
         (the answer was lost), and then a repetition with the same data says True."""
 
     @abstractmethod
+    def remove(self, key: str) -> None:
+        """Take the object away, if it is there. Raises StoreError."""
+
+    @abstractmethod
     def upload(self, file: Path, key: str) -> None:
         """Put the file's bytes there, replacing an object of that key. Raises StoreError."""
 

@@ -65,6 +65,8 @@ class KeptStore(Store):
 
     def write(self, key: str, data: bytes) -> None:
         self.far.write(key, data)
+        if WRITTEN_ONCE.fullmatch(key) and (near := self._kept()) is not None:
+            near.remove(key)  # only a job that is deleted has such a record replaced
 
     def create(self, key: str, data: bytes) -> bool:
         self._identify()
@@ -72,6 +74,11 @@ class KeptStore(Store):
         if made and WRITTEN_ONCE.fullmatch(key) and (near := self._kept()) is not None:
             _keep(near, key, data)
         return made
+
+    def remove(self, key: str) -> None:
+        self.far.remove(key)
+        if (near := self._kept()) is not None:
+            near.remove(key)
 
     def upload(self, file: Path, key: str) -> None:
         self.far.upload(file, key)

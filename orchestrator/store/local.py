@@ -5,6 +5,7 @@ Standard library only, and Python 3.8 syntax: the agent carries this file into i
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -52,6 +53,10 @@ class LocalStore(Store):
         except _Claimed:
             return False
         return True
+
+    def remove(self, key: str) -> None:
+        with self._told(), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            self.path(key).unlink()
 
     def upload(self, file: Path, key: str) -> None:
         def copy(out: BinaryIO) -> None:

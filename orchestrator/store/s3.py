@@ -104,6 +104,10 @@ class S3Store(Store):
                 return won
         raise AssertionError("the last try returns or raises")
 
+    def remove(self, key: str) -> None:
+        with self._told("removing", key):
+            self._client.delete_object(Bucket=self.bucket, Key=self._name(key))
+
     def upload(self, file: Path, key: str) -> None:
         name = self._name(key)
         with self._told("uploading", key):
