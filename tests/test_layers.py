@@ -74,8 +74,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "texture": set(),
 }
 AGENT = {
-    *("agent", "container", "epochs", "harvest", "lines", "places", "preparation", "process", "sandbox"),
-    "shipper",
+    *("agent", "attempt", "container", "ending", "epochs", "harvest", "lines", "packages", "places", "preparation"),
+    *("process", "record", "sandbox", "shipper"),
 }
 TOP = {"cli", "__main__", "__init__"}
 

@@ -15,8 +15,8 @@ from orchestrator.store.base import Store
 FILES = {
     "job_image": (
         "__init__",
-        *("agent", "container", "epochs", "harvest", "lines", "places", "preparation", "process", "sandbox"),
-        *("shipper", "unpack"),
+        *("agent", "attempt", "container", "ending", "epochs", "harvest", "lines", "packages", "places", "preparation"),
+        *("process", "record", "sandbox", "shipper", "unpack"),
     ),
     "orchestrator": ("__init__", "aws", "contract", "errors", "journal"),
     "orchestrator/store": ("__init__", "base", "crowd", "local", "s3"),
