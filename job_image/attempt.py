@@ -15,7 +15,8 @@ from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 from job_image import packages
 from job_image.container import Platform
-from job_image.ending import REASONS, Ended, Memory, failure
+from job_image.ending import REASONS, Ended, failure
+from job_image.gauges import Gauges
 from job_image.harvest import Harvest
 from job_image.places import Places
 from job_image.preparation import prepare
@@ -149,6 +150,8 @@ class Attempt:
         except (OSError, ValueError) as error:  # too long for the system, for one
             return Ended(contract.FAILED, None, f"could not be started: {getattr(error, 'strerror', None) or error}")
         shipper.watch_group(process.group)
+        gauges = Gauges(self.record.writer, self.places.work)
+        gauges.watch(process.group)
         self._state(contract.RUNNING)
 
         def take(line: str) -> None:
@@ -156,13 +159,16 @@ class Attempt:
             if end is not None:
                 shipper.task_ended(end)
 
-        wish = self._follow(process, take, shipper)
+        try:
+            wish = self._follow(process, take, shipper)
+        finally:
+            gauges.close()
         code = process.exit_code
         if wish:
             return Ended(wish, code, REASONS[wish])
         if code == 0:
             return Ended(contract.SUCCESS, 0, "")
-        return Ended(contract.FAILED, code, failure(code, self.record.tail, Memory()))
+        return Ended(contract.FAILED, code, failure(code, self.record.tail, gauges.memory()))
 
     def _follow(self, process: Process, take: Callable[[str], None], shipper: Shipper | None) -> str:
         """Read what a process writes, to its end; the wish that has ended it, or nothing."""

@@ -35,11 +35,12 @@ class Ended(NamedTuple):
 
 class Memory(NamedTuple):
     """What is known of a command's memory. peak and limit in bytes, None where unknown; kills: how many processes the
-    kernel has killed meanwhile for want of memory, in the job's own control group."""
+    kernel has killed meanwhile for want of memory, in the job's own control group, and on all of the machine."""
 
     peak: int | None = None
     limit: int | None = None
     kills: int = 0
+    machine_kills: int = 0
 
     @property
     def told(self) -> str:
@@ -52,7 +53,7 @@ def failure(code: int, tail: Sequence[str], memory: Memory) -> str:
     """Why a command failed that ended with this code (minus a signal's number), from the last lines it wrote."""
     last = next((line.strip() for line in reversed(tail) if line.strip()), "")
     used_up = memory.peak is not None and memory.limit is not None and memory.peak >= NEARLY_ALL * memory.limit
-    if memory.kills or (code in KILLED and used_up):
+    if memory.kills or (code in KILLED and (memory.machine_kills or used_up)):
         why = memory.told
     elif code in KILLED:
         why = "killed by SIGKILL"

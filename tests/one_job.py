@@ -31,6 +31,7 @@ class Bench:
             "SWATCH_STOP_GRACE": "5",
             "PYTHONPATH": str(REPOSITORY),
         }
+        self.under: list[str] = []  # words that start the agent
         self.number = 0
 
     def record(self, command: str, **more: Any) -> int:
@@ -44,12 +45,12 @@ class Bench:
         self.store.create(contract.job_key("p", self.number), msgspec.json.encode(job))
         return self.number
 
-    def start(self, number: int, *options: str, python: str = sys.executable) -> subprocess.Popen[str]:
+    def start(self, number: int, *options: str) -> subprocess.Popen[str]:
         """The agent, on that job."""
         work = self.folder / "work" / str(number)
         words = ["--store", self.store.url, "--project", "p", "--number", str(number), "--work", str(work)]
         return subprocess.Popen(
-            [python, "-m", "job_image.agent", *words, *self.options, *options],
+            [*self.under, sys.executable, "-m", "job_image.agent", *words, *self.options, *options],
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

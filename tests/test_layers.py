@@ -74,7 +74,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "texture": set(),
 }
 AGENT = {
-    *("agent", "attempt", "container", "ending", "epochs", "harvest", "lines", "packages", "places", "preparation"),
+    *(
+        "agent",
+        "attempt",
+        "container",
+        "ending",
+        "epochs",
+        "gauges",
+        "harvest",
+        "lines",
+        "packages",
+        "places",
+        "preparation",
+    ),
     *("process", "record", "sandbox", "shipper"),
 }
 TOP = {"cli", "__main__", "__init__"}

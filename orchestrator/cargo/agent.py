@@ -15,7 +15,19 @@ from orchestrator.store.base import Store
 FILES = {
     "job_image": (
         "__init__",
-        *("agent", "attempt", "container", "ending", "epochs", "harvest", "lines", "packages", "places", "preparation"),
+        *(
+            "agent",
+            "attempt",
+            "container",
+            "ending",
+            "epochs",
+            "gauges",
+            "harvest",
+            "lines",
+            "packages",
+            "places",
+            "preparation",
+        ),
         *("process", "record", "sandbox", "shipper", "unpack"),
     ),
     "orchestrator": ("__init__", "aws", "contract", "errors", "journal"),
