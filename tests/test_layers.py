@@ -74,7 +74,22 @@ MAY_IMPORT: dict[str, set[str]] = {
     "novelty": {"synthesize"},
     "texture": set(),
 }
-AGENT = {"agent", "container", "lines", "places", "preparation", "process", "shipper"}
+AGENT = {
+    *(
+        "agent",
+        "attempt",
+        "container",
+        "ending",
+        "epochs",
+        "gauges",
+        "harvest",
+        "lines",
+        "packages",
+        "places",
+        "preparation",
+    ),
+    *("process", "record", "sandbox", "shipper"),
+}
 TOP = {"cli", "__main__", "__init__"}
 
 
