@@ -1,6 +1,7 @@
 """The agent: runs one job's command under the contract, writes the journal, ships outputs.
 
-    python -m job_image.agent --store URL --project NAME --number N --work FOLDER [--ml /opt/ml [--isolated]]
+    python -m job_image.agent --store URL --project NAME --number N --work FOLDER [--cache FOLDER]
+                              [--ml /opt/ml [--isolated]]
 
 One agent works on a job at a time: a lock on FOLDER proves it (released by the system even after kill -9), and the
 journal refuses a second writer. Whoever finds the lock free and no `final.json` knows that the job was lost; starting
@@ -67,9 +68,10 @@ class Ended(NamedTuple):
 class Run:
     """One attempt of one job."""
 
-    def __init__(self, store: Store, project: str, number: int, work: Path, platform: Platform | None = None) -> None:
+    def __init__(self, store: Store, options: Options) -> None:
+        _, project, number, work, platform, cache = options
         self.store, self.project, self.number, self.platform = store, project, number, platform
-        self.places = Places(work, platform.checkpoint if platform else None)
+        self.places = Places(work, platform.checkpoint if platform else None, cache)
         self.pace = FAR if store.width > 1 else 1
         self.job: dict[str, Any] = json.loads(store.read(contract.job_key(project, number)))
         if self.job["schema"] > contract.SCHEMA:
@@ -301,6 +303,7 @@ class Options(NamedTuple):
     number: int
     work: Path
     platform: Platform | None
+    cache: Path | None
 
 
 def arguments(argv: list[str] | None) -> Options:
@@ -309,11 +312,12 @@ def arguments(argv: list[str] | None) -> Options:
     parser.add_argument("--project", required=True)
     parser.add_argument("--number", required=True, type=int)
     parser.add_argument("--work", required=True, type=Path)
+    parser.add_argument("--cache", type=Path, help="what outlives jobs on this machine")
     parser.add_argument("--ml", type=Path, help="the folder that SageMaker gives a container")
     parser.add_argument("--isolated", action="store_true", help="the store is the checkpoint folder of this one job")
     given = parser.parse_args(argv)
     platform = Platform(given.ml, given.isolated) if given.ml else None
-    return Options(given.store, given.project, given.number, given.work, platform)
+    return Options(given.store, given.project, given.number, given.work, platform, given.cache)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -339,13 +343,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _perform(options: Options) -> int:
-    _, project, number, work, platform = options
+    project, number, work, platform = options.project, options.number, options.work, options.platform
     isolated = platform is not None and platform.isolated
     store = JobStore(options.store, project, number) if isolated else open_store(options.store)
     if store.exists(contract.final_key(project, number)):
         return 0
     end_orphan(work)
-    run = Run(store, project, number, work, platform)
+    run = Run(store, options)
 
     def stop(signum: int, frame: object) -> None:
         run.stop_signal = True

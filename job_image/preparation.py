@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from job_image import mounts
 from job_image.container import Platform
-from job_image.places import Places, make_read_only, map_paths
+from job_image.places import Places, map_paths
 from job_image.unpack import unpack
 from orchestrator import contract
 from orchestrator.errors import NotFound
@@ -31,14 +32,12 @@ def prepare(store: Store, job: dict[str, Any], places: Places, platform: Platfor
         _fetch(store, places, platform, job["code"], places.code, contract.CODE_CHANNEL)
     if job.get("input"):
         _fetch(store, places, platform, job["input"], places.input, contract.INPUT_CHANNEL)
-    mounts = [mount["mount"] for mount in job["data"]]
     for mount in job["data"]:
-        folder = places.data / mount["mount"]
-        _fetch(store, places, platform, mount["digest"], folder, contract.data_channel(mount["mount"]))
-        make_read_only(folder)
-    mapping = places.mapping(mounts)
+        mounts.mount(store, mount, places, platform)
+    mounted = [mount["mount"] for mount in job["data"]]
+    mapping = places.mapping(mounted)
     if platform and platform.ml == OPT_ML:
-        mapping = {path: mapping[path] for path in places.link(mounts)}
+        mapping = {path: mapping[path] for path in places.link(mounted)}
     return map_paths(job["command"], mapping)
 
 

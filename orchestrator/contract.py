@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import signal
+from typing import Iterable
 
 SCHEMA = 1
 """Version of every record in the store. A reader refuses a larger one."""
@@ -96,6 +97,56 @@ def code_key(digest: str) -> str:
 def diff_key(digest: str) -> str:
     """What a working tree had that its commit had not: the text of `git diff`, addressed by its content."""
     return f"code/{digest}.diff"
+
+
+# Datasets: immutable, numbered trees of plain files. `version` counts from 1 within a dataset.
+DATASETS = "datasets/"
+
+
+def dataset_prefix(user: str, name: str) -> str:
+    return f"{DATASETS}{user}/{name}/"
+
+
+def version_prefix(user: str, name: str, version: int) -> str:
+    return f"{dataset_prefix(user, name)}{version}/"
+
+
+def upload_key(user: str, name: str, version: int) -> str:
+    """What a version is to hold; its creation allocates the number."""
+    return version_prefix(user, name, version) + "upload.json"
+
+
+def dataset_key(user: str, name: str, version: int) -> str:
+    """What a version holds; created when all of it is there, which makes the version valid."""
+    return version_prefix(user, name, version) + "dataset.json"
+
+
+def deleted_key(user: str, name: str, version: int) -> str:
+    """The mark that a version was deleted; its number is not used again."""
+    return version_prefix(user, name, version) + "deleted.json"
+
+
+def files_prefix(user: str, name: str, version: int) -> str:
+    return version_prefix(user, name, version) + "files/"
+
+
+def listing_key(files: str) -> str:
+    """The record that lists what stands below the `files_prefix` of a version."""
+    return files[: -len("files/")] + "dataset.json"
+
+
+def data_digest(files: Iterable[tuple[str, str]]) -> str:
+    """The digest of data, of each file's path and SHA-256: that of a snapshot with these plain files in it."""
+    digest = hashlib.sha256()
+    for path, sha256 in sorted(files):
+        name = path.encode("utf-8", "surrogateescape")
+        digest.update(b"%d:%b:%b\n" % (len(name), name, b"file:" + sha256.encode()))
+    return digest.hexdigest()
+
+
+STREAMED = 1 << 30
+"""Bytes from which SageMaker does not copy mounted data to the machine first but shows it while it is read: FastFile
+mode (Developer Guide, "Setting up training jobs to access datasets"), which starts at once however much there is."""
 
 
 def agent_key(digest: str) -> str:

@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aws": {"errors"},
     "store": {"aws"} | WORDS,
     "journal": {"store"} | WORDS,
-    "cargo": {"store"} | VALUES | WORDS,
+    "cargo": {"store", "journal"} | VALUES | WORDS,
     "backends": {"aws", "cargo", "images", "journal", "store"} | VALUES | WORDS,
     "facts": {"backends", "store", "journal"} | VALUES | WORDS,
     "engine": {"facts", "results", "backends", "cargo", "store", "journal"} | VALUES | WORDS,
@@ -64,7 +64,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "novelty": {"synthesize"},
     "texture": set(),
 }
-AGENT = {"agent", "container", "lines", "places", "preparation", "process", "shipper", "unpack"}
+AGENT = {"agent", "container", "lines", "mounts", "places", "preparation", "process", "shipper", "unpack"}
 TOP = {"cli", "__main__", "__init__"}
 
 
