@@ -72,8 +72,8 @@ class JobStore(Store):
     def upload(self, file: Path, key: str, sha256: str = "", tell: Tell = nothing) -> None:
         self._folder.upload(file, self._inside(key), sha256, tell)
 
-    def delete(self, key: str) -> None:
-        self._folder.delete(self._inside(key))
+    def remove(self, key: str) -> None:
+        self._folder.remove(self._inside(key))
 
     def download(self, key: str, file: Path) -> str:
         return self._folder.download(self._inside(key), file)

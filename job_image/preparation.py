@@ -12,7 +12,7 @@ from typing import Any
 from job_image import mounts
 from job_image.container import Platform
 from job_image.places import Places, map_paths
-from job_image.unpack import unpack
+from job_image.unpack import fetch
 from orchestrator import contract
 from orchestrator.errors import NotFound
 from orchestrator.journal import Fold
@@ -58,11 +58,4 @@ def _restore(store: Store, job: dict[str, Any], places: Places, before: Fold) ->
 
 
 def _fetch(store: Store, places: Places, platform: Platform | None, digest: str, folder: Path, channel: str) -> None:
-    brought = platform.archive(channel, digest) if platform else None
-    if brought is not None:
-        unpack(brought, folder)
-        return
-    archive = places.work / "snapshot.tar.gz"
-    store.download(contract.code_key(digest), archive)
-    unpack(archive, folder)
-    archive.unlink()
+    fetch(store, digest, folder, places.work, platform.archive(channel, digest) if platform else None)

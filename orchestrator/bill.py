@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from orchestrator import contract, facts, launch, machines, prices
-from orchestrator.errors import NotFound, StoreError
+from orchestrator.errors import NotFound, StoreError, UsageError
 from orchestrator.facts import Seen
 from orchestrator.job import FREE, Final, Job
 from orchestrator.launch import Launch
@@ -136,3 +136,25 @@ def pace(store: Store, seen: Sequence[Seen], like: Job) -> float | None:
 
     elsewhere = crowd.each(read, others[-OTHERS:], store.width)
     return prices.learned([pair for pair in elsewhere if pair is not None], like)
+
+
+class Allowance:
+    """How many new jobs may start under the manifest's `max_cost`, which covers all that its project ever cost."""
+
+    def __init__(self, store: Store, settings: Settings, max_cost: float | None) -> None:
+        self._store, self._settings, self._max_cost = store, settings, max_cost
+
+    def __call__(self, seen: Sequence[Seen], jobs: Sequence[Job]) -> int:
+        """See `engine.Wish.afford`. Raises UsageError where a cap meets a price that nobody vouches for."""
+        if self._max_cost is None or not jobs or jobs[0].backend in FREE:
+            return len(jobs)
+        rates = tariff(self._settings)
+        ended = launches(self._store, jobs[0].project)
+        price = rates.price(jobs[0])
+        if price is None or not price.certain:
+            machine = price.machine if price else jobs[0].machine
+            raise UsageError(
+                f"max_cost is {self._max_cost:g} USD, and no certain price of {machine} in {rates.region} is known",
+                hint="swatch prices --refresh, or name another machine",
+            )
+        return prices.affordable([rates.worst(job) for job in jobs], self._max_cost, committed(seen, ended, rates))

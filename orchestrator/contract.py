@@ -63,6 +63,15 @@ def final_key(project: str, number: int) -> str:
     return job_prefix(project, number) + "final.json"
 
 
+def deleted_prefix(project: str) -> str:
+    return f"projects/{project}/deleted/"
+
+
+def deleted_key(project: str, number: int) -> str:
+    """The mark of a job that was deleted: its number is never used again."""
+    return f"{deleted_prefix(project)}{number}.json"
+
+
 def stop_key(project: str, number: int) -> str:
     """The wish that the job ends; written once, obeyed by whoever runs the job."""
     return job_prefix(project, number) + "stop.json"
@@ -90,8 +99,30 @@ def output_prefix(project: str, number: int) -> str:
 
 
 def code_key(digest: str) -> str:
-    """A snapshot (code, data or input): files packed once, addressed by their content."""
+    """A snapshot (code, data or input): files packed once, addressed by their content; whole, or as what differs from
+    another one."""
     return f"code/{digest}.tar.gz"
+
+
+def snapshot_digest(members: Iterable[tuple[str, str, str]]) -> str:
+    """The digest of a tree, from the path, kind and content of all that is in it: of a `file` or `executable` the
+    SHA-256 in hex, of a `link` where it leads, of a `folder` with nothing in it nothing."""
+    digest = hashlib.sha256()
+    for name, kind, content in sorted(members):
+        encoded = name.encode("utf-8", "surrogateescape")
+        digest.update(b"%d:%b:%b\n" % (len(encoded), encoded, f"{kind}:{content}".encode("utf-8", "surrogateescape")))
+    return digest.hexdigest()
+
+
+# A snapshot that is stored as what differs from another one says so in its archive's global PAX headers.
+DELTA_BASE = "SWATCH.base"
+"""The digest of the snapshot that it builds on."""
+DELTA_REMOVED = "SWATCH.removed"
+"""A JSON list of paths that are in that one and not in this, or are of another kind."""
+DELTA_DEPTH = "SWATCH.depth"
+"""On how many snapshots it builds, one upon the other."""
+MAX_DELTA_DEPTH = 8
+"""Further ones are whole again: a job fetches all that its code builds on."""
 
 
 def diff_key(digest: str) -> str:
@@ -121,7 +152,7 @@ def dataset_key(user: str, name: str, version: int) -> str:
     return version_prefix(user, name, version) + "dataset.json"
 
 
-def deleted_key(user: str, name: str, version: int) -> str:
+def withdrawn_key(user: str, name: str, version: int) -> str:
     """The mark that a version was deleted; its number is not used again."""
     return version_prefix(user, name, version) + "deleted.json"
 
@@ -136,12 +167,8 @@ def listing_key(files: str) -> str:
 
 
 def data_digest(files: Iterable[tuple[str, str]]) -> str:
-    """The digest of data, of each file's path and SHA-256: that of a snapshot with these plain files in it."""
-    digest = hashlib.sha256()
-    for path, sha256 in sorted(files):
-        name = path.encode("utf-8", "surrogateescape")
-        digest.update(b"%d:%b:%b\n" % (len(name), name, b"file:" + sha256.encode()))
-    return digest.hexdigest()
+    """The digest of data, from the path and SHA-256 of each file: that of a snapshot with these plain files in it."""
+    return snapshot_digest((path, "file", sha256) for path, sha256 in files)
 
 
 STREAMED = 1 << 30

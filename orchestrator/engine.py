@@ -151,7 +151,7 @@ def submit(store: Store, backend: Backend, wish: Wish, carry: Callable[[], objec
         # What is launched counts as waiting from here on: another look would only cost.
         seen = [one._replace(presence=Presence.WAITING) if one.job.number in lost else one for one in seen]
         resumed += lost.values()
-        drafts = draft(wish, new, seen)
+        drafts = draft(wish, new, facts.last_number(store, wish.project) + 1)
         backend.check(drafts)
         taken, overtaken = _take_numbers(store, drafts[: wish.afford(seen, drafts)])
         backend.launch([*lost.values(), *taken])
@@ -165,9 +165,8 @@ def submit(store: Store, backend: Backend, wish: Wish, carry: Callable[[], objec
     return Submission([_afterwards(choice, mine, held) for choice in choices], started, resumed)
 
 
-def draft(wish: Wish, new: Sequence[Task], seen: Sequence[Seen]) -> list[Job]:
-    """The jobs that new tasks would become, numbered from the next on. Pure."""
-    first = seen[-1].job.number + 1 if seen else 1
+def draft(wish: Wish, new: Sequence[Task], first: int) -> list[Job]:
+    """The jobs that new tasks would become, numbered from `first` on. Pure."""
     return [wish.job(number, group, _cargo(group)) for number, group in enumerate(wish.pack(new), first)]
 
 
@@ -195,6 +194,37 @@ def _afterwards(choice: Choice, mine: dict[str, Job], held: Container[str]) -> C
         return choice._replace(verdict=Verdict.HELD, reason="max_cost could be passed")
     job = mine.get(choice.task.fingerprint)
     return choice if job is None else choice._replace(job=job)
+
+
+def start(
+    store: Store, backend: Backend, project: str, drafts: Sequence[Callable[[int], Job]], carry: Callable[[], object]
+) -> list[Job]:
+    """Start jobs that are wanted whatever there is already: each draft makes the job of a number. `carry` puts what
+    they share into the store, once all of them are known to be able to run."""
+    started: list[Job] = []
+    while left := drafts[len(started) :]:
+        jobs = [draft(number) for number, draft in enumerate(left, facts.last_number(store, project) + 1)]
+        if not started:
+            backend.check(jobs)
+            carry()
+        taken, _ = _take_numbers(store, jobs)
+        backend.launch(taken)
+        started += taken
+    backend.wake()
+    return started
+
+
+def delete(store: Store, job: Job) -> None:
+    """Remove all that is kept of an ended job but its bills. Its number is never used again: an empty record holds it.
+    Ended at any moment, it can be repeated."""
+    gone = msgspec.json.encode({"schema": contract.SCHEMA, "deleted": time.time()})
+    for task in job.tasks:
+        results.forget(store, task.fingerprint, job.project, job.number)
+    store.create(contract.deleted_key(job.project, job.number), gone)
+    record = contract.job_key(job.project, job.number)
+    keys = [entry.key for entry in store.scan(contract.job_prefix(job.project, job.number)) if entry.key != record]
+    list(crowd.each(store.remove, keys, store.width))
+    store.write(record, gone)
 
 
 class Stopped(NamedTuple):

@@ -14,8 +14,9 @@ from msgspec import UNSET, Meta, UnsetType
 from orchestrator import duration, project
 from orchestrator.command import IDENTIFIER
 from orchestrator.document import REFUSED
+from orchestrator.machines import ALIASES
 from orchestrator.machines import MOST as MOST_MACHINES
-from orchestrator.shape import Unfit
+from orchestrator.shape import Unfit, unknown
 from orchestrator.wording import shown
 
 DAY = 86400
@@ -32,7 +33,7 @@ LAYERS = 21
 _MOUNT = "[A-Za-z0-9._-]+"
 QUEUE = "^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$"
 """The name of an AWS Batch job queue (API reference, CreateJobQueue)."""
-_MACHINE = re.compile("[A-Za-z0-9._-]{1,64}")
+_MACHINE = re.compile(rf"(?:{'|'.join(ALIASES)}|ml\.[a-z0-9-]{{1,32}}\.[a-z0-9]{{1,32}})")
 _TAKEN = frozenset(
     """
     output input floyd code tmp opt bin boot dev etc home lib lib32 lib64 libx32 media mnt proc root run sbin srv sys
@@ -84,7 +85,7 @@ def _machine(value: Any) -> tuple[str, ...]:
         if name is REFUSED:
             continue  # it has its problem already
         if not _MACHINE.fullmatch(_text(name)):
-            raise Unfit(f"expected a machine like cpu or ml.g5.xlarge, got {shown(name)}")
+            raise Unfit(unknown("machine", name, [*ALIASES, "ml.g5.xlarge"]))
         if name in names[:index]:
             raise Unfit(f"{shown(name)} stands in this list already")
     return tuple(name for name in names if name is not REFUSED) or ("cpu",)
@@ -186,7 +187,13 @@ Runtime = Annotated[
     Meta(extra={"read": _runtime}),
 ]
 MachineName = Annotated[str, Meta(pattern=f"^{_MACHINE.pattern}$")]
-_UNIQUE = {"uniqueItems": True}
+Machines = Annotated[
+    MachineName
+    | Annotated[
+        list[MachineName], Meta(min_length=1, max_length=MOST_MACHINES, extra_json_schema={"uniqueItems": True})
+    ],
+    Meta(extra={"read": _machine}),
+]
 Scalar = Annotated[bool | int | float | str | None, Meta(extra={"read": _scalar})]
 
 
@@ -323,13 +330,11 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     name: Annotated[Name, Meta(description="The project under which the jobs are numbered.")]
     machine: Annotated[
-        MachineName
-        | Annotated[list[MachineName], Meta(min_length=1, max_length=MOST_MACHINES, extra_json_schema=_UNIQUE)],
+        Machines,
         Meta(
-            description="Kind of machine for each job: cpu, gpu or an instance type like ml.g5.xlarge. Of a list, the "
-            "first that has capacity; a spot job waits for the first. A local job runs on this computer whatever "
-            "stands here.",
-            extra={"read": _machine},
+            description="Kind of machine for each job: cpu, cpu2, gpu, gpu2 or an instance type like ml.g5.xlarge. Of "
+            "a list, the first that has capacity; a spot job waits for the first. A local job runs on this computer "
+            "whatever stands here.",
         ),
     ] = "cpu"
     backend: Annotated[

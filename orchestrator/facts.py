@@ -73,9 +73,28 @@ def projects(store: Store) -> list[str]:
 
 
 def numbers(store: Store, project: str) -> list[int]:
-    """The numbers of a project's jobs, ascending."""
-    names = store.folders(contract.project_prefix(project))
-    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
+    """The numbers of a project's jobs, ascending; without those that were deleted."""
+    return sorted(_taken(store, project) - _deleted(store, project))
+
+
+def last_number(store: Store, project: str) -> int:
+    """The highest number that a job of the project ever had; 0 before the first."""
+    return max(_taken(store, project), default=0)
+
+
+def _taken(store: Store, project: str) -> set[int]:
+    # A deleted job's record stays, emptied: so nobody can take its number again.
+    return {int(name) for name in store.folders(contract.project_prefix(project)) if _is_number(name)}
+
+
+def _deleted(store: Store, project: str) -> set[int]:
+    prefix = contract.deleted_prefix(project)
+    names = (entry.key[len(prefix) :].removesuffix(".json") for entry in store.scan(prefix))
+    return {int(name) for name in names if _is_number(name)}
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdigit()
 
 
 def see(store: Store, backend: Backend, project: str, number: int) -> Seen:
@@ -142,11 +161,11 @@ def _or_damage(read: Callable[[], Seen], damaged: list[str] | None) -> Seen | st
 
 def read_job(store: Store, project: str, number: int) -> Job:
     """The record of what was asked. Raises NotFound, StoreError."""
+    key = contract.job_key(project, number)
     try:
-        data = store.read(contract.job_key(project, number))
+        job = _decode(store.read(key), Job, key)
     except NotFound:
         raise NotFound(f"No job {project}/{number}", hint=f"swatch status {project}") from None
-    job = _decode(data, Job, contract.job_key(project, number))
     if (job.project, job.number) != (project, number):
         raise StoreError(f"{contract.job_key(project, number)} is damaged: it is the record of {job.short}")
     return job
@@ -168,9 +187,11 @@ def read_final(store: Store, project: str, number: int) -> Final | None:
 
 def _decode(data: bytes, kind: type[Record], key: str) -> Record:
     try:
-        version = msgspec.json.decode(data, type=_Versioned).schema
-        if version > contract.SCHEMA:
+        version = msgspec.json.decode(data, type=_Versioned)
+        if version.schema > contract.SCHEMA:
             raise StoreError(f"{key} was written by a later version of Swatch", hint="Update Swatch on this computer")
+        if version.deleted is not None:
+            raise NotFound(f"{key} was deleted")
         return msgspec.json.decode(data, type=kind)
     except msgspec.DecodeError as error:
         raise StoreError(f"{key} is damaged: {error}") from error
@@ -178,3 +199,4 @@ def _decode(data: bytes, kind: type[Record], key: str) -> Record:
 
 class _Versioned(msgspec.Struct):
     schema: int
+    deleted: float | None = None

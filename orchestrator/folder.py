@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from orchestrator import project
+from orchestrator import project, recipe
 from orchestrator.errors import UsageError
 from orchestrator.wording import shown
 
@@ -59,6 +59,41 @@ def tie(folder: Path, kind: str, name: str, user: str | None) -> Path:
     part.write_text(json.dumps({"name": name, "namespace": user}) + "\n", encoding="utf-8")
     part.replace(file)
     return file
+
+
+IGNORE = """# What of this folder does not travel with a job. One pattern a line, as in .gitignore.
+# Always left out: .git, virtual environments, caches, files that look like secrets, outputs/.
+#
+# /data/
+# *.ckpt
+"""
+SETTINGS = """# What `swatch run` does, unless its flags say otherwise. Take a # away to use a line.
+#
+# machine: gpu                  # cpu, cpu2, gpu, gpu2, or an instance type like ml.g5.xlarge
+# env: tensorflow-2.21          # swatch run --help lists them
+# command: python train.py
+# description: first try
+# max_runtime: 2h
+# input:
+#   - source: alice/datasets/mnist/1
+#     destination: mnist        # stands at /mnist
+# task:
+#   evaluate:                   # swatch run --task evaluate
+#     command: python evaluate.py
+"""
+
+
+def furnish(folder: Path) -> list[Path]:
+    """Write an ignore file and a swatch.yml to fill in, unless there are such files, FloydHub's included; those that
+    were written."""
+    wanted = {(".swatchignore", ".floydignore"): IGNORE, ("swatch.yml", *recipe.FILES): SETTINGS}
+    written = []
+    for (name, *others), text in wanted.items():
+        if not any(os.path.lexists(folder / one) for one in (name, *others)):
+            with open(folder / name, "x", encoding="utf-8") as file:
+                file.write(text)
+            written.append(folder / name)
+    return written
 
 
 def _nearest(place: Path, kind: str) -> Belonging | None:

@@ -11,10 +11,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from orchestrator import machines
+from orchestrator import environments, machines
+from orchestrator.environments import Environment
 from orchestrator.errors import UsageError
 
-FRAMEWORK, VERSION, PYTHON = "tensorflow", "2.21", "py312"
+USUALLY = environments.ALL[environments.DEFAULT]
 """TensorFlow's training container: python3, boto3 and TensorFlow; patched until 2027-07 (AWS deep-learning containers,
 "Support policy")."""
 
@@ -52,9 +53,9 @@ _REGISTRIES = {
 }
 
 
-def base(machine: str, region: str) -> str:
-    """The image for an instance type (or what an alias stands for), without an import that takes seconds. Raises
-    UsageError for a region in which nobody knows one."""
+def base(machine: str, region: str, environment: Environment = USUALLY) -> str:
+    """The image of an environment for an instance type (or what an alias stands for), without an import that takes
+    seconds. Raises UsageError for a region in which nobody knows one."""
     account = registry(region)
     if account is None:
         raise UsageError(
@@ -64,7 +65,8 @@ def base(machine: str, region: str) -> str:
     kind = machines.known(machine)
     processor = "gpu" if kind is None or kind.gpus else "cpu"
     host = f"{account}.dkr.ecr.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
-    return f"{host}/{FRAMEWORK}-training:{VERSION}-{processor}-{PYTHON}"
+    framework, version, python = environment
+    return f"{host}/{framework}-training:{version}-{processor}-{python}"
 
 
 def registry(region: str) -> str | None:
@@ -78,11 +80,13 @@ def listed() -> dict[str, str]:
     """Registries by region, as the installed SDK's data file has them; empty where there is none of that form."""
     spec = find_spec("sagemaker")
     for place in (spec.submodule_search_locations or ()) if spec else ():
-        file = Path(place, "core", "image_uri_config", f"{FRAMEWORK}.json")
+        file = Path(place, "core", "image_uri_config", f"{USUALLY.framework}.json")
         try:
             with open(file, "rb") as opened:
                 training: Any = json.loads(opened.read(MAX_BYTES))["training"]
-            found = training["versions"][training["version_aliases"].get(VERSION, VERSION)]["registries"]
+            found = training["versions"][training["version_aliases"].get(USUALLY.version, USUALLY.version)][
+                "registries"
+            ]
             return {str(region): str(account) for region, account in found.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue  # another version of the SDK, which keeps it elsewhere
@@ -98,10 +102,10 @@ def retrieved(machine: str, region: str) -> str:
         return base(machine, region)
     try:
         found: str = image_uris.retrieve(
-            FRAMEWORK,
+            USUALLY.framework,
             region,
-            version=VERSION,
-            py_version=PYTHON,
+            version=USUALLY.version,
+            py_version=USUALLY.python,
             instance_type=machines.expand([machine])[0],
             image_scope="training",
         )

@@ -48,10 +48,11 @@ class Mount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Git(msgspec.Struct, frozen=True, kw_only=True):
-    """What git said of the code: the commit (None before the first), and the digest of the difference to it, which is
-    `contract.diff_key` of the store; None for a clean tree."""
+    """What git said of the code: the commit (None before the first), whether there was more than it holds, and the
+    digest of that difference, which is at `contract.diff_key` of the store; None if it was not kept."""
 
     commit: str | None
+    dirty: bool = False
     diff: str | None = None
 
 

@@ -12,10 +12,13 @@ from typing import NamedTuple
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "cpu": ("ml.m5.xlarge",),
+    "cpu2": ("ml.m5.2xlarge",),
     # One GPU of at least 16 GiB each; the second and third are for when the first has no capacity.
     "gpu": ("ml.g5.xlarge", "ml.g6.xlarge", "ml.g4dn.xlarge"),
+    # The stronger one, of 32 GiB or more.
+    "gpu2": ("ml.g6e.xlarge", "ml.g7.2xlarge"),
 }
-"""The words that a manifest may say instead of an instance type, in order of preference."""
+"""The words that a manifest may say instead of an instance type, in order of preference; FloydHub's four."""
 
 MOST = 5
 """Machines that a manifest may list, and that one request can prefer (CreateTrainingJob, InstancePreferences)."""

@@ -101,6 +101,8 @@ def _dataset(text: str) -> DatasetName | None:
 def _taken_apart(parts: list[str], kind: str) -> tuple[str | None, str | None, int | None] | None:
     """(user, name, number) of `[user/][kind/]name[/number]`, or of a number alone; None for anything else."""
     number = int(parts.pop()) if _NUMBER.fullmatch(parts[-1]) else None
+    if number is not None and len(parts) == 2 and parts[1] == kind:
+        parts, number = [*parts, str(number)], None  # a project may be called 2024
     if not parts:
         return (None, None, number) if number else None
     name = parts.pop()

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from orchestrator import plan
 from orchestrator.cargo import mount, snapshot, source
+from orchestrator.cargo.index import Index
 from orchestrator.cargo.mount import Prepared, Tell
 from orchestrator.cargo.snapshot import Snapshot
 from orchestrator.engine import Afford, Wish, everything
@@ -34,9 +35,10 @@ class Request(NamedTuple):
     code: Snapshot
     data: Prepared
 
-    def carry(self, store: Store, tell: Tell = lambda sent: None) -> None:
-        """Put what all jobs share into the store; what is there already is not sent. `tell` is told of data."""
-        self.code.carry(store)
+    def carry(self, store: Store, whole: bool = False, tell: Tell = lambda sent: None) -> None:
+        """Put what all jobs share into the store; what is there already is not sent. `whole` is for jobs that cannot
+        read the store, and have nothing that a snapshot could build on. `tell` is told of data that is sent."""
+        self.code.carry(store, whole)
         self.data.carry(store, tell)
 
     def wish(
@@ -104,7 +106,7 @@ def read(path: Path, store: Store, settings: Settings, *, fetch: bool = True) ->
     draft.check()
     # The manifest itself is no part of the code: adding a value to its matrix must not make the others anew.
     textures = manifest.command is None
-    code = snapshot.of_engine() if textures else snapshot.of_folder(_at(folder, manifest.code), without=path)
+    code = snapshot.of_engine() if textures else _code(_at(folder, manifest.code), path, settings.home)
     digests = {one.mount: one.digest for one in data.mounts}
     tasks = plan.expand(manifest, sources, code=code.digest, data=digests)
     return Request(manifest, tasks, code, data)
@@ -121,6 +123,10 @@ def queue_of(backend: str, flag: str | None, manifest: str | None, configured: s
     if name is not None and not re.fullmatch(QUEUE, name):
         raise UsageError(f"{name!r} is no name of a job queue", hint="Letters, digits, - and _; at most 128")
     return name
+
+
+def _code(folder: Path, manifest: Path, home: Path | None) -> Snapshot:
+    return snapshot.of_folder(folder, without=manifest, index=Index(home, folder) if home is not None else None)
 
 
 def _at(folder: Path, given: str) -> Path:

@@ -56,3 +56,13 @@ def intact(store: Store, fingerprint: str) -> bool:
     except (NotFound, StoreError):
         return False
     return all(store.exists(result.key(made)) for made in result.files)
+
+
+def forget(store: Store, fingerprint: str, project: str, number: int) -> None:
+    """Remove the record of a finished task if its output is that job's."""
+    try:
+        result = read(store, fingerprint)
+    except NotFound:
+        return
+    if (result.project, result.number) == (project, number):
+        store.remove(contract.result_key(fingerprint))

@@ -4,9 +4,10 @@
     SWATCH_STORE   folder or URL of the store                             (SWATCH_HOME/store)
     SWATCH_SLOTS   jobs that run at a time on this machine                (1)
     SWATCH_USER    first part of job names                                (the login name)
+    SWATCH_BACKEND where `swatch run` runs jobs                           (local)
 
-config.yaml may say `store`, `slots` and `user`, and under `aws:` what jobs on SageMaker need beside the standard AWS
-configuration: see `Aws`.
+config.yaml may say `store`, `slots`, `user` and `backend`, and under `aws:` what jobs on SageMaker need beside the
+standard AWS configuration: see `Aws`.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     store: str
     slots: int = 1
     user: str = "me"
+    backend: str = "local"
     aws: Aws = Aws()
 
 
@@ -72,6 +74,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store: str | None = None
     slots: int | None = None
     user: str | None = None
+    backend: str | None = None
     aws: _Aws | None = None
 
 
@@ -88,6 +91,7 @@ def load(store: str | None = None, slots: int | None = None, environment: Mappin
         store=store or environment.get("SWATCH_STORE") or file.store or str(home / "store"),
         slots=_slots(slots if slots is not None else environment.get("SWATCH_SLOTS") or file.slots or 1),
         user=re.sub(r"[^A-Za-z0-9._-]", "-", user).strip("-.") or "me",
+        backend=environment.get("SWATCH_BACKEND") or file.backend or "local",
         aws=_aws(home / "config.yaml", file.aws or _Aws()),
     )
 
@@ -143,7 +147,8 @@ def _read(path: Path) -> _File:
     try:
         return msgspec.convert(yaml.safe_load(path.read_bytes()) or {}, _File)
     except (yaml.YAMLError, msgspec.ValidationError, OSError, ValueError) as error:
-        raise UsageError(f"{path}: {error}", hint="It may say store, slots, user and aws, nothing else") from error
+        hint = "It may say store, slots, user, backend and aws, nothing else"
+        raise UsageError(f"{path}: {error}", hint=hint) from error
 
 
 def _aws(path: Path, given: _Aws) -> Aws:

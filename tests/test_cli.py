@@ -17,8 +17,9 @@ import pytest
 from orchestrator import settings
 from orchestrator.cli import VERBS
 from orchestrator.errors import NotFound, UsageError
+from orchestrator.folder import Here
 from orchestrator.store.local import LocalStore
-from orchestrator.target import parse, resolve
+from orchestrator.target import resolve
 from tests.conftest import Box
 
 READERS = ("plan", "status", "info", "logs", "output", "sync", "watch")
@@ -188,50 +189,27 @@ def test_completion(box: Box, shell: str) -> None:
     assert "_SWATCH_COMPLETE" in box.swatch("completion", shell)
 
 
-@pytest.mark.parametrize(
-    ("name", "meant"),
-    [
-        ("3", (None, 3)),
-        ("forest", ("forest", None)),
-        ("forest/3", ("forest", 3)),
-        ("alice/forest/3", ("forest", 3)),
-        ("alice/projects/forest/3", ("forest", 3)),
-        ("alice/projects/forest", ("forest", None)),
-        ("alice/forest", ("forest", None)),
-        ("forest/3/", ("forest", 3)),
-    ],
-)
-def test_names_in_every_short_form(name: str, meant: tuple[str | None, int | None]) -> None:
-    assert parse(name) == meant
-
-
-@pytest.mark.parametrize("name", ["", "/", "../3", "a/b/c/d", "forest/0", "a b", "-x", "forest/../3"])
-def test_what_is_no_name(name: str) -> None:
-    with pytest.raises(UsageError):
-        parse(name)
-
-
 def test_a_bare_number_needs_a_single_project(box: Box) -> None:
     store = LocalStore(str(box.home))
     with pytest.raises(UsageError, match="none yet"):
-        resolve(store, "1")
+        resolve(store, "1", Here())
     store.write("projects/one/jobs/1/job.json", b"{}")
-    assert resolve(store, "1") == ("one", 1)
+    assert resolve(store, "1", Here()) == ("one", 1)
     store.write("projects/two/jobs/1/job.json", b"{}")
     with pytest.raises(UsageError, match="one, two"):
-        resolve(store, "1")
+        resolve(store, "1", Here())
     with pytest.raises(NotFound):
-        resolve(store, "three/1")
+        resolve(store, "three/1", Here())
 
 
 def test_a_project_may_be_called_by_digits(box: Box) -> None:
     store = LocalStore(str(box.home))
     store.write("projects/2024/jobs/1/job.json", b"{}")
     store.write("projects/one/jobs/1/job.json", b"{}")
-    assert resolve(store, "2024") == ("2024", None)
-    assert resolve(store, "alice/projects/2024") == ("2024", None)
-    assert resolve(store, "2024/1") == ("2024", 1)
-    assert resolve(store, "one/1") == ("one", 1)
+    assert resolve(store, "2024", Here()) == ("2024", None)
+    assert resolve(store, "alice/projects/2024", Here()) == ("2024", None)
+    assert resolve(store, "2024/1", Here()) == ("2024", 1)
+    assert resolve(store, "one/1", Here()) == ("one", 1)
 
 
 def test_nobody_s_home_is_a_sentence() -> None:

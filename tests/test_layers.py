@@ -18,6 +18,10 @@ VALUES = {
     "launch",
     "project",
     "names",
+    "address",
+    "environments",
+    "invocation",
+    "recipe",
     "folder",
     "duration",
     "command",
@@ -38,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aws": {"errors"},
     "store": {"aws"} | WORDS,
     "journal": {"store"} | WORDS,
-    "cargo": {"store", "journal"} | VALUES | WORDS,
+    "cargo": {"store", "journal", "unpack"} | VALUES | WORDS,
     "backends": {"aws", "cargo", "images", "journal", "store"} | VALUES | WORDS,
     "facts": {"backends", "store", "journal"} | VALUES | WORDS,
     "engine": {"facts", "results", "backends", "cargo", "store", "journal"} | VALUES | WORDS,
@@ -55,16 +59,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     "watch": {"engine", "results", "facts", "sync", "backends", "store", "journal"} | VALUES | WORDS,
     "request": {"engine", "cargo", "store"} | VALUES | WORDS,
     "target": {"facts", "store"} | VALUES | WORDS,
+    "log": {"facts", "journal", "backends", "store", "watch"} | VALUES | WORDS,
+    "swatch": {"backends", "bill", "cargo", "engine", "facts", "journal", "log", "request", "store", "target", "watch"}
+    | VALUES
+    | WORDS,
     "sheet": WORDS,
     "simulator": WORDS,
     "report": {"watch", "sheet"} | WORDS,
-    "agent": {"contract", "errors", "journal", "store"},
+    "unpack": {"store"} | WORDS,
+    "agent": {"contract", "errors", "journal", "store", "unpack"},
     "synthesize": {"texture", "flags"},
     "flags": {"texture"},
     "novelty": {"synthesize"},
     "texture": set(),
 }
-AGENT = {"agent", "container", "lines", "mounts", "places", "preparation", "process", "shipper", "unpack"}
+AGENT = {"agent", "container", "lines", "mounts", "places", "preparation", "process", "shipper"}
 TOP = {"cli", "__main__", "__init__"}
 
 

@@ -80,7 +80,7 @@ def read(folder: Path, text: str) -> manifest.Manifest:
         (TEXTURES + "  - a.png\n", '4:5: textures[1]: expected a mapping, got "a.png"'),
         ("name: forest\ntextures: []\n", "2:1: textures: expected at least 1 entry, got none"),
         ("name: forest\ntextures:\n", "2:1: textures: expected a list, got nothing"),
-        (TEXTURES + "machine: ml g5\n", "4:1: machine: expected a machine like cpu or ml.g5.xlarge, got"),
+        (TEXTURES + "machine: ml g5\n", '4:1: machine: unknown machine "ml g5"'),
         (TEXTURES + "backend: moon\n", '4:1: backend: expected "docker", "local" or "sagemaker", got "moon"'),
         (TEXTURES + "spot: yes\n", '4:1: spot: expected true or false, got "yes"'),
         (TEXTURES + "max_runtime: soon\n", "4:1: max_runtime: expected a duration like 90s, 30m, 2h, 1d or 1h30m, got"),

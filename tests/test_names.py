@@ -32,6 +32,7 @@ from orchestrator.names import DatasetName, JobName
         ("alice/projects/forest/3/home", JobName("alice", "forest", 3, "home")),
         ("alice/forest/3/code", JobName("alice", "forest", 3, "code")),
         ("alice/output", JobName("alice", "output", None)),
+        ("alice/projects/2024", JobName("alice", "2024", None)),
     ],
 )
 def test_m4_names_of_jobs(text: str, name: JobName) -> None:

@@ -19,6 +19,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -96,6 +97,11 @@ def host_name(home: Path) -> str:
             os.link(temporary, file)
         temporary.unlink()
     return file.read_text().strip()
+
+
+def has_gpu() -> bool:
+    """Whether this computer has a GPU that frameworks use: NVIDIA's, by its driver."""
+    return os.path.exists("/dev/nvidia0") or shutil.which("nvidia-smi") is not None
 
 
 class LocalBackend(Backend):

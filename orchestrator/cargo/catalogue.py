@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from orchestrator import contract, journal, names
 from orchestrator.cargo import dataset
+from orchestrator.cargo.content import Content, Leaf, Shelf, of_files
 from orchestrator.cargo.dataset import Version
-from orchestrator.cargo.tree import Leaf, Shelf, Tree, of_files
 from orchestrator.errors import NotFound, StoreError, UsageError
 from orchestrator.folder import Belonging, Here
 from orchestrator.names import DatasetName, JobName
@@ -26,7 +26,7 @@ class Data(NamedTuple):
 
     name: str
     prefix: str
-    tree: Tree
+    content: Content
     ended: bool = True
     version: Version | None = None
 
@@ -95,7 +95,7 @@ def _version(store: Store, user: str, here: Here, name: DatasetName) -> Data:
         raise NotFound(f"Data not found for name: {full}. Its versions: {there}", hint=f"swatch data status {called}")
     if found.state == dataset.UPLOADING:
         raise NotFound(f"{found.name} is not whole yet", hint="Finish it in its folder: swatch data upload -r")
-    return Data(found.name, found.prefix, found.tree(store), version=found)
+    return Data(found.name, found.prefix, found.content(store), version=found)
 
 
 def _output(store: Store, user: str, here: Here, name: JobName) -> Data:

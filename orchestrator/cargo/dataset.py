@@ -16,7 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from orchestrator import contract
-from orchestrator.cargo.tree import MAX_FILES, Leaf, Shelf, Tree
+from orchestrator.cargo.content import MAX_FILES, Content, Leaf, Shelf
 from orchestrator.errors import NotFound, StoreError
 from orchestrator.store import crowd
 from orchestrator.store.base import Store, check_key
@@ -64,9 +64,9 @@ class Version(NamedTuple):
         """Where its files stand."""
         return contract.files_prefix(self.user, self.dataset, self.number)
 
-    def tree(self, store: Store) -> Tree:
+    def content(self, store: Store) -> Content:
         """Its files, as they stand in the store."""
-        return Tree(self.record.digest, self.record.files, Shelf(store, self.prefix))
+        return Content(self.record.digest, self.record.files, Shelf(store, self.prefix))
 
 
 def users(store: Store) -> list[str]:
@@ -94,7 +94,7 @@ def look(store: Store, user: str, dataset: str, number: int) -> Version | None:
         except NotFound:
             return None
 
-    if store.exists(contract.deleted_key(user, dataset, number)):
+    if store.exists(contract.withdrawn_key(user, dataset, number)):
         return Version(user, dataset, number, DELETED, Record(digest="", created=0.0, size=0, count=0, files=()))
     record = read(contract.dataset_key(user, dataset, number))
     if record is not None:
@@ -123,10 +123,10 @@ def delete(store: Store, version: Version) -> None:
     """Delete a version, at whatever stage it is; ended early, repeat it. Its number is not used again."""
     place = (version.user, version.dataset, version.number)
     mark = msgspec.json.encode({"schema": contract.SCHEMA, "deleted": time.time()})
-    store.create(contract.deleted_key(*place), mark)
-    store.delete(contract.dataset_key(*place))
+    store.create(contract.withdrawn_key(*place), mark)
+    store.remove(contract.dataset_key(*place))
     keys = (entry.key for entry in store.scan(version.prefix))
-    for _ in crowd.each(store.delete, keys, store.width):
+    for _ in crowd.each(store.remove, keys, store.width):
         pass
 
 

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from orchestrator import contract
-from orchestrator.cargo import catalogue, dataset, tree, upload
-from orchestrator.cargo.tree import Tree
+from orchestrator.cargo import catalogue, content, dataset, upload
+from orchestrator.cargo.content import Content
+from orchestrator.cargo.index import Index
 from orchestrator.cargo.upload import Sent
 from orchestrator.entries import MAX_DATA, DataMount, data_mount
 from orchestrator.errors import NotFound, UsageError
@@ -51,7 +52,7 @@ class Prepared:
     """The mounts of jobs to be. Until `carry` has been called, those of folders that have changed stand where their
     next version is likely to be; their digests are right from the beginning."""
 
-    def __init__(self, mounts: Sequence[Mount], folders: dict[int, tuple[str, str, Tree]]) -> None:
+    def __init__(self, mounts: Sequence[Mount], folders: dict[int, tuple[str, str, Content]]) -> None:
         self.mounts = tuple(mounts)
         self._folders = folders  # of a mount's index: whose dataset it becomes, what it is called, and its files
 
@@ -90,15 +91,16 @@ def resolve(
     without `fetch` nothing is, and those that would be have a digest that is nobody's. Raises UsageError, NotFound."""
     name = project or (here.project.name if here.project else "data")
     mounts: list[Mount] = []
-    folders: dict[int, tuple[str, str, Tree]] = {}
+    folders: dict[int, tuple[str, str, Content]] = {}
     for index, one in enumerate(given):
         called = dataset_name(name, one.mount)
         if one.is_address:
-            from orchestrator.cargo import address
+            from orchestrator.cargo import origin
 
-            mounts.append(address.mounted(store, settings, one, called, fetch, tell))
+            mounts.append(origin.mounted(store, settings, one, called, fetch, tell))
         elif one.is_folder:
-            files = tree.of_folder(Path(os.path.normpath(folder / os.path.expanduser(one.source))))
+            where = Path(os.path.normpath(folder / os.path.expanduser(one.source)))
+            files = content.of_folder(where, Index(settings.home, where))
             there = upload.holding(store, settings.user, called, files.digest)
             if there is None:
                 folders[index] = (settings.user, called, files)
@@ -130,12 +132,12 @@ def _named(store: Store, user: str, here: Here, one: DataMount, folder: Path) ->
         raise UsageError(
             f"{job} has not ended: what it makes is not whole yet", hint=f"Wait for it: swatch watch {job}"
         )
-    if not found.tree.files:
+    if not found.content.files:
         raise UsageError(f"{found.name} holds no files", hint=f"swatch logs {found.name.removesuffix('/output')}")
-    return _mount(found.name, one.mount, found.prefix, found.tree)
+    return _mount(found.name, one.mount, found.prefix, found.content)
 
 
-def _mount(source: str, mount: str, prefix: str, files: Tree) -> Mount:
+def _mount(source: str, mount: str, prefix: str, files: Content) -> Mount:
     return Mount(
         source=source, mount=mount, digest=files.digest, prefix=prefix, size=files.size, files=len(files.files)
     )

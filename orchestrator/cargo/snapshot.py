@@ -2,66 +2,82 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import importlib.util
-import io
 import os
-import tarfile
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import NamedTuple
 
 from orchestrator import contract
+from orchestrator.cargo import archive, ignore, tree
+from orchestrator.cargo.archive import Member
+from orchestrator.cargo.index import Index, Sent
+from orchestrator.cargo.tree import Entry, LeftOut, Tree
 from orchestrator.errors import SwatchError, UsageError
 from orchestrator.store.base import Store
 
-ALWAYS_IGNORED = (
-    *(".git/", ".hg/", ".svn/", ".venv/", "venv/", "__pycache__/", "*.py[co]", ".mypy_cache/", ".pytest_cache/"),
-    *(".ruff_cache/", ".ipynb_checkpoints/", "node_modules/", ".DS_Store", ".env", ".env.*", "/outputs/", ".swatch/"),
-)
-IGNORE_FILES = (".gitignore", ".swatchignore")
 MAX_BYTES = 512 << 20
 """Of all files together. Code beyond this is nearly always data that should be mounted."""
-
-
-class Member(NamedTuple):
-    """A file or link of a snapshot: its path inside, where it is on this machine (or its very bytes), and what of it
-    counts: `file`, `executable` or `link`, and the SHA-256 of its content or where it links to."""
-
-    name: str
-    path: Path | bytes
-    kind: str
-    content: str
+LISTED = 10
+"""The largest paths that are named where there is too much."""
 
 
 class Snapshot(NamedTuple):
-    """Files that travel together. `digest` is of the sorted list of (path, executable, content), so equal trees have
-    equal digests whatever their times and owners."""
+    """Files that travel together. `digest` is of all paths, kinds and contents, so equal trees have equal digests
+    whatever their times and owners. Of a folder's code: what was left out, the ignore file that a line would go into,
+    and what this computer remembers of the folder."""
 
     digest: str
     members: tuple[Member, ...]
-    left_out: tuple[str, ...] = ()  # links that lead outside the folder: the job's machine has nothing there
+    left_out: tuple[LeftOut, ...] = ()
+    ignore_file: str = ignore.OURS
+    remembered: Index | None = None
 
     @property
     def size(self) -> int:
         """Bytes of all files, as they are on this machine."""
-        return sum(len(at) if isinstance(at, bytes) else at.lstat().st_size for _, at, _, _ in self.members)
+        return sum(member.size for member in self.members)
 
-    def carry(self, store: Store) -> bool:
-        """Put it into the store unless it is there already; whether anything was sent."""
+    def carry(self, store: Store, whole: bool = False) -> int:
+        """Put it into the store unless it is there already; how many bytes were sent. What was sent of this folder
+        before is not sent again, unless it has to be `whole`: for jobs that cannot read the store. Raises SwatchError
+        for a file that is no longer what the snapshot says."""
+        known = self.remembered.last(store.url) if self.remembered is not None else None
         if store.exists(contract.code_key(self.digest)):
-            return False
-        self.upload(store)
-        return True
+            if not whole or (known is not None and (known.digest, known.depth) == (self.digest, 0)):
+                return 0
+            sent = make_whole(store, self.digest)
+            self._remember(store, 0)
+            return sent
+        if known is not None and not whole:
+            delta = archive.delta(self.members, known.digest, known.depth, known.members)
+            if delta is not None and store.exists(contract.code_key(known.digest)):
+                return self._send(store, delta.members, delta.depth, delta.headers)
+        return self._send(store, self.members, 0, None)
 
     def upload(self, store: Store) -> None:
-        """Put it into the store. Raises SwatchError for a file that is no longer what the snapshot says."""
+        """Put it into the store, whole, whatever is there. Raises SwatchError as `carry` does."""
+        self._send(store, self.members, 0, None)
+
+    def _send(self, store: Store, members: Iterable[Member], depth: int, headers: Mapping[str, str] | None) -> int:
+        key = contract.code_key(self.digest)
         with tempfile.TemporaryDirectory(prefix="swatch-") as folder:
-            archive = Path(folder, "snapshot.tar.gz")
-            _write(archive, self.members)
-            store.upload(archive, contract.code_key(self.digest))
+            packed = Path(folder, "snapshot.tar.gz")
+            archive.write(packed, members, headers)
+            sent = packed.stat().st_size
+            if depth and not store.create(key, packed.read_bytes()):
+                return sent  # somebody else has put it there, perhaps whole: a delta never takes its place
+            if not depth:
+                store.upload(packed, key)
+        self._remember(store, depth)
+        return sent
+
+    def _remember(self, store: Store, depth: int) -> None:
+        if self.remembered is not None:
+            inside = {member.name: (member.kind, member.content) for member in self.members}
+            self.remembered.remember(store.url, Sent(self.digest, depth, inside))
 
 
 ENGINE = ("synthesize.py", "flags.py", "novelty.py")
@@ -75,129 +91,115 @@ def of_engine() -> Snapshot:
         raise SwatchError("The package job_image is missing", hint="Install Swatch again: make clean demo")
     root = Path(next(iter(found.submodule_search_locations)))
     files = [*(root / name for name in ENGINE), *(root / "texture").glob("*.py")]
-    return _snapshot((file.relative_to(root).as_posix(), file) for file in files)
+    return of_members(
+        Member(file.relative_to(root).as_posix(), file, "file", hashlib.sha256(file.read_bytes()).hexdigest())
+        for file in files
+    )
 
 
-def of_folder(folder: Path, ignore: bool = True, without: Path | None = None) -> Snapshot:
-    """What a job of this folder needs: all of it but what `.gitignore`, `.swatchignore` and ALWAYS_IGNORED name
-    (`ignore=False` for data: all of it), and the one file `without`. Raises UsageError when there is too much, naming
-    the largest files."""
-    if not folder.is_dir():
-        raise UsageError(f"No such folder: {folder}")
-    root, manifest = os.path.realpath(folder), without.resolve() if without else None
-    found = [(name, path) for name, path in _walk(folder, ignore) if path.resolve() != manifest]
-    outside = [name for name, path in found if path.is_symlink() and not _stays_inside(path, root)]
-    if outside and not ignore:
-        raise UsageError(
-            f"{folder / outside[0]} leads outside the folder", hint="Put the file itself there, or mount its folder"
-        )
-    found = [(name, path) for name, path in found if name not in set(outside)]
-    sizes = {name: path.lstat().st_size for name, path in found}
-    total = sum(sizes.values())
-    if ignore and total > MAX_BYTES:
-        largest = sorted(sizes, key=lambda name: -sizes[name])[:10]
-        lines = "".join(f"\n  {sizes[name] / 1e6:9.1f} MB  {name}" for name in largest)
-        raise UsageError(
-            f"{folder} holds {total / 1e6:.0f} MB, and {MAX_BYTES / 1e6:.0f} MB travel as code; largest:{lines}",
-            hint="Name what is not code in .swatchignore, or mount it with `data`",
-        )
-    return _snapshot(found)._replace(left_out=tuple(outside))
+def of_folder(folder: Path, ignore: bool = True, without: Path | None = None, index: Index | None = None) -> Snapshot:
+    """What a job of this folder needs: all of it but what its ignore files and the built-in lists name (`ignore=False`
+    for data: all of it), and the one file `without`. With an index, files that have not changed are not read again.
 
+    Raises UsageError when there is too much, naming the largest paths and the lines that leave them out; SwatchError
+    for what cannot be read."""
+    found = tree.read(folder, ignore, without)
+    if ignore:
+        _check_size(folder, found)
+    elif found.left_out:
+        first = found.left_out[0]
+        what = "leads outside the folder" if first.why == "outside" else "is no file"
+        raise UsageError(f"{folder / first.name} {what}", hint="Put the file itself there, or mount its folder")
+    files = [entry for entry in found.entries if entry.kind in ("file", "executable")]
 
-def _stays_inside(link: Path, root: str) -> bool:
-    return os.path.realpath(link).startswith(root + os.sep) and not os.path.isabs(os.readlink(link))
+    def read(entry: Entry) -> bytes:
+        try:
+            with open(entry.path, "rb") as file:
+                return hashlib.file_digest(file, "sha256").digest()
+        except OSError as error:
+            raise tree.unreadable(entry, error, found.ignore_file) from error
 
+    contents = index.contents(files, read) if index is not None else {entry.name: read(entry) for entry in files}
 
-def _walk(folder: Path, ignore: bool) -> Iterable[tuple[str, Path]]:
-    """(path inside, path here) of every file and link that is not ignored."""
-    import pathspec
+    def member(entry: Entry) -> Member:
+        at, kind = Path(entry.path), entry.kind
+        if kind in ("file", "executable"):
+            return Member(entry.name, at, kind, contents[entry.name].hex())
+        return Member(entry.name, at, kind, os.readlink(entry.path) if kind == "link" else "")
 
-    lines = list(ALWAYS_IGNORED)
-    for name in IGNORE_FILES:
-        if (folder / name).is_file():
-            lines += (folder / name).read_text(encoding="utf-8", errors="replace").splitlines()
-    spec = pathspec.GitIgnoreSpec.from_lines(lines if ignore else [])
-    for parent, folders, names in os.walk(folder):
-        here = Path(parent)
-        prefix = here.relative_to(folder).as_posix()
-        prefix = "" if prefix == "." else prefix + "/"
-        folders[:] = sorted(name for name in folders if not spec.match_file(f"{prefix}{name}/"))
-        if ignore:  # outputs that came home, wherever `--into` put them: or every job would change the code
-            folders[:] = [name for name in folders if not (here / name / contract.HOME_INDEX).is_file()]
-        links = [name for name in folders if (here / name).is_symlink()]
-        for name in sorted([*names, *links]):
-            path = here / name
-            if not spec.match_file(prefix + name) and (path.is_symlink() or path.is_file()):
-                yield prefix + name, path
-
-
-def _snapshot(found: Iterable[tuple[str, Path]]) -> Snapshot:
-    return of_members(Member(name, path, *_content(path)) for name, path in found)
+    made = of_members(map(member, found.entries))
+    return made._replace(left_out=found.left_out, ignore_file=found.ignore_file, remembered=index)
 
 
 def of_members(found: Iterable[Member]) -> Snapshot:
     """The snapshot of files whose content is known already."""
     members = tuple(sorted(found, key=lambda member: member.name))
-    digest = hashlib.sha256()
-    for member in members:
-        name = os.fsencode(member.name)
-        digest.update(b"%d:%b:%b\n" % (len(name), name, os.fsencode(f"{member.kind}:{member.content}")))
-    return Snapshot(digest.hexdigest(), members)
+    return Snapshot(contract.snapshot_digest((one.name, one.kind, one.content) for one in members), members)
 
 
-def _content(path: Path) -> tuple[str, str]:
-    """What of a file makes it different: its kind, and its SHA-256 or where it links to."""
-    if path.is_symlink():
-        return "link", os.readlink(path)
-    with open(path, "rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()
-    return ("executable" if path.stat().st_mode & 0o100 else "file"), content
+def bring(store: Store, digest: str, folder: Path) -> None:
+    """Make `folder`, which is empty or missing, what the snapshot of this digest holds. Raises NotFound; StoreError for
+    one that is damaged or would write anything outside."""
+    from job_image.unpack import fetch
+
+    with tempfile.TemporaryDirectory(prefix="swatch-") as work:
+        fetch(store, digest, folder, Path(work))
 
 
-class _Hashed:
-    """A file that is hashed while it is read."""
+def make_whole(store: Store, digest: str) -> int:
+    """Make sure that a stored snapshot builds on no other, for jobs that cannot read the store; how many bytes were
+    sent for that. Raises as `bring`."""
+    from job_image.unpack import base_of, fetch
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self._digest = file, hashlib.sha256()
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
-        self._digest.update(data)
-        return data
-
-    @property
-    def content(self) -> str:
-        return self._digest.hexdigest()
-
-
-def _opened(member: Member) -> BinaryIO:
-    if isinstance(member.path, bytes):
-        return io.BytesIO(member.path)
-    try:
-        return open(member.path, "rb")
-    except FileNotFoundError:
-        raise SwatchError(f"{member.path} is gone", hint="Put it back, and submit again") from None
+    key = contract.code_key(digest)
+    with tempfile.TemporaryDirectory(prefix="swatch-") as work:
+        packed, folder = Path(work, "snapshot.tar.gz"), Path(work, "tree")
+        store.download(key, packed)
+        if base_of(packed) is None:
+            return 0
+        found = fetch(store, digest, folder, Path(work), packed)
+        whole = of_members(Member(name, folder / name, *what) for name, what in found.items())
+        archive.write(packed, whole.members)
+        store.upload(packed, key)
+        return packed.stat().st_size
 
 
-def _write(archive: Path, members: Iterable[Member]) -> None:
-    """A gzipped tar with nothing in it but names, modes and bytes: the same files give the same archive. Raises
-    SwatchError for a file that is no longer what its snapshot says."""
-    with (
-        open(archive, "wb") as raw,
-        gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
-    ):
-        for member in members:
-            info = tarfile.TarInfo(member.name)
-            if member.kind == "link":
-                info.type, info.linkname = tarfile.SYMTYPE, member.content
-                tar.addfile(info)
-                continue
-            with _opened(member) as file:
-                hashed = _Hashed(file)
-                info.size = file.seek(0, os.SEEK_END)
-                file.seek(0)
-                info.mode = 0o755 if member.kind == "executable" else 0o644
-                tar.addfile(info, cast(BinaryIO, hashed))
-            if hashed.content != member.content:
-                raise SwatchError(f"{member.path!s} has changed meanwhile", hint="Submit again")
+def _check_size(folder: Path, found: Tree) -> None:
+    sizes = {entry.name: entry.state.st_size for entry in found.entries if entry.kind in ("file", "executable")}
+    total = sum(sizes.values())
+    if total <= MAX_BYTES:
+        return
+    shown = largest(sizes)
+    listed = "".join(f"\n  {size / 1e6:9.1f} MB  {line[1:]}" for line, size in shown)
+    lines, rest = [], total
+    for line, size in shown:
+        if rest > MAX_BYTES:
+            lines.append(line)
+            rest -= size
+    written = "".join(f"\n{line}" for line in lines)
+    raise UsageError(
+        f"{folder} holds {total / 1e6:.0f} MB, and {MAX_BYTES / 1e6:.0f} MB travel as code; largest:{listed}\n"
+        f"Lines for {found.ignore_file} that leave enough out:{written}",
+        hint=f"Write those that are not code into {found.ignore_file}, or mount them with --data ./FOLDER:NAME",
+    )
+
+
+def largest(sizes: Mapping[str, int], most: int = LISTED) -> list[tuple[str, int]]:
+    """The largest paths as lines of an ignore file, with their bytes, of files by their path: a folder stands for what
+    is in it unless one path in it has more than half of that. Pure."""
+    below: dict[str, int] = {}
+    inside: dict[str, set[str]] = {}
+    for name, size in sizes.items():
+        parts = name.split("/")
+        for depth in range(len(parts), 0, -1):
+            path, above = "/".join(parts[:depth]), "/".join(parts[: depth - 1])
+            below[path] = below.get(path, 0) + size
+            inside.setdefault(above, set()).add(path)
+    shown, open_folders = [], [""]
+    while open_folders:
+        for path in inside[open_folders.pop()]:
+            if path in inside and max(below[one] for one in inside[path]) * 2 > below[path]:
+                open_folders.append(path)
+            else:
+                shown.append((ignore.line(path, path in inside), below[path]))
+    return sorted(shown, key=lambda one: (-one[1], one[0]))[:most]

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import contract
-from orchestrator.cargo.snapshot import Member, Snapshot, of_members
+from orchestrator.cargo.archive import Member
+from orchestrator.cargo.snapshot import Snapshot, of_members
 from orchestrator.job import Task
 
 FILE = "tasks.json"

@@ -1,160 +1,144 @@
-"""The files of a folder as data: what they are called, what is in them, and one digest of it all.
-
-Everything in the folder counts, links that stay inside as what they lead to; but for what the folder's own
-`.swatchignore` (or FloydHub's `.floydignore`) names, folders of version control, and our own state files.
-"""
+"""A folder of this computer as it would travel: what is in it, and what is left out and why. Reads names and states of
+files, and ignore files, but no other content."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
 from orchestrator import contract
-from orchestrator.errors import StoreError, UsageError
-from orchestrator.folder import STATE_FILES
-from orchestrator.store import crowd
-from orchestrator.store.base import Store, check_key
+from orchestrator.cargo import ignore
+from orchestrator.errors import SwatchError, UsageError
 from orchestrator.wording import quoted
 
-IGNORE_FILES = (".swatchignore", ".floydignore")
-"""The first that a data folder has says what is no data."""
-ALWAYS_IGNORED = (".git", ".hg/", ".svn/", *(f"/{name}" for name in (*STATE_FILES, *IGNORE_FILES)), contract.HOME_INDEX)
-MAX_FILES = 1_000_000
-"""Of one dataset: its list is a record that is read whole."""
-MAX_PATH = 700
-"""Bytes of a path in a dataset: with the store's own folders before it, it stays below S3's 1,024."""
-HASHERS = 2
-"""Files that are hashed at a time: hashing leaves Python's lock alone, and disks like no crowd."""
+MAX_FILES = 200_000
+"""As many as a job unpacks."""
+
+MAX_DEPTH = 200
+"""Folders within folders."""
 
 
-class Leaf(msgspec.Struct, frozen=True):
-    """A file of a tree: its path there, its size in bytes and the SHA-256 of its content, in hex."""
+class Entry(NamedTuple):
+    """A file, link or empty folder: its path inside (of `/`-separated parts), its path here, its state, and its kind:
+    `file`, `executable`, `link` or `folder`."""
 
+    name: str
     path: str
-    size: int
-    sha256: str
+    state: os.stat_result
+    kind: str
 
 
-class Shelf(NamedTuple):
-    """Where files stand in a store: each at `prefix` and its path."""
+class LeftOut(NamedTuple):
+    """What does not travel though no line of an ignore file says so. `why` is `secret` (named as secrets are),
+    `outside` (a link that leads out of the folder: the job's machine has nothing there) or `special` (a socket, pipe or
+    device). A folder's name ends with a slash."""
 
-    store: Store
-    prefix: str
+    name: str
+    why: str
 
 
 class Tree(NamedTuple):
-    """Files that belong together, sorted by path, and where their bytes are."""
+    """What travels, in the order of the walk; `ignore_file` is where a line would change what does."""
 
-    digest: str
-    files: tuple[Leaf, ...]
-    place: Path | Shelf
-
-    @property
-    def size(self) -> int:
-        """Bytes of all files."""
-        return sum(leaf.size for leaf in self.files)
+    entries: tuple[Entry, ...]
+    left_out: tuple[LeftOut, ...]
+    ignore_file: str
 
 
-def sha256_of(file: Path) -> str:
-    """The SHA-256 of a file, in hex."""
-    with open(file, "rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-def of_files(files: Iterable[Leaf], place: Path | Shelf) -> Tree:
-    """The tree of files whose content is known already."""
-    ordered = tuple(sorted(files, key=lambda leaf: leaf.path))
-    return Tree(contract.data_digest((leaf.path, leaf.sha256) for leaf in ordered), ordered, place)
-
-
-def of_folder(folder: Path, sha256: Callable[[Path], str] = sha256_of) -> Tree:
-    """The data of a folder, every file read (`sha256` does that, and may remember). Raises UsageError for a folder that
-    is none or is empty, holds a link that leads out of it, a file that cannot be read, or a name no store can hold."""
-    if folder.is_file():
-        raise UsageError(f"{folder} is a file", hint=f"Name its folder: {folder.parent}")
+def read(folder: Path, obey: bool = True, without: Path | None = None) -> Tree:
+    """What is in `folder`; all but what its ignore files and the built-in lists name where they are obeyed, and without
+    that one file. Raises UsageError for no folder or for more than MAX_FILES files; SwatchError for what cannot be
+    read."""
     if not folder.is_dir():
         raise UsageError(f"No such folder: {folder}")
+    root = os.path.realpath(folder)
+    skipped = os.path.realpath(without) if without else None
+    left_out: list[LeftOut] = []
+    rules = ignore.rules(os.listdir(folder)) if obey else None
+    entries: list[Entry] = []
+    for entry in _walk(str(folder), "", rules, root, left_out):
+        # Where the file's own folder is a link, its path here is another, and it is the same file all the same.
+        if skipped is not None and entry.kind in ("file", "executable") and os.path.realpath(entry.path) == skipped:
+            continue
+        entries.append(entry)
+        if len(entries) > MAX_FILES:
+            raise UsageError(
+                f"{folder} holds more than {MAX_FILES:,} files; at {entry.name} they were too many",
+                hint=f"Name what is no code in {rules.files[0] if rules else ignore.OURS}, or mount it with --data",
+            )
+    return Tree(tuple(entries), tuple(left_out), rules.files[0] if rules else ignore.OURS)
 
-    def leaf(name: str) -> Leaf:
-        path = folder / name
-        try:
-            return Leaf(name, path.stat().st_size, sha256(path))
-        except OSError as error:
-            raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
 
-    names = []
-    for name in _walk(folder):
-        names.append(_checked(folder, name))
-        if len(names) > MAX_FILES:
-            raise UsageError(f"{folder} holds more than {MAX_FILES:,} files", hint="Pack small files into larger ones")
-    if not names:
-        raise UsageError(f"{folder} holds no files", hint="Put some there, or look into .swatchignore")
-    return of_files(crowd.each(leaf, names, HASHERS), folder)
-
-
-def _checked(folder: Path, name: str) -> str:
+def _walk(folder: str, below: str, rules: ignore.Rules | None, root: str, left_out: list[LeftOut]) -> Iterator[Entry]:
+    """Everything kept below one folder. No file is open while others are looked at, however deep it goes."""
+    if below.count("/") > MAX_DEPTH:
+        raise UsageError(f"{quoted(folder)} is more than {MAX_DEPTH} folders deep", hint="Move it up, or leave it out")
     try:
-        check_key(name)
-    except StoreError:
-        said = quoted(os.fsencode(name).decode("utf-8", "backslashreplace"))
-        raise UsageError(f"{folder}: {said} is no name that a store can hold", hint="Rename it") from None
-    if len(name.encode()) > MAX_PATH:
-        raise UsageError(f"{folder}: {quoted(name[:80])}... is longer than {MAX_PATH} bytes", hint="Shorten the path")
-    return name
-
-
-def _walk(folder: Path) -> Iterator[str]:
-    """The path within the folder of every file that is data."""
-    ignored, root = _ignored(folder), os.path.realpath(folder)
-
-    def below(inside: str, way: tuple[str, ...]) -> Iterator[str]:
-        """`way` are the real paths of the folders that lead here: a link back to one of them has no end."""
-        with os.scandir(folder / inside) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
-        for entry in entries:
-            name = f"{inside}{entry.name}"
-            if ignored(name, entry.is_dir()):
-                continue
-            if entry.is_symlink():
-                _check_link(folder, name, root)
-            if entry.is_file():
-                yield name
-            elif entry.is_dir():
-                real = os.path.realpath(entry.path)
-                if real in way:
-                    raise UsageError(f"{folder / name} leads round in a circle", hint="Remove the link")
-                yield from below(name + "/", (*way, real))
-
-    try:
-        yield from below("", (root,))
+        with os.scandir(folder) as found:
+            inside = sorted(found, key=lambda one: one.name)
     except OSError as error:
-        raise UsageError(f"{error.filename or folder} cannot be read: {error.strerror or error}") from error
+        raise _unreadable(folder, below.rstrip("/"), True, error, rules) from error
+    if rules is not None:
+        names = {one.name for one in inside if one.is_file()}
+        texts = [_lines(os.path.join(folder, name)) if name in names else None for name in rules.files]
+        rules = rules.below(below, texts) if any(text is not None for text in texts) else rules
+    for one in inside:
+        name, is_folder = below + one.name, one.is_dir(follow_symlinks=False)
+        verdict = rules.judge(name, is_folder) if rules is not None else "keep"
+        if verdict != "keep":
+            if verdict == "secret":
+                left_out.append(LeftOut(f"{name}/" if is_folder else name, verdict))
+            continue
+        if is_folder:
+            # Outputs that came home, wherever `--into` put them: or every job would change the code.
+            if rules is not None and os.path.isfile(os.path.join(one.path, contract.HOME_INDEX)):
+                continue
+            any_inside = False
+            for entry in _walk(one.path, f"{name}/", rules, root, left_out):
+                any_inside = True
+                yield entry
+            if not any_inside:
+                yield Entry(name, one.path, one.stat(follow_symlinks=False), "folder")
+            continue
+        state = one.stat(follow_symlinks=False)
+        if stat.S_ISLNK(state.st_mode):
+            if _stays_inside(one.path, root):
+                yield Entry(name, one.path, state, "link")
+            else:
+                left_out.append(LeftOut(name, "outside"))
+        elif stat.S_ISREG(state.st_mode):
+            yield Entry(name, one.path, state, "executable" if state.st_mode & 0o100 else "file")
+        else:
+            left_out.append(LeftOut(name, "special"))
 
 
-def _check_link(folder: Path, name: str, root: str) -> None:
-    real = os.path.realpath(folder / name)
-    if not os.path.exists(real):
-        raise UsageError(f"{folder / name} leads nowhere", hint="Remove the link, or name it in .swatchignore")
-    if not (real + os.sep).startswith(root + os.sep):
-        raise UsageError(
-            f"{folder / name} leads outside the folder", hint="Put the file itself there, or mount its folder"
-        )
+def _lines(path: str) -> str:
+    """An ignore file's text; names that are not UTF-8 keep their bytes, as the names of files do."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(ignore.MAX_FILE + 1)
+    except OSError as error:
+        raise SwatchError(f"{quoted(path)} cannot be read: {error.strerror}", hint="Check its permissions") from error
+    if len(data) > ignore.MAX_FILE:
+        raise UsageError(f"{quoted(path)} is larger than {ignore.MAX_FILE >> 20} MiB", hint="Name folders in it")
+    return data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
 
 
-def _ignored(folder: Path) -> Callable[[str, bool], bool]:
-    """Whether a path (and it is a folder or not) is no data: the one place where data meets the rules of ignoring."""
-    import pathspec
+def _stays_inside(link: str, root: str) -> bool:
+    return os.path.realpath(link).startswith(root + os.sep) and not os.path.isabs(os.readlink(link))
 
-    lines = list(ALWAYS_IGNORED)
-    for name in IGNORE_FILES:
-        if (folder / name).is_file():
-            with open(folder / name, encoding="utf-8", errors="replace") as file:
-                lines += file.read(1 << 20).splitlines()
-            break
-    spec = pathspec.GitIgnoreSpec.from_lines(lines)
-    return lambda name, is_folder: spec.match_file(f"{name}/" if is_folder else name)
+
+def unreadable(entry: Entry, error: OSError, ignore_file: str = ignore.OURS) -> SwatchError:
+    """The sentence for a file that cannot be read."""
+    hint = f"Make it readable, or leave it out by a line in {ignore_file}: {ignore.line(entry.name, False)}"
+    return SwatchError(f"{quoted(entry.path)} cannot be read: {error.strerror or error}", hint=hint)
+
+
+def _unreadable(path: str, name: str, folder: bool, error: OSError, rules: ignore.Rules | None) -> SwatchError:
+    hint = "Make it readable"
+    if name and rules is not None:
+        hint += f", or leave it out by a line in {rules.files[0]}: {ignore.line(name, folder)}"
+    return SwatchError(f"{quoted(path)} cannot be read: {error.strerror or error}", hint=hint)

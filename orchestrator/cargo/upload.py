@@ -18,8 +18,8 @@ import msgspec
 
 from orchestrator import contract, project
 from orchestrator.cargo import dataset
+from orchestrator.cargo.content import Content, Leaf, of_files
 from orchestrator.cargo.dataset import DELETED, UPLOADING, VALID, Record, Version
-from orchestrator.cargo.tree import Leaf, Tree, of_files
 from orchestrator.errors import StoreError, UsageError
 from orchestrator.store import crowd
 from orchestrator.store.base import MAX_KEY, Store, check_key
@@ -54,7 +54,7 @@ def upload(
     store: Store,
     user: str,
     name: str,
-    tree: Tree,
+    content: Content,
     *,
     description: str = "",
     source: str = "",
@@ -71,17 +71,17 @@ def upload(
         versions = dataset.look_all(store, user, name)
         valid = [one for one in versions if one.state == VALID]
         for one in valid[-1:] if latest else reversed(valid):
-            if one.record.digest == tree.digest:
+            if one.record.digest == content.digest:
                 return Uploaded(one, False)
-        begun = [one for one in versions if one.state == UPLOADING and one.record.digest == tree.digest]
+        begun = [one for one in versions if one.state == UPLOADING and one.record.digest == content.digest]
         if resume and not begun:
             raise UsageError(
                 f"No upload of {user}/{name} was cut short with the files that are here now",
                 hint="Upload them as a new version: swatch data upload",
             )
-        claimed = begun[-1] if begun else claim(store, user, name, tree, description, source, mark)
+        claimed = begun[-1] if begun else claim(store, user, name, content, description, source, mark)
         if claimed is not None:
-            return _fill(store, claimed, tree, valid, tell)
+            return _fill(store, claimed, content, valid, tell)
 
 
 def holding(store: Store, user: str, name: str, digest: str) -> Version | None:
@@ -98,29 +98,31 @@ def check_name(user: str, name: str) -> None:
             raise UsageError(f"The name {shown(text)} {complaint}", hint="Write for example: swatch data init weights")
 
 
-def claim(store: Store, user: str, name: str, tree: Tree, description: str, source: str, mark: str) -> Version | None:
+def claim(
+    store: Store, user: str, name: str, content: Content, description: str, source: str, mark: str
+) -> Version | None:
     """Begin the next version; None if somebody else was faster."""
     number = max(dataset.numbers(store, user, name), default=0) + 1
     prefix = contract.files_prefix(user, name, number)
-    longest = max(tree.files, key=lambda leaf: len(leaf.path.encode()))
+    longest = max(content.files, key=lambda leaf: len(leaf.path.encode()))
     if len(prefix) + len(longest.path.encode()) > MAX_KEY:
         raise UsageError(f"{longest.path[:80]}... is too long for the store", hint="Shorten the path")
     record = Record(
-        digest=tree.digest,
+        digest=content.digest,
         created=time.time(),
         description=description,
         source=source,
         mark=mark,
-        size=tree.size,
-        count=len(tree.files),
-        files=tree.files,
+        size=content.size,
+        count=len(content.files),
+        files=content.files,
     )
     if not store.create(contract.upload_key(user, name, number), msgspec.json.encode(record)):
         return None
     return Version(user, name, number, UPLOADING, record)
 
 
-def _fill(store: Store, version: Version, tree: Tree, valid: Sequence[Version], tell: Tell) -> Uploaded:
+def _fill(store: Store, version: Version, content: Content, valid: Sequence[Version], tell: Tell) -> Uploaded:
     missing = lacking(store, version)
     # Of several versions that hold a file, the newest counts: it comes last.
     known = {leaf.sha256: one.prefix + leaf.path for one in valid[-LOOKED_THROUGH:] for leaf in one.record.files}
@@ -131,21 +133,21 @@ def _fill(store: Store, version: Version, tree: Tree, valid: Sequence[Version], 
         key = version.prefix + check_key(leaf.path)
         if leaf.sha256 in known:
             store.copy(known[leaf.sha256], key)
-        elif isinstance(tree.place, Path):
+        elif isinstance(content.place, Path):
             try:
-                store.upload(tree.place / leaf.path, key, leaf.sha256, counted.add)
+                store.upload(content.place / leaf.path, key, leaf.sha256, counted.add)
             except FileNotFoundError:
-                raise StoreError(f"{tree.place / leaf.path} is gone", hint="Put it back, and upload again") from None
+                raise StoreError(f"{content.place / leaf.path} is gone", hint="Put it back, and upload again") from None
             return False
         else:
-            near = None if tree.place.store is store else tree.place.store
-            store.copy(tree.place.prefix + leaf.path, key, near)
+            near = None if content.place.store is store else content.place.store
+            store.copy(content.place.prefix + leaf.path, key, near)
         counted.add(leaf.size)
         return True
 
     copied = list(crowd.each(bring, missing, store.width))
     sent = sum(leaf.size for leaf, one in zip(missing, copied, strict=True) if not one)
-    return Uploaded(finish(store, version, tree), True, sent, sum(copied), len(tree.files) - len(missing))
+    return Uploaded(finish(store, version, content), True, sent, sum(copied), len(content.files) - len(missing))
 
 
 def lacking(store: Store, version: Version) -> list[Leaf]:
@@ -154,10 +156,10 @@ def lacking(store: Store, version: Version) -> list[Leaf]:
     return [leaf for leaf in version.record.files if there.get(version.prefix + leaf.path) != leaf.size]
 
 
-def finish(store: Store, version: Version, tree: Tree) -> Version:
+def finish(store: Store, version: Version, content: Content) -> Version:
     """Make a version valid, all of whose files are there. Raises StoreError if it was deleted meanwhile."""
     place = (version.user, version.dataset, version.number)
-    record = msgspec.structs.replace(version.record, digest=tree.digest, files=tree.files, finished=time.time())
+    record = msgspec.structs.replace(version.record, digest=content.digest, files=content.files, finished=time.time())
     made = store.create(contract.dataset_key(*place), msgspec.json.encode(record))
     now = dataset.look(store, *place)
     if now is None or now.state == DELETED:
@@ -166,13 +168,13 @@ def finish(store: Store, version: Version, tree: Tree) -> Version:
     return version._replace(state=VALID, record=record) if made else now
 
 
-def measured(store: Store, version: Version) -> Tree:
+def measured(store: Store, version: Version) -> Content:
     """The tree of a version whose files are there and whose digests nobody has told yet."""
 
     def leaf(one: Leaf) -> Leaf:
         return Leaf(one.path, one.size, one.sha256 or store.sha256(version.prefix + one.path))
 
-    return of_files(crowd.each(leaf, version.record.files, store.width), version.tree(store).place)
+    return of_files(crowd.each(leaf, version.record.files, store.width), version.content(store).place)
 
 
 class _Count:

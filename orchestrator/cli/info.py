@@ -13,6 +13,7 @@ from orchestrator.cli import money, screen
 from orchestrator.cli.options import fleet, json_option, opened, print_json, store_option, tell_away
 from orchestrator.cli.status import record, shown_cost
 from orchestrator.facts import Seen
+from orchestrator.folder import here
 from orchestrator.job import Job
 from orchestrator.launch import Launch
 
@@ -24,7 +25,7 @@ from orchestrator.launch import Launch
 def command(name: str | None, store: str | None, as_json: bool) -> None:
     """Show all that is known of one job: a project stands for its latest, nothing for the latest of all."""
     settings, where = opened(store, offline=True)
-    project, number = target.job(where, name)
+    project, number = target.job(where, name, here())
     one = facts.see(where, fleet(settings, where), project, number)
     fold = journal.fold(where, project, number)
     tries = bill.launches(where, project, number).get(number, [])

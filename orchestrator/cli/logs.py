@@ -11,6 +11,7 @@ from orchestrator import contract, facts, journal, target
 from orchestrator.backends.base import Presence
 from orchestrator.cli import screen
 from orchestrator.cli.options import fleet, json_option, opened, store_option
+from orchestrator.folder import here
 from orchestrator.watch import POLL_SECONDS, SLOWEST_POLL_SECONDS
 
 
@@ -25,7 +26,7 @@ def command(name: str | None, follow: bool, store: str | None, as_json: bool) ->
     With --json, the journal's events, one a line.
     """
     settings, where = opened(store, offline=True)
-    project, number = target.job(where, name)
+    project, number = target.job(where, name, here())
     machines = fleet(settings, where)
     job = facts.read_job(where, project, number)
     last, delay, told = "", POLL_SECONDS, False

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from orchestrator import bill, facts, prices
 from orchestrator.backends import Backend
 from orchestrator.bill import Tariff
-from orchestrator.errors import CloudError, UsageError
+from orchestrator.errors import CloudError
 from orchestrator.facts import Seen
 from orchestrator.job import FREE, Job
 from orchestrator.launch import Launch
@@ -90,28 +90,6 @@ def quote(
         estimate = prices.estimate(packing, pace, like.max_runtime, price, warm)
     machine = price.machine if price else like.machine
     return Quote(len(jobs), machine, rates.region, price, pace, estimate, manifest.max_cost)
-
-
-class Allowance:
-    """How many new jobs may start under the manifest's `max_cost`, which covers all that its project ever cost."""
-
-    def __init__(self, store: Store, settings: Settings, max_cost: float | None) -> None:
-        self._store, self._settings, self._max_cost = store, settings, max_cost
-
-    def __call__(self, seen: Sequence[Seen], jobs: Sequence[Job]) -> int:
-        """See `engine.Wish.afford`. Raises UsageError where a cap meets a price that nobody vouches for."""
-        if self._max_cost is None or not jobs or jobs[0].backend in FREE:
-            return len(jobs)
-        rates = bill.tariff(self._settings)
-        ended = bill.launches(self._store, jobs[0].project)
-        price = rates.price(jobs[0])
-        if price is None or not price.certain:
-            machine = price.machine if price else jobs[0].machine
-            raise UsageError(
-                f"max_cost is {self._max_cost:g} USD, and no certain price of {machine} in {rates.region} is known",
-                hint="swatch prices --refresh, or name another machine",
-            )
-        return prices.affordable([rates.worst(job) for job in jobs], self._max_cost, bill.committed(seen, ended, rates))
 
 
 def bill_of(store: Store, settings: Settings, backend: Backend, watch: Watch) -> str:

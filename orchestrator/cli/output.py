@@ -9,6 +9,7 @@ import click
 from orchestrator import contract, journal, target
 from orchestrator.cli import screen
 from orchestrator.cli.options import json_option, opened, print_json, store_option
+from orchestrator.folder import here
 
 
 @click.command("output", short_help="List the files that a job has made so far.")
@@ -18,7 +19,7 @@ from orchestrator.cli.options import json_option, opened, print_json, store_opti
 def command(name: str | None, store: str | None, as_json: bool) -> None:
     """List the files that a job has made so far: a project stands for its latest job, nothing for the latest of all."""
     _, where = opened(store, offline=True)
-    project, number = target.job(where, name)
+    project, number = target.job(where, name, here())
     files = journal.fold(where, project, number).files
     prefix = contract.output_prefix(project, number)
     ordered = sorted(files.values(), key=lambda file: file.path)

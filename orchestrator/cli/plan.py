@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from orchestrator import engine, facts, request
+from orchestrator import bill, engine, facts, request
 from orchestrator.backends.local import host_name
 from orchestrator.cli import money, screen
 from orchestrator.cli.options import fleet, json_option, opened, print_json, queue_option, store_option
@@ -48,12 +48,12 @@ def command(
         queue=queue,
         home=Path("outputs", asked.manifest.name).absolute(),
         retry_failed=retry_failed,
-        afford=money.Allowance(where, settings, asked.manifest.max_cost),
+        afford=bill.Allowance(where, settings, asked.manifest.max_cost),
     )
     seen = facts.see_all(where, machines, wish.project)
     choices = engine.decide(wish, seen, engine.settled(where, wish))
     new = engine.unique(choice.task for choice in choices if choice.verdict is Verdict.NEW)
-    drafts = engine.draft(wish, new, seen)
+    drafts = engine.draft(wish, new, facts.last_number(where, wish.project) + 1)
     quote = money.quote(where, settings, asked.manifest, drafts, seen)
     machines.check(drafts)
     held = drafts[wish.afford(seen, drafts) :]

@@ -7,12 +7,17 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import click
+
 from orchestrator import contract
+from orchestrator.cargo import ignore
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from orchestrator.cargo.snapshot import Snapshot
 
 STYLE = {
     contract.QUEUED: "dim",
@@ -107,6 +112,28 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     raise AssertionError("unreachable")
+
+
+NAMED = 5
+"""Paths that are named one by one where there may be thousands."""
+LEFT_OUT = {
+    "secret": "as they look like secrets",
+    "outside": "as they lead outside its folder",
+    "special": "as they are no files (sockets, pipes, devices)",
+}
+
+
+def tell_left_out(code: Snapshot) -> None:
+    """Say what does not travel with a job's code, and why; and how to send it all the same, where that can be."""
+    for why, words in LEFT_OUT.items():
+        names = [one.name for one in code.left_out if one.why == why]
+        if not names:
+            continue
+        more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+        click.echo(f"Left out of the code, {words}: {plain(', '.join(names[:NAMED]))}{more}")
+        if why == "secret":
+            line = ignore.line(names[0].rstrip("/"), names[0].endswith("/"))
+            click.echo(f"To send one, write a line like this into {code.ignore_file}:  !{plain(line)}")
 
 
 def counted(count: int, noun: str) -> str:

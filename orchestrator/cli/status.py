@@ -12,6 +12,7 @@ from orchestrator import facts, target
 from orchestrator.cli import money, screen
 from orchestrator.cli.options import fleet, json_option, opened, print_json, store_option, tell_away
 from orchestrator.facts import Seen
+from orchestrator.folder import here
 
 
 @click.command("status", short_help="List jobs and their states.")
@@ -29,7 +30,7 @@ def command(name: str | None, limit: int, store: str | None, as_json: bool) -> N
     settings, where = opened(store, offline=True)
     machines = fleet(settings, where)
     if name:
-        wanted = target.resolve(where, name)
+        wanted = target.resolve(where, name, here())
         keys = [
             (wanted.project, number)
             for number in ([wanted.number] if wanted.number else facts.numbers(where, wanted.project))

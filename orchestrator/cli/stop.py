@@ -12,6 +12,7 @@ from orchestrator.backends import Backend
 from orchestrator.cli import money
 from orchestrator.cli.options import fleet, json_option, opened, print_json, store_option
 from orchestrator.errors import UsageError
+from orchestrator.folder import here
 from orchestrator.job import FREE, Job
 from orchestrator.settings import Settings
 from orchestrator.store import Store
@@ -37,7 +38,7 @@ def command(names: tuple[str, ...], now: bool, no_wait: bool, store: str | None,
     machines = fleet(settings, where)
     chosen: dict[tuple[str, int], bool] = {}
     for name in names:
-        wanted = target.resolve(where, name)
+        wanted = target.resolve(where, name, here())
         numbers = [wanted.number] if wanted.number is not None else facts.numbers(where, wanted.project)
         chosen.update({(wanted.project, number): wanted.number is not None for number in numbers})
     seen = facts.see_each(where, machines, list(chosen))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from orchestrator import engine, request
+from orchestrator import bill, engine, request
 from orchestrator.backends import Backend, Presence
 from orchestrator.backends.local import host_name
 from orchestrator.cli import bars, money, plan, screen, summary
@@ -81,7 +81,7 @@ def command(
         home=home,
         queue=queue,
         retry_failed=retry_failed,
-        afford=money.Allowance(where, settings, asked.manifest.max_cost),
+        afford=bill.Allowance(where, settings, asked.manifest.max_cost),
     )
 
     def carry() -> None:
@@ -89,7 +89,7 @@ def command(
             from orchestrator.backends.sagemaker import queue as queues
 
             queues.check(queue)  # before any record says that a job is there
-        asked.carry(where)
+        asked.carry(where, whole=backend.name == "sagemaker" and settings.aws.network_isolation)
 
     def submit(wish: Wish) -> Submission:
         done = engine.submit(where, machines, wish, carry)
@@ -102,8 +102,8 @@ def command(
         watch.remember()
         return watch
 
-    if asked.code.left_out and not as_json:
-        click.echo(f"Left out of the code, as they lead outside it: {screen.plain(', '.join(asked.code.left_out[:5]))}")
+    if not as_json:
+        screen.tell_left_out(asked.code)
     done = submit(wish)
     if not done.started and not done.resumed:
         home = found_home(settings, wish.project, done.choices, into)

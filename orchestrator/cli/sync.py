@@ -13,6 +13,7 @@ from orchestrator.cli.bars import shown_path
 from orchestrator.cli.options import fleet, into_option, json_option, opened, print_json, store_option
 from orchestrator.cli.watch import choose, home, is_manifest
 from orchestrator.engine import Choice, Verdict
+from orchestrator.folder import here
 from orchestrator.sync import Homecoming
 from orchestrator.watch import Watch
 
@@ -30,7 +31,7 @@ def command(name: str | None, into: Path | None, store: str | None, as_json: boo
     """
     settings, where = opened(store)
     machines = fleet(settings, where)
-    wanted = target.project(where, name)
+    wanted = target.project(where, name, here())
     if wanted.number is None and not is_manifest(name):
         jobs = facts.read_jobs(where, wanted.project, facts.numbers(where, wanted.project))
         choices = [Choice(task, Verdict.RUNNING, job) for job in jobs for task in job.tasks]

@@ -15,6 +15,7 @@ from orchestrator.cli import bars, money, summary
 from orchestrator.cli.options import fleet, into_option, json_option, opened, print_json, store_option
 from orchestrator.cli.stop import billed
 from orchestrator.engine import Choice, Verdict
+from orchestrator.folder import here
 from orchestrator.job import FREE, Job
 from orchestrator.settings import Settings
 from orchestrator.store import Store, crowd
@@ -73,7 +74,7 @@ def choose(store: Store, settings: Settings, machines: Backend, name: str | None
         )
         seen = list(facts.see_all(store, machines, wish.project))
         return wish.project, engine.decide(wish, seen, engine.settled(store, wish))
-    wanted = target.project(store, name)
+    wanted = target.project(store, name, here())
     if wanted.number is not None:
         jobs = [facts.read_job(store, wanted.project, wanted.number)]
     else:

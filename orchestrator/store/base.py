@@ -93,8 +93,8 @@ class Store(ABC):
             self.upload(file, to, digest)
 
     @abstractmethod
-    def delete(self, key: str) -> None:
-        """Remove the object; nothing if there is none. Raises StoreError."""
+    def remove(self, key: str) -> None:
+        """Take the object away, if it is there. Raises StoreError."""
 
     def sha256(self, key: str) -> str:
         """The SHA-256 of the object's bytes, in hex: the store's own word where it has one. Raises NotFound."""

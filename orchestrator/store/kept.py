@@ -65,6 +65,8 @@ class KeptStore(Store):
 
     def write(self, key: str, data: bytes) -> None:
         self.far.write(key, data)
+        if WRITTEN_ONCE.fullmatch(key) and (near := self._kept()) is not None:
+            near.remove(key)  # only a job that is deleted has such a record replaced
 
     def create(self, key: str, data: bytes) -> bool:
         self._identify()
@@ -79,8 +81,10 @@ class KeptStore(Store):
     def copy(self, key: str, to: str, of: Store | None = None) -> None:
         self.far.copy(key, to, of.far if isinstance(of, KeptStore) else of)
 
-    def delete(self, key: str) -> None:
-        self.far.delete(key)
+    def remove(self, key: str) -> None:
+        self.far.remove(key)
+        if (near := self._kept()) is not None:
+            near.remove(key)
 
     def sha256(self, key: str) -> str:
         return self.far.sha256(key)

@@ -79,16 +79,14 @@ class LocalStore(Store):
         # Not a hard link: a file that is changed under one name would be under the other.
         self._put(to, lambda out: _copy(file, out), os.replace)
 
-    def delete(self, key: str) -> None:
+    def remove(self, key: str) -> None:
         file = self.path(key)
-        with self._told():
+        with self._told(), contextlib.suppress(FileNotFoundError, NotADirectoryError):
             try:
-                file.unlink(missing_ok=True)
-            except NotADirectoryError:
-                return
-            except PermissionError:  # below a place that was made read-only
+                file.unlink()
+            except PermissionError:  # in a place that was made read-only
                 file.parent.chmod(0o755)
-                file.unlink(missing_ok=True)
+                file.unlink()
 
     def sha256(self, key: str) -> str:
         with self._told(key), open(self.path(key), "rb") as file:

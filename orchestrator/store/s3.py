@@ -142,10 +142,9 @@ class S3Store(Store):
                 copied = {"Bucket": source.bucket, "Key": source._name(key)}
                 manager.copy(copied, self.bucket, name, extra_args={"ChecksumAlgorithm": "SHA256"}).result()
 
-    def delete(self, key: str) -> None:
-        name = self._name(key)
-        with self._told("deleting", key):
-            self._client.delete_object(Bucket=self.bucket, Key=name)
+    def remove(self, key: str) -> None:
+        with self._told("removing", key):
+            self._client.delete_object(Bucket=self.bucket, Key=self._name(key))
 
     def sha256(self, key: str) -> str:
         name = self._name(key)

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from orchestrator import aws, contract, images, journal, machines, prices
+from orchestrator import aws, contract, environments, images, journal, machines, prices
 from orchestrator.backends.base import Backend, Presence, Sight, ending, stopped
 from orchestrator.backends.sagemaker import control, model, request
 from orchestrator.backends.sagemaker.control import Created, Direct, Door
@@ -38,7 +38,7 @@ from orchestrator.cargo import agent
 from orchestrator.errors import CloudError, NotFound, SwatchError, Throttled, Unreachable
 from orchestrator.job import Final, Job
 from orchestrator.launch import Launch, judge, rotated
-from orchestrator.settings import Settings
+from orchestrator.settings import Aws, Settings
 from orchestrator.store import Store, crowd
 
 LOOK_SECONDS = 2.0
@@ -394,7 +394,7 @@ class SageMakerBackend(Backend):
             name=self._name(track),
             store_url=self._store.url,
             agent=agent_digest,
-            image=settings.image or images.base(types[0], region),
+            image=_image(job, settings, types[0], region),
             aws=settings,
             machines=types,
             endpoints=request.endpoints(os.environ),
@@ -406,3 +406,10 @@ class SageMakerBackend(Backend):
 def sentence(error: SwatchError) -> str:
     """What happened, and what to do."""
     return f"{error.message}; {error.hint}" if error.hint else error.message
+
+
+def _image(job: Job, settings: Aws, machine: str, region: str) -> str:
+    """What the job named goes first, then what the account is configured to."""
+    if job.env is not None:
+        return images.base(machine, region, environments.find(job.env).environment)
+    return settings.image or images.base(machine, region)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from orchestrator import contract
 from orchestrator.cargo import dataset, download, upload
+from orchestrator.cargo.content import MAX_FILES, Content, Leaf, Shelf, of_files, sha256_of
 from orchestrator.cargo.dataset import UPLOADING, VALID, Version
-from orchestrator.cargo.tree import MAX_FILES, Leaf, Shelf, Tree, of_files, sha256_of
 from orchestrator.cargo.upload import Sent, Tell
 from orchestrator.entries import DataMount
 from orchestrator.errors import CloudError, NotFound, Unreachable, UsageError
@@ -69,8 +69,8 @@ def _of_web(store: Store, settings: Settings, url: str, name: str, fetch: bool, 
     if fetched is None:
         raise Unreachable(f"{plain}: the server says that nothing has changed, and nothing is here", hint="Try again")
     leaf = Leaf(fetched.file.name, fetched.file.stat().st_size, sha256_of(fetched.file))
-    tree = of_files([leaf], fetched.file.parent)
-    done = upload.upload(store, settings.user, name, tree, source=plain, mark=fetched.mark, latest=False, tell=tell)
+    content = of_files([leaf], fetched.file.parent)
+    done = upload.upload(store, settings.user, name, content, source=plain, mark=fetched.mark, latest=False, tell=tell)
     fetched.file.unlink(missing_ok=True)
     return done.version
 
@@ -89,8 +89,8 @@ def _of_bucket(store: Store, settings: Settings, url: str, name: str, fetch: boo
         if not fetch:
             return mark
         begun = next((one for one in same if one.state == UPLOADING), None)
-        tree = Tree("", leaves, shelf)
-        claimed = begun or upload.claim(store, user, name, tree, "", url.rstrip("/"), mark)
+        content = Content("", leaves, shelf)
+        claimed = begun or upload.claim(store, user, name, content, "", url.rstrip("/"), mark)
         if claimed is not None:
             break
     missing = upload.lacking(store, claimed)

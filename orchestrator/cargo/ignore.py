@@ -1,0 +1,164 @@
+"""Which paths of a folder are left out: git's own rules (gitignore(5)), read from ignore files. Nothing here touches a
+disk.
+
+A path is judged on its own, folders before what is in them: within an ignored folder nothing can come back. Of the
+files that speak of a path, those of Swatch (or FloydHub) go before git's, and all before the built-in list; of one
+kind the deepest goes first, and in it the last line that matches.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from orchestrator import contract
+
+if TYPE_CHECKING:
+    from pathspec import Pattern
+
+Verdict = Literal["keep", "ignore", "secret"]
+
+OURS, GITS, FLOYDHUBS = ".swatchignore", ".gitignore", ".floydignore"
+MAX_FILE = 1 << 20
+"""Bytes of an ignore file."""
+
+STATE = (".swatchproject", ".swatchdata", ".floydexpt", ".floyddata")
+"""Files that say to which project or dataset a folder belongs: of this computer, and of no job."""
+ALWAYS = (
+    *(".git", ".hg/", ".svn/", ".venv/", "venv/", "__pycache__/", "*.py[co]", ".mypy_cache/", ".pytest_cache/"),
+    *(".ruff_cache/", ".ipynb_checkpoints/", "node_modules/", ".DS_Store", "/outputs/", ".swatch/", *STATE),
+)
+"""What is never code, unless an ignore file says `!name`. Never plain `lib` or `var`, as FloydHub had: they are also
+names of people's own packages."""
+NO_DATA = (".git", ".hg/", ".svn/", *(f"/{name}" for name in (*STATE, OURS, FLOYDHUBS)), contract.HOME_INDEX)
+"""What is never data: state and histories of folders, not what somebody put there."""
+SECRETS = (
+    *("id_rsa", "id_dsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk", ".ssh/", "*.ppk"),
+    *("*.pem", "!cacert.pem", "*.key", "*.p12", "*.pfx"),
+    *(".netrc", "_netrc", ".npmrc", ".pypirc", ".pgpass", ".git-credentials", ".htpasswd", "kaggle.json"),
+    *(".aws/", ".gnupg/", "credentials.json", "client_secret*.json", "service-account*.json", "service_account*.json"),
+    *(".env", ".env.*", ".envrc", "!.env.example", "!.env.sample", "!.env.template", "!.env.dist"),
+)
+"""Names under which secrets are kept: keys as ssh-keygen(1) and PuTTY name them; private keys and PKCS #12 files by
+their usual endings (certifi's public `cacert.pem` is none); the files in which netrc(5), npm, twine, psql, git,
+htpasswd and Kaggle keep passwords; folders of AWS and GnuPG; Google's downloads of credentials; and `.env` files, but
+not the examples that projects share."""
+
+_CLASSES = {
+    "alpha": "a-zA-Z",
+    "digit": "0-9",
+    "alnum": "a-zA-Z0-9",
+    "lower": "a-z",
+    "upper": "A-Z",
+    "xdigit": "0-9a-fA-F",
+    "space": " \t",
+}
+"""POSIX classes as git's wildmatch.c has them; those of control characters and punctuation are not meant here."""
+
+
+class Layer(NamedTuple):
+    """The lines of one ignore file, which speak of what is below its folder (`` or `folder/`)."""
+
+    below: str
+    patterns: tuple[Pattern, ...]
+    likely: re.Pattern[str] | None  # any of the patterns: most paths meet none, and this is one search instead of many
+
+    def says(self, name: str, folder: bool) -> bool | None:
+        """Whether the path is ignored (True) or brought back (False); None where nothing is said of it."""
+        path = name[len(self.below) :]
+        if self.likely is None or self.likely.search(path + "/" if folder else path) is None:
+            return None
+        return next((one.include for one in reversed(self.patterns) if _matches(one, path, folder)), None)
+
+
+class Rules(NamedTuple):
+    """What is known of a folder on the way to it: `files` are the names of the ignore files that count, `layers` the
+    lines read so far, for each of these names."""
+
+    files: tuple[str, ...]
+    layers: tuple[tuple[Layer, ...], ...]
+    always: Layer
+    secrets: Layer
+
+    def below(self, folder: str, texts: Collection[str | None]) -> Rules:
+        """The rules within `folder` (`` or `folder/`), whose own ignore files hold `texts` (None where one is missing),
+        in the order of `files`."""
+        added = tuple(
+            layers if text is None else (_layer(folder, text.split("\n")), *layers)
+            for layers, text in zip(self.layers, texts, strict=True)
+        )
+        return self._replace(layers=added)
+
+    def judge(self, name: str, folder: bool) -> Verdict:
+        """What becomes of a path whose folder is kept. A link is no folder, wherever it leads."""
+        for layers in self.layers:
+            for layer in layers:
+                said = layer.says(name, folder)
+                if said is not None:
+                    return "ignore" if said else "keep"
+        if self.secrets.says(name, folder):
+            return "secret"
+        return "ignore" if self.always.says(name, folder) else "keep"
+
+
+def rules(found: Collection[str]) -> Rules:
+    """The rules of a folder with these names in it, before any of its ignore files is read. A folder with FloydHub's
+    ignore file and none of ours is an old project: FloydHub never read `.gitignore`, and such projects keep data out of
+    git that their jobs need."""
+    files = (FLOYDHUBS,) if FLOYDHUBS in found and OURS not in found else (OURS, GITS)
+    return Rules(files, ((),) * len(files), _layer("", ALWAYS), _layer("", SECRETS))
+
+
+def data_rules(found: Collection[str]) -> Rules:
+    """The rules of a folder of data with these names in it: all of it is meant, but for what its own `.swatchignore`
+    (or FloydHub's) names, version control, and our own state files."""
+    return Rules(
+        (FLOYDHUBS if FLOYDHUBS in found and OURS not in found else OURS,), ((),), _layer("", NO_DATA), _layer("", ())
+    )
+
+
+def line(name: str, folder: bool) -> str:
+    """The line of the topmost ignore file that leaves out this path and nothing else."""
+    escaped = re.sub(r"([\\*?\[])", r"\\\1", name)
+    escaped = re.sub(r"[\x00-\x1f\x7f]", "?", escaped)  # no line holds a line's end, nor should a terminal see it
+    return f"/{escaped}/" if folder else re.sub(r" $", r"\\ ", f"/{escaped}")
+
+
+def _layer(below: str, lines: Iterable[str]) -> Layer:
+    import pathspec
+
+    patterns: list[Pattern] = []
+    with warnings.catch_warnings():  # of `[[`, which might one day mean something else in Python's expressions
+        warnings.simplefilter("ignore", FutureWarning)
+        for text in lines:
+            for name, letters in _CLASSES.items():
+                text = text.replace(f"[:{name}:]", letters)  # pathspec 1.1 does not know them
+            # To git these are the folders below it at any depth; to pathspec 1.1, the folder itself.
+            text = re.sub(r"(?<=[^/])/\*\*/\s*$", "/**/*/", text)
+            try:
+                patterns += pathspec.GitIgnoreSpec.from_lines([text]).patterns
+            except ValueError:  # as git: a line that is no pattern matches nothing
+                continue
+        meant = tuple(one for one in patterns if one.include is not None)
+        # Groups are named alike in all of them, and cannot be in one expression.
+        any_of = "|".join(f"(?:{re.sub('[(][?]P<[a-z_]+>', '(?:', _regex(one).pattern)})" for one in meant)
+        return Layer(below, meant, re.compile(any_of) if meant else None)
+
+
+def _regex(pattern: Pattern) -> re.Pattern[str]:
+    regex: re.Pattern[str] = pattern.regex  # type: ignore[attr-defined]  # of RegexPattern, which all of them are
+    return regex
+
+
+def _matches(pattern: Pattern, path: str, folder: bool) -> bool:
+    """Whether the pattern means this very path: pathspec's expressions also match what is below a folder that is meant,
+    and mark the slash behind the folder's name as their only group."""
+    regex = _regex(pattern)
+    if any(found.lastindex is None for found in regex.finditer(path)):
+        return True
+    return folder and any(
+        found.lastindex is not None and found.end(found.lastindex) == len(path) + 1
+        for found in regex.finditer(path + "/")
+    )
