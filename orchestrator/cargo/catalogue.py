@@ -54,7 +54,26 @@ def find(store: Store, user: str, here: Here, text: str) -> Data:
     )
 
 
-def version_of(store: Store, user: str, here: Here, text: str | None) -> tuple[str, str, int | None]:
+def any_version(store: Store, user: str, here: Here, text: str) -> Version:
+    """The version of a dataset that a name means (the latest without a number), whole or not. Raises UsageError for
+    the output of a job, NotFound."""
+    for meant in names.data(text):
+        if isinstance(meant, JobName):
+            project = meant.project or (here.project.name if here.project else None)
+            if meant.part or (meant.number and project and store.exists(contract.job_key(project, meant.number))):
+                raise UsageError("To delete job output, please delete the job itself.", hint=f"swatch delete {meant}")
+            continue
+        owner, called, number = version_of(user, here, str(meant))
+        for version in reversed(dataset.look_all(store, owner, called, None if number is None else [number])):
+            return version
+    raise NotFound(
+        f"Data not found for name: {shown(text)[1:-1]}. Check if the data name is correct and you have permission to "
+        f"access it in {store.url}",
+        hint="swatch data status",
+    )
+
+
+def version_of(user: str, here: Here, text: str | None) -> tuple[str, str, int | None]:
     """(user, dataset, version or None) that a name of a dataset means; of none, the folder's own dataset. Whether there
     is one is not looked at. Raises UsageError."""
     name = names.dataset(text) if text else DatasetName(None, None, None)
@@ -109,7 +128,7 @@ def _output(store: Store, user: str, here: Here, name: JobName) -> Data:
             )
         project = here.project.name
     assert number is not None
-    if not store.exists(contract.job_key(project, number)):
+    if not store.exists(contract.job_key(project, number)) or store.exists(contract.deleted_key(project, number)):
         raise _Missing(f"No job {project}/{number}")
     # Before the journal: what is in it of a job that has ended is all.
     ended = store.exists(contract.final_key(project, number))
