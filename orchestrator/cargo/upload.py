@@ -134,10 +134,10 @@ def _fill(store: Store, version: Version, content: Content, valid: Sequence[Vers
         if leaf.sha256 in known:
             store.copy(known[leaf.sha256], key)
         elif isinstance(content.place, Path):
-            try:
-                store.upload(content.place / leaf.path, key, leaf.sha256, counted.add)
-            except FileNotFoundError:
-                raise StoreError(f"{content.place / leaf.path} is gone", hint="Put it back, and upload again") from None
+            file = content.place / leaf.path
+            if not file.is_file():
+                raise StoreError(f"{file} is gone", hint="Put it back, or upload what there is now")
+            store.upload(file, key, leaf.sha256, counted.add)
             return False
         else:
             near = None if content.place.store is store else content.place.store
