@@ -1,4 +1,5 @@
-"""Data that a job sees: links in the job's folder to where the files are, read-only, once for all jobs of a machine.
+"""Data that a job sees: links in the job's folder to where the files are, read-only, once for all jobs of a machine; to
+a command of root, to whom nothing is read-only, a copy.
 
 Standard library only, and Python 3.8 syntax: this file travels into images that are not ours.
 """
@@ -11,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +23,7 @@ from orchestrator.errors import StoreError
 from orchestrator.journal import fold
 from orchestrator.store import Store, crowd
 from orchestrator.store.base import check_key
-from orchestrator.store.local import make_read_only
+from orchestrator.store.local import copy_bytes, make_read_only
 
 _OUTPUT = re.compile(r"projects/([^/]+)/jobs/([0-9]{1,9})/output/")
 
@@ -41,23 +43,30 @@ def mount(store: Store, wanted: dict[str, Any], places: Places, platform: Platfo
         )
     link = places.data / check_key(wanted["mount"])
     remove(link)
-    os.symlink(str(_place(store, wanted, places, platform)), str(link))
+    brought = _brought(wanted, platform)
+    shared = brought or store.place(wanted["prefix"]) or _kept(store, wanted, places.cache / "data")
+    if brought is None and os.geteuid() == 0:
+        # Nothing is read-only to root: what other jobs and the store itself rest on is not handed to a command.
+        shutil.copytree(str(shared), str(link), copy_function=_copy)
+    else:
+        os.symlink(str(shared), str(link))
 
 
-def _place(store: Store, wanted: dict[str, Any], places: Places, platform: Platform | None) -> Path:
-    """Where the files are on this machine: a channel has brought them, the store is here, or they are fetched."""
+def _copy(source: str, target: str) -> None:
+    with open(target, "wb") as out:
+        copy_bytes(Path(source), out)
+    os.chmod(target, 0o444)
+
+
+def _brought(wanted: dict[str, Any], platform: Platform | None) -> Path | None:
+    """Where a channel has brought the files, if one has."""
     brought: Path | None = platform.channel(contract.data_channel(wanted["mount"])) if platform else None
-    if brought is not None:
-        # What is shown while it is read cannot be changed anyway, and looking at each file would be a request.
-        if wanted["size"] < contract.STREAMED:
-            _check_whole(brought, wanted)
-            with contextlib.suppress(OSError):  # the platform's folder, not ours
-                make_read_only(brought)
-        return brought
-    here = store.place(wanted["prefix"])
-    if here is not None:
-        return here
-    return _kept(store, wanted, places.cache / "data")
+    # What is only shown while it is read cannot be changed anyway, and looking at each file would be a request.
+    if brought is not None and wanted["size"] < contract.STREAMED:
+        _check_whole(brought, wanted)
+        with contextlib.suppress(OSError):  # the platform's folder, not ours
+            make_read_only(brought)
+    return brought
 
 
 def _check_whole(folder: Path, wanted: dict[str, Any]) -> None:

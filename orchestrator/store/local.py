@@ -77,7 +77,7 @@ class LocalStore(Store):
         if not file.is_file():
             raise NotFound(f"Not in the store {near.url}: {key}")
         # Not a hard link: a file that is changed under one name would be under the other.
-        self._put(to, lambda out: _copy(file, out), os.replace)
+        self._put(to, lambda out: copy_bytes(file, out), os.replace)
 
     def remove(self, key: str) -> None:
         file = self.path(key)
@@ -181,8 +181,8 @@ def changed(file: Path) -> StoreError:
     return StoreError(f"{file} has changed meanwhile", hint="Leave it as it is for a while, and do the same again")
 
 
-def _copy(file: Path, out: BinaryIO) -> None:
-    """The file's bytes, shared with it on file systems that can (copy_file_range(2): Btrfs, XFS)."""
+def copy_bytes(file: Path, out: BinaryIO) -> None:
+    """Write the file's bytes, shared with it on file systems that can (copy_file_range(2): Btrfs, XFS)."""
     with open(file, "rb") as source:
         left = os.fstat(source.fileno()).st_size
         try:
