@@ -64,7 +64,7 @@ def run_agent(layout: Layout, entry: Entry, keep: list[int]) -> None:
     store, work = open_store(entry.store), layout.work(entry)
     attempts = journal.fold(store, entry.project, entry.number).attempt
     try:
-        code = agent_code(entry, work, keep)
+        code = agent_code(layout, entry, work, keep)
     except OSError as error:
         note_loss(store, entry, attempts, f"lost: its agent could not be started: {error}")
         return
@@ -77,7 +77,7 @@ def run_agent(layout: Layout, entry: Entry, keep: list[int]) -> None:
         note_loss(store, entry, attempts, f"lost: its agent ended early ({why}){f': {said[:300]}' if said else ''}")
 
 
-def agent_code(entry: Entry, work: Path, keep: list[int]) -> int:
+def agent_code(layout: Layout, entry: Entry, work: Path, keep: list[int]) -> int:
     """Run the agent on the job; its exit code. Raises OSError when it cannot even be started."""
     work.mkdir(parents=True, exist_ok=True)
     with open(work / "agent.log", "ab") as log:
@@ -85,6 +85,7 @@ def agent_code(entry: Entry, work: Path, keep: list[int]) -> int:
             [
                 *(sys.executable, "-m", "job_image.agent", "--store", entry.store),
                 *("--project", entry.project, "--number", str(entry.number), "--work", str(work)),
+                *("--cache", str(layout.home / "cache")),
             ],
             cwd=work,
             # `python3` in a command is the interpreter that Swatch itself runs on, with the engine's packages.

@@ -13,7 +13,23 @@ from orchestrator.errors import SwatchError
 from orchestrator.store.base import Store
 
 FILES = {
-    "job_image": ("__init__", "agent", "container", "lines", "places", "preparation", "process", "shipper", "unpack"),
+    "job_image": (
+        "__init__",
+        *(
+            "agent",
+            "attempt",
+            "container",
+            "ending",
+            "epochs",
+            "gauges",
+            "harvest",
+            "lines",
+            "packages",
+            "places",
+            "preparation",
+        ),
+        *("process", "record", "sandbox", "shipper", "unpack"),
+    ),
     "orchestrator": ("__init__", "aws", "contract", "errors", "journal"),
     "orchestrator/store": ("__init__", "base", "crowd", "local", "s3"),
 }
