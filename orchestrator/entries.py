@@ -42,11 +42,25 @@ _TAKEN = frozenset(
 )
 
 
+INPUT = "input"
+"""The mount of what is given without one: `/input`, as FloydHub had it."""
+
+
 class DataMount(NamedTuple):
     """`source:mount` taken apart: what is mounted, and the one path segment it is mounted at (`/mount`)."""
 
     source: str
     mount: str
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the source is written as a folder of this computer; else it is a name, or an address."""
+        return self.source in (".", "..") or self.source.startswith(("./", "../", "/", "~"))
+
+    @property
+    def is_address(self) -> bool:
+        """Whether the source is an address elsewhere, such as `s3://bucket/prefix`."""
+        return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", self.source) is not None
 
 
 def _text(value: Any) -> str:
@@ -107,16 +121,36 @@ def _layers(value: Any) -> tuple[str, ...] | None:
     return tuple(str(one) for one in value)
 
 
-def _data(value: Any) -> DataMount:
-    source, _, mount = _text(value).rpartition(":")
+def data_mount(value: Any, unnamed: bool = False) -> DataMount:
+    """`source:mount` taken apart. With `unnamed`, a source alone is mounted as INPUT, and so may another be. Raises
+    Unfit for what is neither."""
+    source, colon, mount = _parted(_text(value))
+    if not colon and unnamed:
+        mount = INPUT
     mount = mount.removeprefix("/")
     if not source or not mount:
         raise Unfit(f"expected source:mount, as in ./weights:weights, got {shown(value)}")
     if not re.fullmatch(_MOUNT, mount):
         raise Unfit(f"the mount {shown(mount)} must be one folder name of letters, digits, '.', '_' and '-'")
-    if mount.lower() in _TAKEN:
+    if mount.lower() in _TAKEN and not (unnamed and mount == INPUT):
         raise Unfit(f"the mount {shown(mount)} is taken: /{mount} is the machine's own")
     return DataMount(source, mount)
+
+
+def _parted(text: str) -> tuple[str, str, str]:
+    """Source, colon, mount. In an address the colon of a mount stands in the path: one before is the address's own."""
+    scheme, address, rest = text.partition("://")
+    if not address:
+        source, colon, mount = text.rpartition(":")
+        return (source, colon, mount) if colon else (text, "", "")
+    host, slash, path = rest.partition("/")
+    found, colon, mount = path.rpartition(":")
+    if colon:
+        return f"{scheme}://{host}{slash}{found}", colon, mount
+    bucket, colon, mount = host.rpartition(":")
+    if colon and not slash and not mount.isdigit():
+        return f"{scheme}://{bucket}", colon, mount
+    return text, "", ""
 
 
 def _scalar(value: Any) -> Any:
@@ -366,11 +400,18 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ),
     ] = 0
     data: Annotated[
-        list[Annotated[str, Meta(extra_json_schema=_letters(f"^[\\s\\S]+:/?{_MOUNT}$"), extra={"read": _data})]],
+        list[
+            Annotated[
+                str,
+                Meta(extra_json_schema=_letters(f"^[\\s\\S]+:/?{_MOUNT}$"), extra={"read": data_mount}),
+            ]
+        ],
         Meta(
             max_length=MAX_DATA,
-            description="Folders the job sees, read-only, each as folder:mount, the folder relative to this file: "
-            "./weights:weights stands at /weights. All their files travel; to a command, a change in one is a new run.",
+            description="Data the job sees, read-only, each as source:mount: vgg-weights/1:weights stands at /weights. "
+            "A source is a dataset (its latest version, where none is named), the output of a job (forest/3/output), a "
+            "folder relative to this file (./weights), s3://bucket/prefix or https://..., which become datasets. To a "
+            "command, a change in a file of it is a new run.",
         ),
     ] = []
     defaults: Annotated[

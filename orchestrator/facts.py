@@ -181,6 +181,16 @@ def read_jobs(store: Store, project: str, wanted: Iterable[int]) -> list[Job]:
     return list(crowd.each(lambda number: read_job(store, project, number), wanted, store.width))
 
 
+def readers(store: Store, prefix: str) -> list[Job]:
+    """The jobs that have not ended and see, or will see, what stands below `prefix`."""
+    found = []
+    for project in projects(store):
+        for job in read_jobs(store, project, numbers(store, project)):
+            if any(one.prefix == prefix for one in job.data) and read_final(store, project, job.number) is None:
+                found.append(job)
+    return found
+
+
 def read_final(store: Store, project: str, number: int) -> Final | None:
     """How the job ended; None while it has not."""
     key = contract.final_key(project, number)

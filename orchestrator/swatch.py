@@ -301,7 +301,7 @@ class Swatch:
         into: str | os.PathLike[str] | None = None,
     ) -> tuple[request.Request, Wish]:
         """A manifest read, and what it wants of the store. Raises ManifestError, UsageError, NotFound."""
-        asked = request.read(Path(manifest))
+        asked = request.read(Path(manifest), self.store, self.settings)
         place = self.machines.backend(backend or asked.manifest.backend).name
         return asked, asked.wish(
             user=self.settings.user,

@@ -113,15 +113,14 @@ def test_without_a_network_all_comes_by_channels_and_goes_by_checkpoints(tmp_pat
     for name in ("code", "data"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "hello.txt").write_text(f"{name}\n")
-    code, data = of_folder(tmp_path / "code"), of_folder(tmp_path / "data", ignore=False)
-    for cargo in (code, data):
-        cargo.carry(here)
+    code = of_folder(tmp_path / "code")
+    code.carry(here)
     channel(ml, contract.CODE_CHANNEL, here, code.digest)
-    channel(ml, contract.data_channel("greetings"), here, data.digest)
+    shutil.copytree(tmp_path / "data", ml / "input" / "data" / contract.data_channel("greetings"))
     asked = job(
         'cat hello.txt /greetings/hello.txt > /output/said.txt; echo state > "$SWATCH_CHECKPOINT_DIR/s"; exit 3',
         code.digest,
-        data=(Mount(source="data", mount="greetings", digest=data.digest),),
+        data=(Mount(source="me/datasets/g/1", mount="greetings", digest="0" * 64, prefix="d/", size=5, files=1),),
     )
     carried = ml / "checkpoints"
     carried.mkdir()

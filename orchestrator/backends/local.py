@@ -6,6 +6,7 @@
     HOME/local/slots/<n>           locked by the runner (and its agent) that uses the slot
     HOME/local/launching           locked while a job is put into the queue
     HOME/work/<store>/<project>/<n>/   the job's folders
+    HOME/cache/                    what outlives jobs: data of a far store
 
 `launch` puts the job into the queue and starts a detached runner (`orchestrator.backends.runner`), which takes a slot,
 works the queue off and ends. Locks are `flock`s: the system frees them whatever kills the holder, so a started job
@@ -66,6 +67,10 @@ class Layout(NamedTuple):
     @property
     def launching(self) -> Path:
         return self.home / "local" / "launching"
+
+    @property
+    def cache(self) -> Path:
+        return self.home / "cache"
 
     @property
     def log(self) -> Path:

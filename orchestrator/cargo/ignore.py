@@ -14,6 +14,8 @@ import warnings
 from collections.abc import Collection, Iterable
 from typing import Literal, NamedTuple
 
+from orchestrator import contract
+
 Verdict = Literal["keep", "ignore", "secret"]
 
 OURS, GITS, FLOYDHUBS = ".swatchignore", ".gitignore", ".floydignore"
@@ -28,6 +30,8 @@ ALWAYS = (
 )
 """What is never code, unless an ignore file says `!name`. Never plain `lib` or `var`, as FloydHub had: they are also
 names of people's own packages."""
+NO_DATA = (".git", ".hg/", ".svn/", *(f"/{name}" for name in (*STATE, OURS, FLOYDHUBS)), contract.HOME_INDEX)
+"""What is never data: state and histories of folders, not what somebody put there."""
 SECRETS = (
     *("id_rsa", "id_dsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk", ".ssh/", "*.ppk"),
     *("*.pem", "!cacert.pem", "*.key", "*.p12", "*.pfx"),
@@ -124,6 +128,14 @@ def rules(found: Collection[str]) -> Rules:
     git that their jobs need."""
     files = (FLOYDHUBS,) if FLOYDHUBS in found and OURS not in found else (OURS, GITS)
     return Rules(files, ((),) * len(files), _built_in(ALWAYS), _built_in(SECRETS))
+
+
+def data_rules(found: Collection[str]) -> Rules:
+    """The rules of a folder of data with these names in it: all of it is meant, but for what its own `.swatchignore`
+    (or FloydHub's) names, version control, and our own state files."""
+    return Rules(
+        (FLOYDHUBS if FLOYDHUBS in found and OURS not in found else OURS,), ((),), _layer("", NO_DATA), _layer("", ())
+    )
 
 
 def line(name: str, folder: bool) -> str:

@@ -30,6 +30,7 @@ VERBS = {
     "export": "Write a project as a folder that reads without Swatch.",
     "whoami": "Show whose jobs these are, where they live, and which AWS identity is used.",
     "login": "There is nothing to log in to; show which identity and store are used.",
+    "data": "Datasets: upload, look at, fetch and delete what jobs read.",
     "setup": "Make what jobs on AWS need in your account.",
     "doctor": "See whether all is there that jobs need.",
     "prices": "Show what machines cost an hour.",
@@ -40,29 +41,33 @@ VERBS = {
 
 
 class Verbs(click.Group):
-    """A group that imports a verb's module when the verb is used."""
+    """A group that imports a verb's module, one of `package`, when the verb is used."""
+
+    package = __name__
+    verbs = VERBS
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
+        return list(self.verbs)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in VERBS:
+        if cmd_name not in self.verbs:
             return None
-        command: click.Command = importlib.import_module(f"orchestrator.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"{self.package}.{cmd_name}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(VERBS.items()))
+            formatter.write_dl(list(self.verbs.items()))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in VERBS and not args[0].startswith("-"):
+        if args and args[0] not in self.verbs and not args[0].startswith("-"):
             import difflib
 
-            near = difflib.get_close_matches(args[0], VERBS, 1)
-            hint = f"Did you mean `swatch {near[0]}`?" if near else "swatch --help lists the commands."
+            near = difflib.get_close_matches(args[0], self.verbs, 1)
+            whole = ctx.command_path
+            hint = f"Did you mean `{whole} {near[0]}`?" if near else f"{whole} --help lists the commands."
             raise click.UsageError(f"No such command: {args[0]}. {hint}", ctx)
         return super().resolve_command(ctx, args)
 
