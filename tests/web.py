@@ -71,8 +71,8 @@ class Web:
             self.cuts -= 1
             if not self.cuts:
                 self.cut = None
-        request.wfile.write(part)
         self.sent += len(part)
+        request.wfile.write(part)
         if self.hold is not None:
             self.hold.wait()
         return None
