@@ -30,10 +30,17 @@ class Splitter:
     def feed(self, data: bytes) -> list[str]:
         """The lines that `data` completes."""
         *whole, self._rest = (self._rest + data).split(b"\n")
+        if b"\r" in self._rest:  # a bar that is redrawn for hours is held once
+            self._rest = self._rest.rstrip(b"\r").rpartition(b"\r")[2] + b"\r" * self._rest.endswith(b"\r")
         while len(self._rest) > MAX_LINE:
             whole.append(self._rest[:MAX_LINE])
             self._rest = self._rest[MAX_LINE:]
         return [_text(line[at : at + MAX_LINE]) for line in whole for at in range(0, len(line) or 1, MAX_LINE)]
+
+    @property
+    def drawing(self) -> str:
+        """What a redrawn line shows now; it is no line yet."""
+        return _text(self._rest)
 
     def close(self) -> list[str]:
         """The unfinished last line, if there is one."""

@@ -58,10 +58,10 @@ class Places(NamedTuple):
         """All of them: what a job leaves on the machine."""
         return (self.code, self.input, self.output, self.checkpoint, self.data)
 
-    def clear(self, keep_output: bool) -> None:
-        """Remove what a job leaves that has ended."""
+    def clear(self, keep_made: bool) -> None:
+        """Remove what a job leaves that has ended; but for what it made, should the store not have all of that."""
         for folder in (*self.filled, self.work / "stage", self.work / "cache"):
-            if folder == self.output and keep_output:
+            if keep_made and folder in (self.output, self.code):
                 continue
             if folder == self.carried:  # the platform holds the folder itself, and removes in S3 what is removed here
                 for inside in folder.iterdir():

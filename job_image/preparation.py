@@ -11,7 +11,8 @@ from typing import Any
 
 from job_image import mounts
 from job_image.container import Platform
-from job_image.places import Places, map_paths
+from job_image.harvest import Before, look
+from job_image.places import Places
 from job_image.unpack import fetch
 from orchestrator import contract
 from orchestrator.errors import NotFound
@@ -19,13 +20,10 @@ from orchestrator.journal import Fold
 from orchestrator.store import Store, crowd
 from orchestrator.store.base import check_key
 
-OPT_ML = Path("/opt/ml")
-"""Where a container of SageMaker has it: there, and not where one is simulated, all of the file system is the job's."""
 
-
-def prepare(store: Store, job: dict[str, Any], places: Places, platform: Platform | None, before: Fold) -> str:
-    """Fill the job's folders; the command, with the contract's paths as they are here. `job` is its record, `before`
-    what its journal tells of earlier attempts. Raises SwatchError, OSError."""
+def prepare(store: Store, job: dict[str, Any], places: Places, platform: Platform | None, before: Fold) -> Before:
+    """Fill the job's folders; the working folder as it is then, before what earlier attempts have made there is put
+    back. `job` is its record, `before` what its journal tells of those attempts. Raises SwatchError, OSError."""
     _restore(store, job, places, before)
     places.make()
     if job["code"]:
@@ -34,26 +32,32 @@ def prepare(store: Store, job: dict[str, Any], places: Places, platform: Platfor
         _fetch(store, places, platform, job["input"], places.input, contract.INPUT_CHANNEL)
     for mount in job["data"]:
         mounts.mount(store, mount, places, platform)
-    mounted = [mount["mount"] for mount in job["data"]]
-    mapping = places.mapping(mounted)
-    if platform and platform.ml == OPT_ML:
-        mapping = {path: mapping[path] for path in places.link(mounted)}
-    return map_paths(job["command"], mapping)
+    prepared = look(places.code)
+    _restore_home(store, job, places, before)
+    return prepared
 
 
 def _restore(store: Store, job: dict[str, Any], places: Places, before: Fold) -> None:
     """What earlier attempts have made, on a machine that has nothing of them: a packed job does not begin anew."""
-    if places.output.exists() or not before.files:
-        return
+    if not places.output.exists():
+        _bring(store, job, places.output, [path for path, file in before.files.items() if not file.home])
+
+
+def _restore_home(store: Store, job: dict[str, Any], places: Places, before: Fold) -> None:
+    """What a command has made where it runs: that folder is filled anew for each attempt."""
+    _bring(store, job, places.code, [path for path, file in before.files.items() if file.home])
+
+
+def _bring(store: Store, job: dict[str, Any], folder: Path, paths: list[str]) -> None:
     prefix = contract.output_prefix(job["project"], job["number"])
 
-    def restore(path: str) -> None:
+    def bring(path: str) -> None:
         try:
-            store.download(prefix + check_key(path), places.output / path)
+            store.download(prefix + check_key(path), folder / path)
         except NotFound:  # then it is made again
             print(f"swatch: {path} is missing in the store", file=sys.stderr, flush=True)
 
-    for _ in crowd.each(restore, sorted(before.files), store.width):
+    for _ in crowd.each(bring, sorted(paths), store.width):
         pass
 
 

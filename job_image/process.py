@@ -11,9 +11,10 @@ import os
 import selectors
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
-from typing import IO, Mapping
+from typing import IO, Mapping, Sequence
 
 from job_image.lines import Splitter
 from orchestrator.errors import SwatchError
@@ -23,6 +24,21 @@ try:
 except ImportError as missing:  # Windows
     raise SwatchError("Jobs run on Linux and macOS; on Windows, use WSL") from missing
 
+
+LAUNCHER = """
+import os, signal, sys
+tell = int(sys.argv[1])
+os.set_inheritable(tell, False)
+try:
+    restored = [signal.SIGPIPE, signal.SIGXFSZ]
+    pid = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ, setsid=True, setsigdef=restored)
+except OSError as error:
+    sys.exit(error.strerror)
+os.write(tell, b"%d\\n" % pid)
+os.write(tell, b"%d\\n" % os.waitpid(pid, 0)[1])
+"""
+"""Starts a program inside a sandbox, and tells its process group and how it ended. The group is the program's alone:
+signals to it reach neither this nor the sandbox; and no shell's 128 + n stands for a signal."""
 
 LAST_WORDS = 2.0
 """Seconds that the output of an ended command may stay open: what it wrote before its end is there at once."""
@@ -46,37 +62,61 @@ def lock(file: Path) -> IO[bytes] | None:
 
 
 class Process:
-    """The command, from its start. Read it until it is no longer `running`, then `close` it.
+    """A program, from its start. Read it until it is no longer `running`, then `close` it.
 
-    The command and its children inherit a lock on `work/command.lock`: while anything of it lives the lock is held,
-    even after the agent's death, so that the next attempt finds it (`end_orphan`).
+    The program and its children inherit a lock on `work/command.lock`: while anything of it lives the lock is held,
+    even after the agent's death, so that the next attempt finds it (`end_orphan`). `wrap` are the words that start what
+    it runs in (see `sandbox`). Raises OSError when it cannot be started.
     """
 
-    def __init__(self, command: str, folder: Path, environment: Mapping[str, str], work: Path, grace: float) -> None:
+    def __init__(
+        self,
+        words: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        work: Path,
+        grace: float,
+        wrap: Sequence[str] = (),
+    ) -> None:
         guard = lock(work / "command.lock")
         if guard is None:
             raise SwatchError("an earlier attempt's command still runs")
-        with guard:
+        told, tell = os.pipe()
+        launched = [*wrap, sys.executable, "-ISc", LAUNCHER, str(tell), *words]
+        with guard, open(tell, "wb"), contextlib.ExitStack() as undo:
+            self._told = undo.enter_context(open(told, "rb"))
             self._process = subprocess.Popen(
-                ["/bin/sh", "-c", command],
-                cwd=str(folder),
+                launched if wrap else list(words),
+                cwd="/" if wrap else str(folder),
                 env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                pass_fds=[guard.fileno()],
+                pass_fds=[guard.fileno(), *([tell] if wrap else [])],
             )
-        self.group = self._process.pid
-        (work / "command.pid").write_text(str(self.group))
+            undo.pop_all()
         assert self._process.stdout is not None
         self._pipe = self._process.stdout
+        self.group = self._launched() if wrap else self._process.pid
+        (work / "command.pid").write_text(str(self.group))
         os.set_blocking(self._pipe.fileno(), False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._pipe, selectors.EVENT_READ)
         self._splitter = Splitter()
         self._grace = grace
         self._kill_at: float | None = None
+        self._status = b""
+
+    def _launched(self) -> int:
+        """The process group that the launcher has made."""
+        line = self._told.readline()
+        if not line:
+            said = self._pipe.read(4096).decode("utf-8", "replace").strip().rpartition("\n")[2]
+            self._process.wait()
+            self._pipe.close()
+            raise OSError(errno.ECHILD, said or "its sandbox ended early")
+        return int(line)
 
     @property
     def running(self) -> bool:
@@ -99,6 +139,11 @@ class Process:
             self._selector.unregister(self._pipe)
         return self._splitter.feed(data)
 
+    @property
+    def drawing(self) -> str:
+        """What stands behind its last whole line: a bar that is redrawn, say."""
+        return self._splitter.drawing
+
     def stop(self) -> None:
         """SIGTERM to the whole group now, SIGKILL after the grace (by a later `read`)."""
         signal_group(self.group, signal.SIGTERM)
@@ -114,12 +159,20 @@ class Process:
             rest += self.read(0)
         self._selector.close()
         self._pipe.close()
+        self._process.wait()
+        with self._told:
+            self._status = self._told.read()
         return rest + self._splitter.close()
 
     @property
     def exit_code(self) -> int:
-        """Of the ended command; minus the signal's number if one killed it."""
-        return self._process.wait()
+        """Of the closed program; minus the signal's number if one killed it."""
+        return _code(int(self._status)) if self._status else self._process.wait()
+
+
+def _code(status: int) -> int:
+    """What a status of wait(2) says, as `subprocess` tells it."""
+    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
 def signal_group(group: int, number: int) -> None:

@@ -12,12 +12,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 import threading
 import time
 from pathlib import Path
-from typing import Callable, Iterator, NamedTuple
+from typing import NamedTuple
 
+from job_image.harvest import Found, Harvest, Stamp, stamp_of
 from orchestrator import contract
 from orchestrator.errors import StoreError, SwatchError
 from orchestrator.journal import File, Fold, Log, TaskEnd, Writer
@@ -27,16 +27,6 @@ from orchestrator.store.local import explain
 SCAN_SECONDS = 0.4
 LAST_TRIES = 5
 """Passes after the command's end, should the store refuse."""
-SCRATCH_SUFFIXES = (".part", ".tmp")
-"""Names ending so are half-written by convention; they are never output."""
-
-
-class Stamp(NamedTuple):
-    """What tells whether a file changed."""
-
-    size: int
-    modified: int
-    inode: int
 
 
 class Order(NamedTuple):
@@ -47,22 +37,30 @@ class Order(NamedTuple):
 
 
 class Shipper(threading.Thread):
-    """One thread that scans the output folder and ships. `finish` ends it with a last, complete pass."""
+    """One thread that scans the job's output and ships. `finish` ends it with a last, complete pass."""
 
     def __init__(
-        self, store: Store, project: str, number: int, folder: Path, writer: Writer, tasks: dict[str, Order], seen: Fold
+        self,
+        store: Store,
+        project: str,
+        number: int,
+        harvest: Harvest,
+        writer: Writer,
+        tasks: dict[str, Order],
+        seen: Fold,
     ) -> None:
         super().__init__(name="shipper", daemon=True)
         self.problem = ""  # why something could not be shipped; empty when all is well
         self.tasks_ended: dict[str, str] = {}
         self.shipped: dict[str, File] = dict(seen.files)
-        self._store, self._writer, self._folder, self._tasks = store, writer, folder, tasks
+        self._store, self._writer, self._harvest, self._tasks = store, writer, harvest, tasks
         self._project, self._number = project, number
-        self._stage = folder.parent / "stage"
+        self._stage = harvest.output.parent / "stage"
         self._group: int | None = None
         self._done: dict[str, Stamp] = {}
         self._before: dict[str, Stamp] = {}
         self._refused: set[str] = set()
+        self._said_hidden = False
         self._ended: list[TaskEnd] = []
         self._wake = threading.Event()
         self._closing = self._complete = False
@@ -115,33 +113,39 @@ class Shipper(threading.Thread):
                 with self._lock:
                     self._ended.remove(event)
         except (SwatchError, OSError) as error:
-            troubles[""] = _sentence(error, self._folder)
+            troubles[""] = _sentence(error, self._harvest.output)
         self.problem = next(iter(troubles.values()), "")
 
     def _ship_scan(self, everything: bool, whole: tuple[str, ...], troubles: dict[str, str]) -> None:
-        if self._folder.is_symlink():
-            raise StoreError("the output folder was replaced by a link, and links are not followed")
-
         def unreadable(error: OSError) -> None:
             if not isinstance(error, FileNotFoundError):  # removed while we looked
-                path = os.path.relpath(str(error.filename), str(self._folder))
-                troubles[f"{path}/"] = _sentence(error, self._folder)
+                troubles[f"{error.filename}/"] = _sentence(error, self._harvest.output)
 
-        now = dict(_scan(self._folder, unreadable))
-        changed = {path: stamp for path, stamp in now.items() if self._done.get(path) != stamp}
+        now = self._harvest.look(unreadable, everything)
+        self._tell_hidden(now)
+        changed = {path: found for path, found in now.items() if self._done.get(path) != found.stamp}
         finished = {path for path in changed if everything or path.startswith(whole)}
-        quiet = {path for path in changed if path not in finished and self._before.get(path) == changed[path]}
-        self._before = now
+        quiet = {
+            path for path, found in changed.items() if path not in finished and self._before.get(path) == found.stamp
+        }
+        self._before = {path: found.stamp for path, found in now.items()}
         if quiet:
             busy = _open_for_writing(self._group)
-            quiet = {path for path in quiet if changed[path].inode not in busy}
-        for path in sorted(finished | quiet, key=lambda path: changed[path].modified):
+            quiet = {path for path in quiet if changed[path].stamp.inode not in busy}
+        for path in sorted(finished | quiet, key=lambda path: changed[path].stamp.modified):
             try:
                 self._ship(path, changed[path])
             except (SwatchError, OSError) as error:  # what cannot be shipped keeps no other file from it
-                troubles[path] = _sentence(error, self._folder)
+                troubles[path] = _sentence(error, self._harvest.output)
 
-    def _ship(self, path: str, stamp: Stamp) -> None:
+    def _tell_hidden(self, now: dict[str, Found]) -> None:
+        hidden = [] if self._said_hidden else self._harvest.hidden(now)
+        if hidden:
+            self._said_hidden = True
+            note = f"{hidden[0]} is in /output and in the working folder: /output's is kept"
+            self._writer.append(Log(time.time(), note, note=True))
+
+    def _ship(self, path: str, found: Found) -> None:
         try:
             key = check_key(contract.output_prefix(self._project, self._number) + path)
         except StoreError:
@@ -151,16 +155,17 @@ class Shipper(threading.Thread):
             return
         self._stage.mkdir(exist_ok=True)
         staged = self._stage / "file"
-        digest = _copy(self._folder / path, staged)
-        if digest is None or _stamp(self._folder / path) != stamp:
+        digest = _copy(found.file, staged)
+        if digest is None or stamp_of(found.file) != found.stamp:
             return  # it changed while it was read: the next pass sees it again
         known = self.shipped.get(path)
-        if known is None or known.sha256 != digest or not self._store.exists(key):
+        same = known is not None and (known.sha256, known.home) == (digest, found.home)
+        if not same or not self._store.exists(key):
             self._store.upload(staged, key)
-            event = File(time.time(), path, stamp.size, digest)
+            event = File(time.time(), path, found.stamp.size, digest, found.home)
             self.shipped[path] = event
             self._writer.append(event)
-        self._done[path] = stamp
+        self._done[path] = found.stamp
 
     def end_task(self, event: TaskEnd) -> None:
         """Write the result of a task that succeeded, and journal its end. Its files must be in the store."""
@@ -187,27 +192,6 @@ class Shipper(threading.Thread):
 
 def _sentence(error: SwatchError | OSError, folder: Path) -> str:
     return error.message if isinstance(error, SwatchError) else explain(error, str(folder))[0]
-
-
-def _scan(folder: Path, unreadable: Callable[[OSError], None]) -> Iterator[tuple[str, Stamp]]:
-    """(path below the folder with `/`, stamp) of every regular file that is output; links are not followed."""
-    for parent, folders, names in os.walk(str(folder), onerror=unreadable):
-        folders.sort()
-        for name in sorted(names):
-            if name.endswith(SCRATCH_SUFFIXES):
-                continue
-            path = Path(parent, name)
-            stamp = _stamp(path)
-            if stamp is not None:
-                yield path.relative_to(folder).as_posix(), stamp
-
-
-def _stamp(path: Path) -> Stamp | None:
-    try:
-        status = os.lstat(str(path))
-    except FileNotFoundError:
-        return None
-    return Stamp(status.st_size, status.st_mtime_ns, status.st_ino) if stat.S_ISREG(status.st_mode) else None
 
 
 def _copy(source: Path, target: Path) -> str | None:

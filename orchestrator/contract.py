@@ -130,6 +130,11 @@ def diff_key(digest: str) -> str:
     return f"code/{digest}.diff"
 
 
+def env_key(digest: str) -> str:
+    """The packages of a requirements file, installed: for jobs on machines that keep nothing."""
+    return f"envs/{digest}.tar.gz"
+
+
 # Datasets: immutable, numbered trees of plain files. `version` counts from 1 within a dataset.
 DATASETS = "datasets/"
 

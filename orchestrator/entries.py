@@ -165,28 +165,44 @@ def _key(value: Any) -> str:
     return str(value)
 
 
+def _letters(pattern: str) -> dict[str, Any]:
+    """A pattern for the schema alone: what reads the file has sentences of its own, and msgspec's compiled patterns
+    break the interpreter's garbage collection when a type with one is used by several others (0.22.0, `Meta(pattern=)`
+    in two structs; the process ends by SIGSEGV)."""
+    return {"pattern": pattern}
+
+
 Name = Annotated[
     str,
-    Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_-])?$", extra={"read": _name}),
+    Meta(
+        min_length=1,
+        max_length=64,
+        extra_json_schema=_letters(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_-])?$"),
+        extra={"read": _name},
+    ),
 ]
 MIN_SIDE = 32
 MAX_SIDE = 8192
 """The engine's limits, in pixels."""
 Side = Annotated[int, Meta(ge=MIN_SIDE, le=MAX_SIDE)]
 Pattern = Annotated[str, Meta(min_length=1)]
-Size = Annotated[Side | Annotated[str, Meta(pattern=f"^{_SIZE.pattern}$")], Meta(extra={"read": _size})]
+Size = Annotated[
+    Side | Annotated[str, Meta(extra_json_schema=_letters(f"^{_SIZE.pattern}$"))], Meta(extra={"read": _size})
+]
 Layers = Annotated[
     Annotated[
-        list[Annotated[str, Meta(pattern=f"^{_LAYER.pattern}$")] | Annotated[int, Meta(ge=0, le=20)]],
+        list[
+            Annotated[str, Meta(extra_json_schema=_letters(f"^{_LAYER.pattern}$"))] | Annotated[int, Meta(ge=0, le=20)]
+        ],
         Meta(min_length=1, max_length=21),
     ],
     Meta(extra={"read": _layers}),
 ]
 Runtime = Annotated[
-    Annotated[int, Meta(ge=1, le=MAX_RUNTIME)] | Annotated[str, Meta(pattern=duration.PATTERN)],
+    Annotated[int, Meta(ge=1, le=MAX_RUNTIME)] | Annotated[str, Meta(extra_json_schema=_letters(duration.PATTERN))],
     Meta(extra={"read": _runtime}),
 ]
-MachineName = Annotated[str, Meta(pattern=f"^{_MACHINE.pattern}$")]
+MachineName = Annotated[str, Meta(extra_json_schema=_letters(f"^{_MACHINE.pattern}$"))]
 Machines = Annotated[
     MachineName
     | Annotated[
@@ -345,7 +361,7 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ),
     ] = "local"
     queue: Annotated[
-        Annotated[str, Meta(pattern=QUEUE)] | None,
+        Annotated[str, Meta(extra_json_schema=_letters(QUEUE))] | None,
         Meta(
             description="An AWS Batch job queue for SageMaker training that jobs are handed to, so that they start by "
             "themselves as machines become free. Nothing to a local job."
@@ -384,7 +400,12 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ),
     ] = 0
     data: Annotated[
-        list[Annotated[str, Meta(pattern=f"^[\\s\\S]+:/?{_MOUNT}$", extra={"read": data_mount})]],
+        list[
+            Annotated[
+                str,
+                Meta(extra_json_schema=_letters(f"^[\\s\\S]+:/?{_MOUNT}$"), extra={"read": data_mount}),
+            ]
+        ],
         Meta(
             max_length=MAX_DATA,
             description="Data the job sees, read-only, each as source:mount: vgg-weights/1:weights stands at /weights. "
@@ -408,7 +429,7 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = UNSET
     matrix: Annotated[
         dict[
-            Annotated[str, Meta(pattern=f"^{IDENTIFIER}$", extra={"read": _key})],
+            Annotated[str, Meta(extra_json_schema=_letters(f"^{IDENTIFIER}$"), extra={"read": _key})],
             Annotated[list[Scalar], Meta(min_length=1)],
         ],
         Meta(

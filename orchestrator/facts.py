@@ -60,6 +60,11 @@ class Seen(NamedTuple):
             return f"on another computer ({self.job.host}); if that is gone: swatch stop {self.job.short} --now"
         return (self.fold.reason or self.said) if self.launched else UNLAUNCHED_REASON
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The last value of each figure that it has printed."""
+        return self.final.metrics if self.final is not None else self.fold.metrics
+
     def seconds(self, now: float) -> float:
         """How long it has run, in seconds; until `now` when it still does."""
         if self.final is not None:

@@ -76,15 +76,31 @@ class TaskEnd:
 
 @dataclass(frozen=True)
 class File:
-    """An output file is in the store, whole: `path` below the job's output, `size` in bytes."""
+    """An output file is in the store, whole: `path` below the job's output, `size` in bytes. `home`: the command made
+    it in its working folder, where the next attempt finds it again."""
 
     time: float
     path: str
     size: int
     sha256: str
+    home: bool = False
 
 
-Event = Union[State, Log, Metric, Progress, TaskEnd, File]
+@dataclass(frozen=True)
+class System:
+    """What the job uses of its machine: shares from 0 to 100 of the processors, memory, disk, GPU time and GPU memory
+    that it may have, and the bytes of memory; None for what is not known there."""
+
+    time: float
+    cpu: float | None = None
+    memory: float | None = None
+    disk: float | None = None
+    gpu: float | None = None
+    gpu_memory: float | None = None
+    used: int | None = None
+
+
+Event = Union[State, Log, Metric, Progress, TaskEnd, File, System]
 KINDS: dict[str, type[Any]] = {
     "state": State,
     "log": Log,
@@ -92,6 +108,7 @@ KINDS: dict[str, type[Any]] = {
     "progress": Progress,
     "task": TaskEnd,
     "file": File,
+    "system": System,
 }
 _KIND_OF = {kind: name for name, kind in KINDS.items()}
 LAST_TIME = 1e11
@@ -165,6 +182,19 @@ def read(store: Store, project: str, number: int, after: str = "") -> Iterator[C
         yield Chunk(key, [event for event in events if event is not None])
 
 
+def tail(store: Store, project: str, number: int, lines: int = 20) -> list[str]:
+    """The last lines that the command wrote, in order; the journal is read from its end, no further than needed."""
+    prefix = contract.journal_prefix(project, number)
+    keys = [entry.key for entry in store.scan(prefix) if _CHUNK.fullmatch(entry.key[len(prefix) :])]
+    found: list[str] = []
+    for key in reversed(keys):
+        events = [decode(line) for line in store.read(key).decode("utf-8", "replace").split("\n") if line]
+        found = [event.text for event in events if isinstance(event, Log) and not event.note] + found
+        if len(found) >= lines:
+            break
+    return found[len(found) - lines :] if len(found) > lines else found
+
+
 def fold(store: Store, project: str, number: int) -> Fold:
     """What follows from the whole journal of a job, as far as it is written."""
     found = Fold()
@@ -227,6 +257,8 @@ class Fold:
     progress: dict[str, Progress] = field(default_factory=dict)
     tasks: dict[str, TaskEnd] = field(default_factory=dict)
     files: dict[str, File] = field(default_factory=dict)
+    system: System | None = None
+    peak_memory: int = 0  # bytes
 
     def add(self, event: Event) -> None:
         """Take one event in."""
@@ -240,6 +272,9 @@ class Fold:
             self.tasks[event.task] = event
         elif isinstance(event, File):
             self.files[event.path] = event
+        elif isinstance(event, System):
+            self.system = event
+            self.peak_memory = max(self.peak_memory, event.used or 0)
         self.last = max(self.last, event.time)
 
     def _enter(self, event: State) -> None:

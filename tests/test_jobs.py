@@ -195,6 +195,13 @@ def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+def agent_of(pid: int) -> int:
+    """The agent above a process of its command, which may stand in a sandbox."""
+    while b"job_image.agent" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+        pid = parent(pid)
+    return pid
+
+
 def alive(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/stat") as file:
@@ -219,7 +226,7 @@ def test_kill_the_agent_and_a_retry_resumes_from_the_checkpoint(box: Box) -> Non
     manifest = write(box, RESUMABLE.format(pipe=box.pipe("gate")))
     box.swatch("submit", manifest)
     stream = Stream(box, "try/1")
-    agent = int(stream.text("agent"))
+    agent = agent_of(int(stream.text("agent")))
     orphan = int(stream.text("ready"))
     os.kill(agent, signal.SIGKILL)
     assert stream.end() == 1
@@ -243,7 +250,7 @@ def test_a_watched_job_that_is_lost_is_taken_up_again_by_itself(box: Box) -> Non
         if "Started" in line:
             break
     stream = Stream(box, "try/1")
-    agent = int(stream.text("agent"))
+    agent = agent_of(int(stream.text("agent")))
     stream.text("ready")
     os.kill(agent, signal.SIGKILL)
     watch.communicate()
@@ -259,7 +266,7 @@ def test_kill_everything_at_once_as_a_reboot_does(box: Box) -> None:
     box.swatch("submit", first)
     box.swatch("submit", second)
     stream = Stream(box, "first/1")
-    agent = int(stream.text("agent"))
+    agent = agent_of(int(stream.text("agent")))
     command = int(stream.text("ready"))
     runner = parent(agent)
     for pid in (runner, agent, command):
@@ -301,7 +308,7 @@ def test_kill_the_runner_and_agent_and_queue_go_on(box: Box) -> None:
     box.swatch("submit", first)
     box.swatch("submit", second)
     stream = Stream(box, "first/1")
-    agent = int(stream.text("agent"))
+    agent = agent_of(int(stream.text("agent")))
     os.kill(parent(agent), signal.SIGKILL)
     assert state(box, "first/1") == "running"
     watch = box.start("watch", "second")
@@ -529,6 +536,7 @@ def test_a_command_that_cannot_be_started_has_failed(box: Box) -> None:
 
 
 def test_an_output_folder_replaced_by_a_link_is_not_followed(box: Box) -> None:
+    box.environment["SWATCH_BWRAP"] = "0"
     secret = box.home.parent / "secret"
     (secret / "deep").mkdir(parents=True)
     (secret / "deep" / "key").write_text("secret")
@@ -549,7 +557,7 @@ def test_what_cannot_be_shipped_holds_nothing_else_up_and_stays_on_the_machine(b
     assert (home / "b").read_text() == "small\n"
     assert (home / "c").read_text() == "last\n"
     (left,) = box.home.glob("work/*/try/1/output/a")
-    assert str(left.parent) in said
+    assert str(left.parent.parent) in said
     assert left.read_text() == "big\n"
 
 
@@ -603,7 +611,7 @@ def test_a_job_of_a_computer_that_is_gone_can_be_ended(box: Box) -> None:
     box.environment["SWATCH_HOME"] = str(box.home.parent / "another")
     assert "on another computer" in box.swatch("status", "try")
     assert box.json("plan", manifest)["counts"] == {"running": 1}
-    assert "is asked to stop" in box.swatch("stop", "try/1")
+    assert "shutdown request submitted" in box.swatch("stop", "try/1")
     assert "try/1 stopped" in box.swatch("stop", "try/1", "--now")
     assert state(box, "try/1") == "shutdown"
     assert box.json("plan", manifest)["counts"] == {"new": 1}
@@ -656,6 +664,7 @@ def test_an_edited_file_is_named(box: Box) -> None:
 
 
 def test_a_literal_output_folder_inside_a_program_is_explained(box: Box) -> None:
+    box.environment["SWATCH_BWRAP"] = "0"
     (box.folder / "tool.py").write_text("open('/output/x.png', 'w')")
     said = box.swatch("submit", write(box, "python3 tool.py"), "--watch", code=1)
     assert "hand it to the program" in said

@@ -59,6 +59,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "watch": {"engine", "results", "facts", "sync", "backends", "store", "journal"} | VALUES | WORDS,
     "request": {"engine", "cargo", "store"} | VALUES | WORDS,
     "target": {"facts", "store"} | VALUES | WORDS,
+    "export": {"backends", "cargo", "facts", "journal", "store"} | VALUES | WORDS,
     "log": {"facts", "journal", "backends", "store", "watch"} | VALUES | WORDS,
     "swatch": {"backends", "bill", "cargo", "engine", "facts", "journal", "log", "request", "store", "target", "watch"}
     | VALUES
@@ -73,7 +74,23 @@ MAY_IMPORT: dict[str, set[str]] = {
     "novelty": {"synthesize"},
     "texture": set(),
 }
-AGENT = {"agent", "container", "lines", "mounts", "places", "preparation", "process", "shipper"}
+AGENT = {
+    *(
+        "agent",
+        "attempt",
+        "container",
+        "ending",
+        "epochs",
+        "gauges",
+        "harvest",
+        "lines",
+        "mounts",
+        "packages",
+        "places",
+        "preparation",
+    ),
+    *("process", "record", "sandbox", "shipper"),
+}
 TOP = {"cli", "__main__", "__init__"}
 
 

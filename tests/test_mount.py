@@ -362,7 +362,7 @@ def test_m10_a_store_of_this_machine_is_mounted_and_never_removed(
     if user:
         assert os.path.realpath(at.data / "m") == str(tmp_path / "store" / "datasets/alice/mnist/2/files")
     at.make()
-    at.clear(keep_output=False)
+    at.clear(keep_made=False)
     remove(at.work)
     assert studio.store.read("datasets/alice/mnist/2/files/a") == b"2"
     assert not (tmp_path / "cache").exists()

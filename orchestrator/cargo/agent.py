@@ -14,7 +14,22 @@ from orchestrator.store.base import Store
 
 FILES = {
     "job_image": (
-        *("__init__", "agent", "container", "lines", "mounts", "places", "preparation", "process", "shipper", "unpack"),
+        "__init__",
+        *(
+            "agent",
+            "attempt",
+            "container",
+            "ending",
+            "epochs",
+            "gauges",
+            "harvest",
+            "lines",
+            "mounts",
+            "packages",
+            "places",
+            "preparation",
+        ),
+        *("process", "record", "sandbox", "shipper", "unpack"),
     ),
     "orchestrator": ("__init__", "aws", "contract", "errors", "journal"),
     "orchestrator/store": ("__init__", "base", "crowd", "local", "s3"),

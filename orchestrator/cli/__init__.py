@@ -13,6 +13,9 @@ from orchestrator.errors import SwatchError, UsageError
 
 # Each verb and the first line of its help: kept here so that `swatch --help` imports no verb.
 VERBS = {
+    "init": "Have this folder belong to a project.",
+    "run": "Run a command on this folder's code, as a numbered job.",
+    "restart": "Run an earlier job's code again, with other options if any.",
     "plan": "Show what a manifest would start, and change nothing.",
     "submit": "Start what a manifest wants and does not have yet.",
     "watch": "Follow jobs to their end; their outputs come home meanwhile.",
@@ -22,11 +25,17 @@ VERBS = {
     "output": "List the files that a job has made so far.",
     "sync": "Bring outputs home that are not there yet.",
     "stop": "End jobs; what they made is kept.",
+    "clone": "Bring the code that a job ran.",
+    "delete": "Remove jobs and all that they made.",
+    "export": "Write a project as a folder that reads without Swatch.",
+    "whoami": "Show whose jobs these are, where they live, and which AWS identity is used.",
+    "login": "There is nothing to log in to; show which identity and store are used.",
     "data": "Datasets: upload, look at, fetch and delete what jobs read.",
     "setup": "Make what jobs on AWS need in your account.",
     "doctor": "See whether all is there that jobs need.",
     "prices": "Show what machines cost an hour.",
     "simulate": "Try jobs on AWS without an account: a simulated one, on this computer.",
+    "alias": "Have this program answer to another name too: floyd, say.",
     "completion": "Print the line that switches on completion in your shell.",
 }
 
@@ -66,17 +75,17 @@ class Verbs(click.Group):
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]}, subcommand_metavar="COMMAND ...")
 @click.version_option(__version__, prog_name="swatch")
 def swatch() -> None:
-    """Cloud batch jobs a person enjoys: a manifest of textures in, images out.
+    """Cloud batch jobs a person enjoys: a manifest of textures in, images out; or any command on a folder's code.
 
     \b
-    swatch plan manifests/quickstart.yaml
     swatch submit manifests/quickstart.yaml --watch
+    swatch init forest && swatch run --gpu "python train.py" --follow
 
     \b
     Exit codes: 0 done; 1 a job failed, or something went wrong; 2 the call, a file
     or a name is wrong; 130 interrupted (jobs go on).
-    Settings: SWATCH_HOME (~/.swatch), SWATCH_STORE, SWATCH_SLOTS, SWATCH_USER, or
-    store, slots and user in SWATCH_HOME/config.yaml.
+    Settings: SWATCH_HOME (~/.swatch), SWATCH_STORE, SWATCH_SLOTS, SWATCH_USER,
+    SWATCH_BACKEND, or store, slots, user and backend in SWATCH_HOME/config.yaml.
     """
 
 
