@@ -55,7 +55,7 @@ class Attempt:
     def __init__(self, options: Options, store: Store) -> None:
         self.store, self.project, self.number = store, options.project, options.number
         self.platform, self.cache = options.platform, options.cache
-        self.places = Places(options.work, self.platform.checkpoint if self.platform else None)
+        self.places = Places(options.work, self.platform.checkpoint if self.platform else None, options.cache)
         self.pace = FAR if store.width > 1 else 1
         self.job: dict[str, Any] = json.loads(store.read(contract.job_key(self.project, self.number)))
         if self.job["schema"] > contract.SCHEMA:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Iterator, NamedTuple
 
 from orchestrator import contract
-from orchestrator.store.base import Entry, Store
+from orchestrator.store.base import Entry, Store, Tell, nothing
 from orchestrator.store.local import LocalStore
 
 MAX_FAILURE = 1024
@@ -32,6 +32,11 @@ class Platform(NamedTuple):
         """The snapshot that a channel has brought, if it has."""
         found = self.ml / "input" / "data" / channel / contract.code_key(digest).rpartition("/")[2]
         return found if found.is_file() else None
+
+    def channel(self, name: str) -> Path | None:
+        """The folder that a channel has filled, if there is such a channel."""
+        found = self.ml / "input" / "data" / name
+        return found if found.is_dir() else None
 
     def tell_failure(self, reason: str) -> None:
         """Have SageMaker show why the job failed."""
@@ -64,11 +69,11 @@ class JobStore(Store):
     def create(self, key: str, data: bytes) -> bool:
         return self._folder.create(self._inside(key), data)
 
+    def upload(self, file: Path, key: str, sha256: str = "", tell: Tell = nothing) -> None:
+        self._folder.upload(file, self._inside(key), sha256, tell)
+
     def remove(self, key: str) -> None:
         self._folder.remove(self._inside(key))
-
-    def upload(self, file: Path, key: str) -> None:
-        self._folder.upload(file, self._inside(key))
 
     def download(self, key: str, file: Path) -> str:
         return self._folder.download(self._inside(key), file)

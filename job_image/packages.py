@@ -22,12 +22,13 @@ import venv
 from pathlib import Path
 from typing import Callable, Mapping, NamedTuple, Sequence
 
-from job_image.places import make_read_only, remove
+from job_image.places import remove
 from job_image.process import lock
 from job_image.unpack import unpack
 from orchestrator import contract
 from orchestrator.errors import SwatchError
 from orchestrator.store import Store
+from orchestrator.store.local import make_read_only
 
 MAX_TEXT = 1 << 20
 """Bytes of a requirements file."""

@@ -19,6 +19,12 @@ class Places(NamedTuple):
 
     work: Path
     carried: Path | None = None
+    shared: Path | None = None
+
+    @property
+    def cache(self) -> Path:
+        """What outlives the job on this machine, where there is such a folder; else one of the job's."""
+        return self.shared or self.work / "cache"
 
     @property
     def code(self) -> Path:
@@ -54,7 +60,7 @@ class Places(NamedTuple):
 
     def clear(self, keep_made: bool) -> None:
         """Remove what a job leaves that has ended; but for what it made, should the store not have all of that."""
-        for folder in (*self.filled, self.work / "stage"):
+        for folder in (*self.filled, self.work / "stage", self.work / "cache"):
             if keep_made and folder in (self.output, self.code):
                 continue
             if folder == self.carried:  # the platform holds the folder itself, and removes in S3 what is removed here
@@ -117,16 +123,6 @@ def map_paths(command: str, mapping: dict[str, str]) -> str:
         return found
 
     return pattern.sub(place, command) if mapping else command
-
-
-def make_read_only(folder: Path) -> None:
-    """Take the right to write away from all files and folders in `folder`."""
-    for parent, _, names in os.walk(str(folder), topdown=False):
-        for name in names:
-            path = os.path.join(parent, name)
-            if not os.path.islink(path):
-                os.chmod(path, os.stat(path).st_mode & ~0o222)
-        os.chmod(parent, 0o555)
 
 
 def remove(folder: Path) -> None:

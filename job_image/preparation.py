@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from job_image import mounts
 from job_image.container import Platform
 from job_image.harvest import Before, look
-from job_image.places import Places, make_read_only
+from job_image.places import Places
 from job_image.unpack import fetch
 from orchestrator import contract
 from orchestrator.errors import NotFound
@@ -30,9 +31,7 @@ def prepare(store: Store, job: dict[str, Any], places: Places, platform: Platfor
     if job.get("input"):
         _fetch(store, places, platform, job["input"], places.input, contract.INPUT_CHANNEL)
     for mount in job["data"]:
-        folder = places.data / mount["mount"]
-        _fetch(store, places, platform, mount["digest"], folder, contract.data_channel(mount["mount"]))
-        make_read_only(folder)
+        mounts.mount(store, mount, places, platform)
     prepared = look(places.code)
     _restore_home(store, job, places, before)
     return prepared

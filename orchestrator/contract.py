@@ -146,6 +146,52 @@ def env_key(digest: str) -> str:
     return f"envs/{digest}.tar.gz"
 
 
+# Datasets: immutable, numbered trees of plain files. `version` counts from 1 within a dataset.
+DATASETS = "datasets/"
+
+
+def dataset_prefix(user: str, name: str) -> str:
+    return f"{DATASETS}{user}/{name}/"
+
+
+def version_prefix(user: str, name: str, version: int) -> str:
+    return f"{dataset_prefix(user, name)}{version}/"
+
+
+def upload_key(user: str, name: str, version: int) -> str:
+    """What a version is to hold; its creation allocates the number."""
+    return version_prefix(user, name, version) + "upload.json"
+
+
+def dataset_key(user: str, name: str, version: int) -> str:
+    """What a version holds; created when all of it is there, which makes the version valid."""
+    return version_prefix(user, name, version) + "dataset.json"
+
+
+def withdrawn_key(user: str, name: str, version: int) -> str:
+    """The mark that a version was deleted; its number is not used again."""
+    return version_prefix(user, name, version) + "deleted.json"
+
+
+def files_prefix(user: str, name: str, version: int) -> str:
+    return version_prefix(user, name, version) + "files/"
+
+
+def listing_key(files: str) -> str:
+    """The record that lists what stands below the `files_prefix` of a version."""
+    return files[: -len("files/")] + "dataset.json"
+
+
+def data_digest(files: Iterable[tuple[str, str]]) -> str:
+    """The digest of data, from the path and SHA-256 of each file: that of a snapshot with these plain files in it."""
+    return snapshot_digest((path, "file", sha256) for path, sha256 in files)
+
+
+STREAMED = 1 << 30
+"""Bytes from which SageMaker does not copy mounted data to the machine first but shows it while it is read: FastFile
+mode (Developer Guide, "Setting up training jobs to access datasets"), which starts at once however much there is."""
+
+
 def agent_key(digest: str) -> str:
     """The agent as one file that any Python runs, addressed by its content."""
     return f"agent/{digest}.pyz"

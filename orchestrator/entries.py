@@ -42,11 +42,25 @@ _TAKEN = frozenset(
 )
 
 
+INPUT = "input"
+"""The mount of what is given without one: `/input`, as FloydHub had it."""
+
+
 class DataMount(NamedTuple):
     """`source:mount` taken apart: what is mounted, and the one path segment it is mounted at (`/mount`)."""
 
     source: str
     mount: str
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the source is written as a folder of this computer; else it is a name, or an address."""
+        return self.source in (".", "..") or self.source.startswith(("./", "../", "/", "~"))
+
+    @property
+    def is_address(self) -> bool:
+        """Whether the source is an address elsewhere, such as `s3://bucket/prefix`."""
+        return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", self.source) is not None
 
 
 def _text(value: Any) -> str:
@@ -107,16 +121,36 @@ def _layers(value: Any) -> tuple[str, ...] | None:
     return tuple(str(one) for one in value)
 
 
-def _data(value: Any) -> DataMount:
-    source, _, mount = _text(value).rpartition(":")
+def data_mount(value: Any, unnamed: bool = False) -> DataMount:
+    """`source:mount` taken apart. With `unnamed`, a source alone is mounted as INPUT, and so may another be. Raises
+    Unfit for what is neither."""
+    source, colon, mount = _parted(_text(value))
+    if not colon and unnamed:
+        mount = INPUT
     mount = mount.removeprefix("/")
     if not source or not mount:
         raise Unfit(f"expected source:mount, as in ./weights:weights, got {shown(value)}")
     if not re.fullmatch(_MOUNT, mount):
         raise Unfit(f"the mount {shown(mount)} must be one folder name of letters, digits, '.', '_' and '-'")
-    if mount.lower() in _TAKEN:
+    if mount.lower() in _TAKEN and not (unnamed and mount == INPUT):
         raise Unfit(f"the mount {shown(mount)} is taken: /{mount} is the machine's own")
     return DataMount(source, mount)
+
+
+def _parted(text: str) -> tuple[str, str, str]:
+    """Source, colon, mount. In an address the colon of a mount stands in the path: one before is the address's own."""
+    scheme, address, rest = text.partition("://")
+    if not address:
+        source, colon, mount = text.rpartition(":")
+        return (source, colon, mount) if colon else (text, "", "")
+    host, slash, path = rest.partition("/")
+    found, colon, mount = path.rpartition(":")
+    if colon:
+        return f"{scheme}://{host}{slash}{found}", colon, mount
+    bucket, colon, mount = host.rpartition(":")
+    if colon and not slash and not mount.isdigit():
+        return f"{scheme}://{bucket}", colon, mount
+    return text, "", ""
 
 
 def _scalar(value: Any) -> Any:
@@ -131,28 +165,44 @@ def _key(value: Any) -> str:
     return str(value)
 
 
+def _letters(pattern: str) -> dict[str, Any]:
+    """A pattern for the schema alone: what reads the file has sentences of its own, and msgspec's compiled patterns
+    break the interpreter's garbage collection when a type with one is used by several others (0.22.0, `Meta(pattern=)`
+    in two structs; the process ends by SIGSEGV)."""
+    return {"pattern": pattern}
+
+
 Name = Annotated[
     str,
-    Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_-])?$", extra={"read": _name}),
+    Meta(
+        min_length=1,
+        max_length=64,
+        extra_json_schema=_letters(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_-])?$"),
+        extra={"read": _name},
+    ),
 ]
 MIN_SIDE = 32
 MAX_SIDE = 8192
 """The engine's limits, in pixels."""
 Side = Annotated[int, Meta(ge=MIN_SIDE, le=MAX_SIDE)]
 Pattern = Annotated[str, Meta(min_length=1)]
-Size = Annotated[Side | Annotated[str, Meta(pattern=f"^{_SIZE.pattern}$")], Meta(extra={"read": _size})]
+Size = Annotated[
+    Side | Annotated[str, Meta(extra_json_schema=_letters(f"^{_SIZE.pattern}$"))], Meta(extra={"read": _size})
+]
 Layers = Annotated[
     Annotated[
-        list[Annotated[str, Meta(pattern=f"^{_LAYER.pattern}$")] | Annotated[int, Meta(ge=0, le=20)]],
+        list[
+            Annotated[str, Meta(extra_json_schema=_letters(f"^{_LAYER.pattern}$"))] | Annotated[int, Meta(ge=0, le=20)]
+        ],
         Meta(min_length=1, max_length=21),
     ],
     Meta(extra={"read": _layers}),
 ]
 Runtime = Annotated[
-    Annotated[int, Meta(ge=1, le=MAX_RUNTIME)] | Annotated[str, Meta(pattern=duration.PATTERN)],
+    Annotated[int, Meta(ge=1, le=MAX_RUNTIME)] | Annotated[str, Meta(extra_json_schema=_letters(duration.PATTERN))],
     Meta(extra={"read": _runtime}),
 ]
-MachineName = Annotated[str, Meta(pattern=f"^{_MACHINE.pattern}$")]
+MachineName = Annotated[str, Meta(extra_json_schema=_letters(f"^{_MACHINE.pattern}$"))]
 Machines = Annotated[
     MachineName
     | Annotated[
@@ -311,7 +361,7 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ),
     ] = "local"
     queue: Annotated[
-        Annotated[str, Meta(pattern=QUEUE)] | None,
+        Annotated[str, Meta(extra_json_schema=_letters(QUEUE))] | None,
         Meta(
             description="An AWS Batch job queue for SageMaker training that jobs are handed to, so that they start by "
             "themselves as machines become free. Nothing to a local job."
@@ -350,11 +400,18 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ),
     ] = 0
     data: Annotated[
-        list[Annotated[str, Meta(pattern=f"^[\\s\\S]+:/?{_MOUNT}$", extra={"read": _data})]],
+        list[
+            Annotated[
+                str,
+                Meta(extra_json_schema=_letters(f"^[\\s\\S]+:/?{_MOUNT}$"), extra={"read": data_mount}),
+            ]
+        ],
         Meta(
             max_length=MAX_DATA,
-            description="Folders the job sees, read-only, each as folder:mount, the folder relative to this file: "
-            "./weights:weights stands at /weights. All their files travel; to a command, a change in one is a new run.",
+            description="Data the job sees, read-only, each as source:mount: vgg-weights/1:weights stands at /weights. "
+            "A source is a dataset (its latest version, where none is named), the output of a job (forest/3/output), a "
+            "folder relative to this file (./weights), s3://bucket/prefix or https://..., which become datasets. To a "
+            "command, a change in a file of it is a new run.",
         ),
     ] = []
     defaults: Annotated[
@@ -372,7 +429,7 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = UNSET
     matrix: Annotated[
         dict[
-            Annotated[str, Meta(pattern=f"^{IDENTIFIER}$", extra={"read": _key})],
+            Annotated[str, Meta(extra_json_schema=_letters(f"^{IDENTIFIER}$"), extra={"read": _key})],
             Annotated[list[Scalar], Meta(min_length=1)],
         ],
         Meta(

@@ -60,6 +60,11 @@ class Seen(NamedTuple):
             return f"on another computer ({self.job.host}); if that is gone: swatch stop {self.job.short} --now"
         return (self.fold.reason or self.said) if self.launched else UNLAUNCHED_REASON
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The last value of each figure that it has printed."""
+        return self.final.metrics if self.final is not None else self.fold.metrics
+
     def seconds(self, now: float) -> float:
         """How long it has run, in seconds; until `now` when it still does."""
         if self.final is not None:
@@ -174,6 +179,16 @@ def read_job(store: Store, project: str, number: int) -> Job:
 def read_jobs(store: Store, project: str, wanted: Iterable[int]) -> list[Job]:
     """The records of several jobs of a project. Raises NotFound, StoreError."""
     return list(crowd.each(lambda number: read_job(store, project, number), wanted, store.width))
+
+
+def readers(store: Store, prefix: str) -> list[Job]:
+    """The jobs that have not ended and see, or will see, what stands below `prefix`."""
+    found = []
+    for project in projects(store):
+        for job in read_jobs(store, project, numbers(store, project)):
+            if any(one.prefix == prefix for one in job.data) and read_final(store, project, job.number) is None:
+                found.append(job)
+    return found
 
 
 def read_final(store: Store, project: str, number: int) -> Final | None:

@@ -32,11 +32,19 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Mount(msgspec.Struct, frozen=True, kw_only=True):
-    """A read-only folder that the command sees as `/<mount>`; its files are the snapshot `digest`."""
+    """A read-only folder that the command sees as `/<mount>`.
+
+    `source` is the full name of what is mounted (`alice/datasets/vgg/1`, `alice/projects/forest/39/output`), `prefix`
+    where its files stand in the store, plain and each with the path that it has in the folder; `size` is their bytes,
+    `files` their number, and `digest` that of their paths and contents (`contract.data_digest`).
+    """
 
     source: str
     mount: str
     digest: str
+    prefix: str = ""  # none in records of before there were datasets: such a job can be read, and not run again
+    size: int = 0
+    files: int = 0
 
 
 class Git(msgspec.Struct, frozen=True, kw_only=True):

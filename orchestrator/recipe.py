@@ -21,7 +21,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from orchestrator import document, environments, shape
 from orchestrator.document import REFUSED, Document
-from orchestrator.entries import QUEUE, Machines, Runtime
+from orchestrator.entries import Machines, Runtime
 from orchestrator.errors import ManifestError, Problem, UsageError
 from orchestrator.shape import Unfit
 from orchestrator.wording import Path as Where
@@ -223,7 +223,7 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     command: Text | UnsetType = UNSET
     mode: Annotated[str, Meta(extra={"read": _mode})] | UnsetType = UNSET
     backend: Literal["local", "sagemaker"] | UnsetType = UNSET
-    queue: Annotated[str, Meta(pattern=QUEUE)] | UnsetType = UNSET
+    queue: Text | UnsetType = UNSET
     spot: bool | UnsetType = UNSET
     variables: Annotated[Any, Meta(extra={"read": _variables})] | UnsetType = UNSET
     secrets: list[Annotated[str, Meta(extra={"read": _secret})]] | UnsetType = UNSET

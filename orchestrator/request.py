@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from orchestrator import plan
-from orchestrator.cargo import snapshot, source
+from orchestrator.cargo import mount, snapshot, source
 from orchestrator.cargo.index import Index
+from orchestrator.cargo.mount import Prepared, Tell
 from orchestrator.cargo.snapshot import Snapshot
 from orchestrator.engine import Afford, Wish, everything
 from orchestrator.entries import QUEUE
-from orchestrator.errors import UsageError
-from orchestrator.job import Home, Job, Mount, Task
+from orchestrator.errors import NotFound, UsageError
+from orchestrator.folder import Belonging, Here
+from orchestrator.job import Home, Job, Task
 from orchestrator.manifest import Manifest
+from orchestrator.settings import Settings
 from orchestrator.store.base import Store
 
 ENGINE_COMMAND = 'python3 synthesize.py --tasks "$SWATCH_INPUT_DIR/tasks.json"'
@@ -30,14 +33,13 @@ class Request(NamedTuple):
     manifest: Manifest
     tasks: Sequence[Task]
     code: Snapshot
-    mounts: tuple[Mount, ...]
-    data: tuple[Snapshot, ...]
+    data: Prepared
 
-    def carry(self, store: Store, whole: bool = False) -> None:
+    def carry(self, store: Store, whole: bool = False, tell: Tell = lambda sent: None) -> None:
         """Put what all jobs share into the store; what is there already is not sent. `whole` is for jobs that cannot
-        read the store, and have nothing that a snapshot could build on."""
-        for cargo in (self.code, *self.data):
-            cargo.carry(store, whole)
+        read the store, and have nothing that a snapshot could build on. `tell` is told of data that is sent."""
+        self.code.carry(store, whole)
+        self.data.carry(store, tell)
 
     def wish(
         self,
@@ -63,7 +65,7 @@ class Request(NamedTuple):
                 tasks=tasks,
                 code=self.code.digest,
                 input=cargo,
-                data=self.mounts,
+                data=self.data.mounts,
                 machine=manifest.machine,
                 fallbacks=manifest.fallbacks,
                 backend=backend,
@@ -87,22 +89,27 @@ class Request(NamedTuple):
         )
 
 
-def read(path: Path, home: Path | None = None) -> Request:
-    """Read a manifest and all that it names; what of it has changed is looked up in `home`, Swatch's own folder. Raises
-    ManifestError with every problem, NotFound, UsageError."""
-    manifest, sources = source.load(path)
+def read(path: Path, store: Store, settings: Settings, *, fetch: bool = True) -> Request:
+    """Read a manifest and all that it names: files of this computer, data of the store. Data at addresses is fetched
+    into the store, so that it is known what it is; without `fetch` nothing is, and what the store has not got counts as
+    new. Raises ManifestError with every problem, NotFound, UsageError."""
+    draft, sources = source.examine(path)
+    manifest = draft.check()
     folder = path.parent
-    data = tuple(snapshot.of_folder(_at(folder, mount.source), ignore=False) for mount in manifest.data)
-    mounts = tuple(
-        Mount(source=mount.source, mount=mount.mount, digest=cargo.digest)
-        for mount, cargo in zip(manifest.data, data, strict=True)
-    )
+    here = Here(project=Belonging(manifest.name, None, folder, path))
+    data = Prepared((), {})
+    for index, one in enumerate(manifest.data):
+        try:
+            data += mount.resolve(store, settings, here, [one], folder, project=manifest.name, fetch=fetch)
+        except (UsageError, NotFound) as error:
+            draft.problem(("data", index), f"{error.message} ({error.hint})" if error.hint else error.message)
+    draft.check()
     # The manifest itself is no part of the code: adding a value to its matrix must not make the others anew.
     textures = manifest.command is None
-    code = snapshot.of_engine() if textures else _code(_at(folder, manifest.code), path, home)
-    digests = {mount.mount: mount.digest for mount in mounts}
+    code = snapshot.of_engine() if textures else _code(_at(folder, manifest.code), path, settings.home)
+    digests = {one.mount: one.digest for one in data.mounts}
     tasks = plan.expand(manifest, sources, code=code.digest, data=digests)
-    return Request(manifest, tasks, code, mounts, data)
+    return Request(manifest, tasks, code, data)
 
 
 def queue_of(backend: str, flag: str | None, manifest: str | None, configured: str | None) -> str | None:

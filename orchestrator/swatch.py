@@ -44,6 +44,7 @@ from orchestrator.backends import open_backend
 from orchestrator.backends.fleet import Fleet
 from orchestrator.backends.local import has_gpu, host_name
 from orchestrator.cargo import revision, snapshot
+from orchestrator.cargo.index import Index
 from orchestrator.cargo.revision import Revision
 from orchestrator.cargo.snapshot import Snapshot
 from orchestrator.engine import Choice, Submission, Verdict, Wish
@@ -64,14 +65,15 @@ REQUIREMENTS = ("floyd_requirements.txt", "requirements.txt")
 
 class Launch(NamedTuple):
     """Jobs that are ready to start: see `Swatch.prepare`. `notes` are sentences that a person should read first; `code`
-    is None where an earlier job's is run again."""
+    is None where an earlier job's is run again. `carry` puts into the store what is not there; it says how many bytes
+    it sent."""
 
     drafts: Sequence[Draft]
     recipe: Recipe
     frame: Frame
     code: Snapshot | None
     notes: tuple[str, ...]
-    carry: Callable[[], object]
+    carry: Callable[[], int]
 
     def jobs(self, first: int) -> list[Job]:
         """The jobs as they would be, numbered from `first` on."""
@@ -115,18 +117,16 @@ class Swatch:
 
     # Projects
 
-    def init(self, name: str) -> Belonging:
-        """Have the folder belong to a project: `forest`, or `alice/forest`. Said twice it changes nothing. Files that
-        are there are never overwritten. Raises UsageError."""
+    def init(self, name: str) -> tuple[Belonging, list[Path]]:
+        """Have the folder belong to a project: `forest`, or `alice/forest`; the project, and the files that were
+        written for a person to fill in. Files that are there are never overwritten. Raises UsageError."""
         wanted = names.job(name)
         if wanted.number is not None or wanted.project is None:
             raise UsageError(f"{name} is no name of a project", hint="swatch init forest")
         folder.tie(self.folder, folder.PROJECT, wanted.project, wanted.user)
-        folder.furnish(self.folder)
+        written = folder.furnish(self.folder)
         self.__dict__.pop("here", None)
-        found = self.here.project
-        assert found is not None
-        return found
+        return self.project, written
 
     @property
     def project(self) -> Belonging:
@@ -170,7 +170,7 @@ class Swatch:
         settled = self._placed(settled)
         notes = list(self._notes(settled))
         invocation.combinations(settled.command or "true", values or {})  # before a large folder is read
-        code = snapshot.of_folder(project.folder)
+        code = snapshot.of_folder(project.folder, index=Index(self.settings.home, project.folder))
         git = revision.of_folder(project.folder)
         frame = self._frame(settled, project.name, project.user, project.folder / "outputs" / project.name)
         frame = frame._replace(
@@ -248,11 +248,20 @@ class Swatch:
         frame = frame._replace(hourly=self._affordable(sample, len(drafts)))
         drafts = invocation.drafts(said, frame, values)
 
-        def carry() -> None:
-            if code is not None:
-                code.carry(self.store)
+        whole = said.backend == "sagemaker" and self.settings.aws.network_isolation
+
+        def carry() -> int:
+            if said.queue is not None:
+                from orchestrator.backends.sagemaker import queue as queues
+
+                queues.check(said.queue)
             if git is not None:
                 git.carry(self.store)
+            if code is not None:
+                return code.carry(self.store, whole)
+            if whole and frame.code is not None:
+                return snapshot.make_whole(self.store, frame.code)
+            return 0
 
         return Launch(drafts, said, frame, code, tuple(notes), carry)
 
@@ -292,7 +301,7 @@ class Swatch:
         into: str | os.PathLike[str] | None = None,
     ) -> tuple[request.Request, Wish]:
         """A manifest read, and what it wants of the store. Raises ManifestError, UsageError, NotFound."""
-        asked = request.read(Path(manifest))
+        asked = request.read(Path(manifest), self.store, self.settings)
         place = self.machines.backend(backend or asked.manifest.backend).name
         return asked, asked.wish(
             user=self.settings.user,
@@ -331,10 +340,17 @@ class Swatch:
         Raises NotFound, UsageError."""
         return JobHandle(self, *target.job(self.store, name, self.here))
 
+    def one_job(self, name: str) -> JobHandle:
+        """The job of exactly that name: a project does not stand for its latest. Raises NotFound, UsageError."""
+        found = target.resolve(self.store, name, self.here)
+        if found.number is None:
+            raise UsageError(f"{name} is a project: name a job of it", hint=f"swatch status {name}")
+        return JobHandle(self, found.project, found.number)
+
     def delete(self, name: str) -> None:
         """Remove all that is kept of an ended job but its bills; its number is never used again. Raises NotFound, and
         SwatchError for a job that has not ended."""
-        self.job(name).delete()
+        self.one_job(name).delete()
 
 
 class JobHandle:
@@ -398,17 +414,19 @@ class JobHandle:
 
     def watch(self, into: str | os.PathLike[str] | None = None, **options: object) -> Watch:
         """Its outputs on their way to a folder: call `poll` until `over`."""
-        job = self.record
-        choices = [Choice(task, Verdict.RUNNING, job) for task in job.tasks]
-        there = host_name(self._swatch.settings.home)
-        folder = job.home.folder if job.home is not None and job.home.host == there else Path("outputs", job.project)
-        return Watch(
-            self._swatch.store,
-            self._swatch.machines,
-            choices,
-            Path(into or folder).absolute(),
-            **options,  # type: ignore[arg-type]
-        )
+        place = Path(into).absolute() if into else self.home
+        return Watch(self._swatch.store, self._swatch.machines, self.choices(), place, **options)  # type: ignore[arg-type]
+
+    def choices(self) -> list[Choice]:
+        """Its tasks, as something that is under way."""
+        return [Choice(task, Verdict.RUNNING, self.record) for task in self.record.tasks]
+
+    @property
+    def home(self) -> Path:
+        """The folder that its outputs come home to: where it was asked for, if that was on this computer."""
+        home = self.record.home
+        there = home is not None and home.host == host_name(self._swatch.settings.home)
+        return Path(home.folder if home and there else Path("outputs", self.project)).absolute()
 
     def sync(self, into: str | os.PathLike[str] | None = None) -> list[Path]:
         """Bring home what it has made and is not there yet; the files that came. Raises SwatchError."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,7 +69,7 @@ class JobView:
 
 class Watch:
     """Tasks in view, and the folder their files come home to. Call `poll` until `over`. With `wake`, jobs that wait are
-    made to go on, should whoever was to run them have died."""
+    made to go on, should whoever was to run them have died. `listen` is told each event of their journals."""
 
     def __init__(
         self,
@@ -78,13 +78,14 @@ class Watch:
         choices: Iterable[Choice],
         folder: Path,
         wake: bool = True,
+        listen: Callable[[journal.Event], object] | None = None,
     ) -> None:
         self.home = Homecoming(store, folder)
         self.tasks: list[TaskView] = []
         self.jobs: dict[tuple[str, int], JobView] = {}
         self.brought: list[Path] = []
         self.trouble = ""
-        self._store, self._backend, self._wake = store, backend, wake
+        self._store, self._backend, self._wake, self._listen = store, backend, wake, listen
         self._delay = POLL_SECONDS
         self._cached: list[TaskView] = []
         for choice in choices:
@@ -206,6 +207,8 @@ class Watch:
             view.last, news = chunk.key, True
             for event in chunk.events:
                 view.fold.add(event)
+                if self._listen is not None:
+                    self._listen(event)
                 if isinstance(event, journal.File):
                     view.pending[event.path] = event
         return news

@@ -16,6 +16,7 @@ import pytest
 from orchestrator import contract, facts
 from orchestrator.backends.local import LocalBackend
 from orchestrator.cargo import agent
+from orchestrator.cargo.index import Index
 from orchestrator.cargo.snapshot import of_folder
 from orchestrator.job import Job, Mount
 from orchestrator.store.local import LocalStore
@@ -76,6 +77,30 @@ def test_it_runs_a_job(tmp_path: Path, agent_file: Path, python: str) -> None:
     assert store.read(contract.output_prefix("p", 1) + "said.txt") == b"hello\n"
 
 
+@pytest.mark.parametrize("python", PYTHONS)
+def test_it_fetches_what_the_code_builds_on(tmp_path: Path, agent_file: Path, python: str) -> None:
+    """The second snapshot was sent as what differs from the first; and a name need not be text."""
+    store = LocalStore(str(tmp_path / "store"))
+    folder = tmp_path / "code"
+    folder.mkdir()
+    (folder / "weights.bin").write_bytes(os.urandom(1 << 20))
+    (folder / os.fsdecode(b"caf\xe9.txt")).write_text("un")
+    (folder / "old.txt").write_text("x")
+    for _ in range(2):
+        code = of_folder(folder, index=Index(tmp_path / "home", folder))
+        code.carry(store)
+        (folder / os.fsdecode(b"caf\xe9.txt")).write_text("deux")
+        (folder / "old.txt").unlink(missing_ok=True)
+        (folder / "new").mkdir(exist_ok=True)
+    command = "cat caf*.txt > /output/said.txt; ls | grep -v caf >> /output/said.txt"
+    store.create(contract.job_key("p", 1), msgspec.json.encode(job(command, code.digest)))
+    words = ("--store", store.url, "--project", "p", "--number", "1", "--work", str(tmp_path / "work"))
+    done = run(python, agent_file, *words)
+    assert done.returncode == 0, done.stderr
+    assert store.read(contract.output_prefix("p", 1) + "said.txt") == b"deuxnew\nweights.bin\n"
+    assert min(entry.size for entry in store.scan("code/")) < 1000, "the second was sent as a delta"
+
+
 def channel(ml: Path, name: str, store: LocalStore, digest: str) -> None:
     """What SageMaker does before a container starts."""
     folder = ml / "input" / "data" / name
@@ -88,15 +113,14 @@ def test_without_a_network_all_comes_by_channels_and_goes_by_checkpoints(tmp_pat
     for name in ("code", "data"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "hello.txt").write_text(f"{name}\n")
-    code, data = of_folder(tmp_path / "code"), of_folder(tmp_path / "data", ignore=False)
-    for cargo in (code, data):
-        cargo.carry(here)
+    code = of_folder(tmp_path / "code")
+    code.carry(here)
     channel(ml, contract.CODE_CHANNEL, here, code.digest)
-    channel(ml, contract.data_channel("greetings"), here, data.digest)
+    shutil.copytree(tmp_path / "data", ml / "input" / "data" / contract.data_channel("greetings"))
     asked = job(
         'cat hello.txt /greetings/hello.txt > /output/said.txt; echo state > "$SWATCH_CHECKPOINT_DIR/s"; exit 3',
         code.digest,
-        data=(Mount(source="data", mount="greetings", digest=data.digest),),
+        data=(Mount(source="me/datasets/g/1", mount="greetings", digest="0" * 64, prefix="d/", size=5, files=1),),
     )
     carried = ml / "checkpoints"
     carried.mkdir()

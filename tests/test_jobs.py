@@ -405,12 +405,15 @@ def test_data_is_mounted_read_only(box: Box) -> None:
     more = 'code: code\ndata: ["./weights:vgg_weights"]'
     command = """
 cat /vgg_weights/w.txt > /output/one.txt; cat /floyd/input/vgg_weights/w.txt > /output/two.txt
-ls -ld /vgg_weights /vgg_weights/w.txt | cut -c1-10 > /output/modes.txt
+ls -ldL /vgg_weights /vgg_weights/w.txt | cut -c1-10 > /output/modes.txt
 """
     box.swatch("submit", write(box, command, more=more), "--watch")
     home = box.folder / "outputs/try/try"
     assert (home / "one.txt").read_text() == (home / "two.txt").read_text() == "42"
-    assert (home / "modes.txt").read_text().split() == ["dr-xr-xr-x", "-r--r--r--"]
+    assert (home / "modes.txt").read_text().split() == [
+        "dr-xr-xr-x",
+        "-r--r--r--" if os.geteuid() == 0 else "-r--------",
+    ]
     assert not list(box.home.glob("work/*/*/*")), "the job's folders are gone, read-only ones too"
 
 
@@ -608,7 +611,7 @@ def test_a_job_of_a_computer_that_is_gone_can_be_ended(box: Box) -> None:
     box.environment["SWATCH_HOME"] = str(box.home.parent / "another")
     assert "on another computer" in box.swatch("status", "try")
     assert box.json("plan", manifest)["counts"] == {"running": 1}
-    assert "is asked to stop" in box.swatch("stop", "try/1")
+    assert "shutdown request submitted" in box.swatch("stop", "try/1")
     assert "try/1 stopped" in box.swatch("stop", "try/1", "--now")
     assert state(box, "try/1") == "shutdown"
     assert box.json("plan", manifest)["counts"] == {"new": 1}

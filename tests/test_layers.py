@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aws": {"errors"},
     "store": {"aws"} | WORDS,
     "journal": {"store"} | WORDS,
-    "cargo": {"store", "unpack"} | VALUES | WORDS,
+    "cargo": {"store", "journal", "unpack"} | VALUES | WORDS,
     "notice": WORDS,
     "notify": {"journal", "notice", "store"} | VALUES | WORDS,
     "backends": {"aws", "notify", "cargo", "images", "journal", "store"} | VALUES | WORDS,
@@ -62,6 +62,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "watch": {"engine", "results", "facts", "sync", "backends", "store", "journal"} | VALUES | WORDS,
     "request": {"engine", "cargo", "store"} | VALUES | WORDS,
     "target": {"facts", "store"} | VALUES | WORDS,
+    "export": {"backends", "cargo", "facts", "journal", "store"} | VALUES | WORDS,
     "log": {"facts", "journal", "backends", "store", "watch"} | VALUES | WORDS,
     "swatch": {"backends", "bill", "cargo", "engine", "facts", "journal", "log", "request", "store", "target", "watch"}
     | VALUES
@@ -86,6 +87,7 @@ AGENT = {
         "gauges",
         "harvest",
         "lines",
+        "mounts",
         "packages",
         "places",
         "preparation",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -13,6 +15,8 @@ import pytest
 from orchestrator import aws, contract, facts, prices, settings
 from orchestrator.backends.base import Presence
 from orchestrator.backends.sagemaker.backend import SageMakerBackend
+from orchestrator.cargo import archive
+from orchestrator.cargo.snapshot import of_folder
 from orchestrator.job import Final
 from orchestrator.prices import Price, Table
 from orchestrator.simulator import Fault, Simulator
@@ -151,6 +155,74 @@ def test_without_a_network_the_platform_carries_all(tmp_path: Path) -> None:
         box.swatch("submit", manifest, "--watch")
         assert next((box.folder / "outputs").rglob("said.txt")).read_text() == "hello\nmade by ann\n"
         assert "1 cached" in box.swatch("plan", manifest)
+
+
+@contextmanager
+def there(box: Account) -> Iterator[None]:
+    """Where this process's clients go to the account's cloud, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in box.environment.items():
+            if name.startswith("AWS_"):
+                patch.setenv(name, value)
+        aws.forget()
+        yield
+    aws.forget()
+
+
+CODE = SAYING.replace("matrix", "code: code\nmatrix")
+
+
+def code(box: Account, text: str) -> Path:
+    """A code folder that is large enough for deltas."""
+    folder = box.folder / "code"
+    folder.mkdir(exist_ok=True)
+    if not (folder / "weights.bin").exists():
+        (folder / "weights.bin").write_bytes(os.urandom(1 << 20))
+    (folder / "hello.txt").write_text(f"{text}\n")
+    return folder
+
+
+def sizes(box: Account) -> list[int]:
+    return sorted(entry.size for entry in box.far.scan("code/"))
+
+
+def said(box: Account) -> list[str]:
+    return sorted(path.read_text().split()[0] for path in (box.folder / "outputs").rglob("said.txt"))
+
+
+def test_code_that_builds_on_other_code_is_fetched_from_the_store(box: Account) -> None:
+    for text in ("one", "two"):
+        code(box, text)
+        box.swatch("submit", box.manifest(CODE % "ann"), "--watch")
+        assert said(box) == [text]
+    with there(box):
+        assert len(sizes(box)) == 2 and sizes(box)[0] < 1000, "the channel brings what differs, and no more"
+
+
+def test_without_a_network_code_is_brought_whole(tmp_path: Path) -> None:
+    """Sent whole at submit; and what was stored as a delta meanwhile is made whole before a job starts."""
+    with account(tmp_path, network_isolation=True) as box, there(box):
+        for text in ("one", "two"):
+            folder = code(box, text)
+            box.swatch("submit", box.manifest(CODE % "ann"), "--watch")
+            assert said(box) == [text]
+        assert len(sizes(box)) == 2 and sizes(box)[0] > 1 << 20
+        box.aws.quotas.set("ml.m5.xlarge", 0)
+        code(box, "three")
+        box.swatch("submit", box.manifest(CODE % "ann"))
+        (made,) = [entry for entry in box.far.scan("code/") if entry.key.split("/")[1][:64] == of_folder(folder).digest]
+        code(box, "two")
+        base = of_folder(folder)
+        code(box, "three")
+        known = {one.name: (one.kind, one.content) for one in base.members}
+        delta = archive.delta(of_folder(folder).members, base.digest, 0, known)
+        assert delta is not None
+        archive.write(tmp_path / "delta.tar.gz", delta.members, delta.headers)
+        box.far.upload(tmp_path / "delta.tar.gz", made.key)
+        box.aws.quotas.set("ml.m5.xlarge", 1)
+        box.swatch("watch", "try")
+        assert said(box) == ["three"]
+        assert sizes(box)[0] > 1 << 20
 
 
 def test_a_job_that_waits_for_a_machine_is_stopped_without_one(box: Account) -> None:

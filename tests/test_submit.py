@@ -15,6 +15,7 @@ from orchestrator.backends.base import Backend, Presence, Sight
 from orchestrator.engine import Wish
 from orchestrator.errors import SwatchError
 from orchestrator.job import Job, Source, Task
+from orchestrator.store.base import Tell, nothing
 from orchestrator.store.local import LocalStore
 
 
@@ -34,9 +35,9 @@ class DyingStore(LocalStore):
         super().write(key, data)
         self._step(True)
 
-    def upload(self, file: Path, key: str) -> None:
+    def upload(self, file: Path, key: str, sha256: str = "", tell: Tell = nothing) -> None:
         self._step(False)
-        super().upload(file, key)
+        super().upload(file, key, sha256, tell)
         self._step(True)
 
     def create(self, key: str, data: bytes) -> bool:

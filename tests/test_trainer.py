@@ -72,7 +72,15 @@ def test_the_trainer_sends_the_same_training_job(
         command="make",
         code="c" * 64,
         tasks=(Task(name="bark", fingerprint="f" * 64),),
-        data=(Mount(source="./vgg", mount="vgg_weights", digest="e" * 64),),
+        data=(
+            Mount(
+                source="wxswxs/datasets/vgg-weights/1",
+                mount="vgg_weights",
+                digest="e" * 64,
+                prefix="datasets/wxswxs/vgg-weights/1/files/",
+                size=1 << 31,
+            ),
+        ),
         spot=spot,
         max_runtime=7200,
     )

@@ -23,6 +23,24 @@ AGENT = "d" * 64
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/tensorflow-training:2.21-gpu-py312"
 
 
+VGG = Mount(
+    source="wxswxs/datasets/vgg-weights/1",
+    mount="vgg_weights",
+    digest="e" * 64,
+    prefix="datasets/wxswxs/vgg-weights/1/files/",
+    size=80_134_624,
+    files=1,
+)
+POINTS = Mount(
+    source="alice/projects/scan/7/output",
+    mount="points",
+    digest="f" * 64,
+    prefix="projects/scan/jobs/7/output/",
+    size=contract.STREAMED,
+    files=9,
+)
+
+
 def job(**given_: Any) -> Job:
     base: dict[str, Any] = {"project": "forest", "number": 39, "user": "alice", "created": 0.0, "command": "make"}
     return Job(**{**base, **given_})
@@ -41,16 +59,16 @@ def test_the_whole_request_of_a_plain_job() -> None:
         code="c" * 64,
         input="d" * 64,
         tasks=(Task(name="bark", fingerprint="f" * 64),),
-        data=(Mount(source="./vgg", mount="vgg_weights", digest="e" * 64),),
+        data=(VGG, POINTS),
     )
 
-    def channel(name: str, key: str) -> dict[str, Any]:
+    def channel(name: str, key: str, mode: str = "File") -> dict[str, Any]:
         source = {
             "S3DataType": "S3Prefix",
             "S3Uri": f"s3://studio/textures/{key}",
             "S3DataDistributionType": "FullyReplicated",
         }
-        return {"ChannelName": name, "InputMode": "File", "DataSource": {"S3DataSource": source}}
+        return {"ChannelName": name, "InputMode": mode, "DataSource": {"S3DataSource": source}}
 
     assert built(one, name="swatch-1a2b3c4d-forest-39-1", store_url="s3://studio/textures/") == {
         "TrainingJobName": "swatch-1a2b3c4d-forest-39-1",
@@ -68,7 +86,8 @@ def test_the_whole_request_of_a_plain_job() -> None:
             channel("agent", f"agent/{AGENT}.pyz"),
             channel("code", f"code/{'c' * 64}.tar.gz"),
             channel("input", f"code/{'d' * 64}.tar.gz"),
-            channel("data-vgg_weights", f"code/{'e' * 64}.tar.gz"),
+            channel("data-vgg_weights", "datasets/wxswxs/vgg-weights/1/files/"),
+            channel("data-points", "projects/scan/jobs/7/output/", "FastFile"),
         ],
         "OutputDataConfig": {
             "S3OutputPath": "s3://studio/textures/projects/forest/jobs/39/sagemaker/",
@@ -78,7 +97,7 @@ def test_the_whole_request_of_a_plain_job() -> None:
             "S3Uri": "s3://studio/textures/projects/forest/jobs/39/checkpoints/",
             "LocalPath": "/opt/ml/checkpoints",
         },
-        "ResourceConfig": {"InstanceCount": 1, "VolumeSizeInGB": 50, "InstanceType": "ml.g5.xlarge"},
+        "ResourceConfig": {"InstanceCount": 1, "VolumeSizeInGB": 51, "InstanceType": "ml.g5.xlarge"},
         "StoppingCondition": {"MaxRuntimeInSeconds": 86400},
         "EnableManagedSpotTraining": False,
         "EnableNetworkIsolation": False,
@@ -190,7 +209,21 @@ jobs = st.builds(
     command=st.text(max_size=2000),
     tasks=st.lists(st.builds(Task, name=names, fingerprint=digests), max_size=8).map(tuple),
     code=st.none() | digests,
-    data=mounts.map(lambda found: tuple(Mount(source="./x", mount=mount, digest="0" * 64) for mount in found)),
+    data=mounts.flatmap(
+        lambda found: st.tuples(
+            *(
+                st.builds(
+                    Mount,
+                    source=st.just("alice/datasets/x/1"),
+                    mount=st.just(mount),
+                    digest=digests,
+                    prefix=st.just("datasets/alice/x/1/files/"),
+                    size=st.integers(0, 1 << 45),
+                )
+                for mount in found
+            )
+        )
+    ),
     spot=st.booleans(),
     max_runtime=st.integers(1, MAX_RUNTIME),
 )

@@ -7,6 +7,7 @@
     HOME/local/launching           locked while a job is put into the queue
     HOME/local/secrets/<job>       values of a job's secrets, for its user alone, until it has ended
     HOME/work/<store>/<project>/<n>/   the job's folders
+    HOME/cache/                    what outlives jobs: data of a far store
 
 `launch` puts the job into the queue and starts a detached runner (`orchestrator.backends.runner`), which takes a slot,
 works the queue off and ends. Locks are `flock`s: the system frees them whatever kills the holder, so a started job
@@ -80,6 +81,10 @@ class Layout(NamedTuple):
     @property
     def secrets_folder(self) -> Path:
         return self.home / "local" / "secrets"
+
+    @property
+    def cache(self) -> Path:
+        return self.home / "cache"
 
     @property
     def log(self) -> Path:

@@ -86,7 +86,7 @@ def agent_code(layout: Layout, entry: Entry, work: Path, keep: list[int]) -> int
             [
                 *(sys.executable, "-m", "job_image.agent", "--store", entry.store),
                 *("--project", entry.project, "--number", str(entry.number), "--work", str(work)),
-                *("--cache", str(layout.home / "cache"), "--secrets", str(layout.secrets(entry))),
+                *("--cache", str(layout.cache), "--secrets", str(layout.secrets(entry))),
             ],
             cwd=work,
             # `python3` in a command is the interpreter that Swatch itself runs on, with the engine's packages.

@@ -24,6 +24,7 @@ FILES = {
             "gauges",
             "harvest",
             "lines",
+            "mounts",
             "packages",
             "places",
             "preparation",

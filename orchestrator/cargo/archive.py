@@ -31,7 +31,7 @@ class Member(NamedTuple):
     what of it counts: `file`, `executable`, `link` or `folder`, and the SHA-256 of its content or where it links to."""
 
     name: str
-    path: Path | bytes
+    path: Path | str | bytes
     kind: str
     content: str
 
@@ -43,7 +43,7 @@ class Member(NamedTuple):
         if self.kind not in ("file", "executable"):
             return 0
         try:
-            return self.path.lstat().st_size
+            return os.lstat(self.path).st_size
         except FileNotFoundError:
             raise _gone(self.path) from None
 
@@ -152,5 +152,5 @@ def _opened(member: Member) -> BinaryIO:
         raise _gone(member.path) from None
 
 
-def _gone(path: Path) -> SwatchError:
+def _gone(path: Path | str) -> SwatchError:
     return SwatchError(f"{quoted(str(path))} is gone", hint="Put it back, and submit again")

@@ -8,13 +8,13 @@ kind the deepest goes first, and in it the last line that matches.
 
 from __future__ import annotations
 
+import functools
 import re
 import warnings
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-if TYPE_CHECKING:
-    from pathspec import Pattern
+from orchestrator import contract
 
 Verdict = Literal["keep", "ignore", "secret"]
 
@@ -30,6 +30,8 @@ ALWAYS = (
 )
 """What is never code, unless an ignore file says `!name`. Never plain `lib` or `var`, as FloydHub had: they are also
 names of people's own packages."""
+NO_DATA = (".git", ".hg/", ".svn/", *(f"/{name}" for name in (*STATE, OURS, FLOYDHUBS)), contract.HOME_INDEX)
+"""What is never data: state and histories of folders, not what somebody put there."""
 SECRETS = (
     *("id_rsa", "id_dsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk", ".ssh/", "*.ppk"),
     *("*.pem", "!cacert.pem", "*.key", "*.p12", "*.pfx"),
@@ -54,19 +56,38 @@ _CLASSES = {
 """POSIX classes as git's wildmatch.c has them; those of control characters and punctuation are not meant here."""
 
 
+class Line(NamedTuple):
+    """A line of an ignore file: its text, whether it ignores what it means or brings it back, and pathspec's expression
+    for it."""
+
+    text: str
+    include: bool
+    regex: re.Pattern[str]
+
+    def means(self, path: str, folder: bool) -> bool:
+        """Whether it means this very path: the expression also matches what is below a folder that is meant, and marks
+        the slash behind the folder's name as its only group."""
+        if any(found.lastindex is None for found in self.regex.finditer(path)):
+            return True
+        return folder and any(
+            found.lastindex is not None and found.end(found.lastindex) == len(path) + 1
+            for found in self.regex.finditer(path + "/")
+        )
+
+
 class Layer(NamedTuple):
     """The lines of one ignore file, which speak of what is below its folder (`` or `folder/`)."""
 
     below: str
-    patterns: tuple[Pattern, ...]
-    likely: re.Pattern[str] | None  # any of the patterns: most paths meet none, and this is one search instead of many
+    lines: tuple[Line, ...]
+    likely: re.Pattern[str] | None  # any of them: most paths meet none, and this is one search instead of many
 
-    def says(self, name: str, folder: bool) -> bool | None:
-        """Whether the path is ignored (True) or brought back (False); None where nothing is said of it."""
+    def says(self, name: str, folder: bool) -> Line | None:
+        """The last line that means the path, if there is one."""
         path = name[len(self.below) :]
         if self.likely is None or self.likely.search(path + "/" if folder else path) is None:
             return None
-        return next((one.include for one in reversed(self.patterns) if _matches(one, path, folder)), None)
+        return next((one for one in reversed(self.lines) if one.means(path, folder)), None)
 
 
 class Rules(NamedTuple):
@@ -89,14 +110,16 @@ class Rules(NamedTuple):
 
     def judge(self, name: str, folder: bool) -> Verdict:
         """What becomes of a path whose folder is kept. A link is no folder, wherever it leads."""
-        for layers in self.layers:
-            for layer in layers:
-                said = layer.says(name, folder)
-                if said is not None:
-                    return "ignore" if said else "keep"
-        if self.secrets.says(name, folder):
+        layers = (one for layers in self.layers for one in layers)
+        said = next((said for one in layers if (said := one.says(name, folder)) is not None), None)
+        if said is not None and said.include:
+            return "ignore"
+        # `!*/` and the like bring back what other lines of people's have taken: they do not mean keys or venvs.
+        if said is not None and re.search("[a-zA-Z0-9]", said.text):
+            return "keep"
+        if (secret := self.secrets.says(name, folder)) is not None and secret.include:
             return "secret"
-        return "ignore" if self.always.says(name, folder) else "keep"
+        return "ignore" if (always := self.always.says(name, folder)) is not None and always.include else "keep"
 
 
 def rules(found: Collection[str]) -> Rules:
@@ -104,49 +127,49 @@ def rules(found: Collection[str]) -> Rules:
     ignore file and none of ours is an old project: FloydHub never read `.gitignore`, and such projects keep data out of
     git that their jobs need."""
     files = (FLOYDHUBS,) if FLOYDHUBS in found and OURS not in found else (OURS, GITS)
-    return Rules(files, ((),) * len(files), _layer("", ALWAYS), _layer("", SECRETS))
+    return Rules(files, ((),) * len(files), _built_in(ALWAYS), _built_in(SECRETS))
+
+
+def data_rules(found: Collection[str]) -> Rules:
+    """The rules of a folder of data with these names in it: all of it is meant, but for what its own `.swatchignore`
+    (or FloydHub's) names, version control, and our own state files."""
+    return Rules(
+        (FLOYDHUBS if FLOYDHUBS in found and OURS not in found else OURS,), ((),), _layer("", NO_DATA), _layer("", ())
+    )
 
 
 def line(name: str, folder: bool) -> str:
     """The line of the topmost ignore file that leaves out this path and nothing else."""
     escaped = re.sub(r"([\\*?\[])", r"\\\1", name)
-    escaped = re.sub(r"[\x00-\x1f\x7f]", "?", escaped)  # no line holds a line's end, nor should a terminal see it
-    return f"/{escaped}/" if folder else re.sub(r" $", r"\\ ", f"/{escaped}")
+    # No line holds a line's end, nor should a terminal see it; and spaces at a line's end do not count.
+    escaped = re.sub(r"(\s)$", r"[\1]", re.sub(r"[\x00-\x1f\x7f]", "?", escaped))
+    return f"/{escaped}/" if folder else f"/{escaped}"
 
 
-def _layer(below: str, lines: Iterable[str]) -> Layer:
+@functools.cache
+def _built_in(lines: tuple[str, ...]) -> Layer:
+    return _layer("", lines)
+
+
+def _layer(below: str, texts: Iterable[str]) -> Layer:
     import pathspec
 
-    patterns: list[Pattern] = []
+    lines: list[Line] = []
     with warnings.catch_warnings():  # of `[[`, which might one day mean something else in Python's expressions
         warnings.simplefilter("ignore", FutureWarning)
-        for text in lines:
+        for text in texts:
+            wanted = text
             for name, letters in _CLASSES.items():
-                text = text.replace(f"[:{name}:]", letters)  # pathspec 1.1 does not know them
+                wanted = wanted.replace(f"[:{name}:]", letters)  # pathspec 1.1 does not know them
             # To git these are the folders below it at any depth; to pathspec 1.1, the folder itself.
-            text = re.sub(r"(?<=[^/])/\*\*/\s*$", "/**/*/", text)
+            wanted = re.sub(r"(?<=[^/])/\*\*/\s*$", "/**/*/", wanted)
             try:
-                patterns += pathspec.GitIgnoreSpec.from_lines([text]).patterns
+                patterns = pathspec.GitIgnoreSpec.from_lines([wanted]).patterns
             except ValueError:  # as git: a line that is no pattern matches nothing
                 continue
-        meant = tuple(one for one in patterns if one.include is not None)
+            for one in patterns:
+                if one.include is not None and one.regex is not None:
+                    lines.append(Line(text, one.include, one.regex))
         # Groups are named alike in all of them, and cannot be in one expression.
-        any_of = "|".join(f"(?:{re.sub('[(][?]P<[a-z_]+>', '(?:', _regex(one).pattern)})" for one in meant)
-        return Layer(below, meant, re.compile(any_of) if meant else None)
-
-
-def _regex(pattern: Pattern) -> re.Pattern[str]:
-    regex: re.Pattern[str] = pattern.regex  # type: ignore[attr-defined]  # of RegexPattern, which all of them are
-    return regex
-
-
-def _matches(pattern: Pattern, path: str, folder: bool) -> bool:
-    """Whether the pattern means this very path: pathspec's expressions also match what is below a folder that is meant,
-    and mark the slash behind the folder's name as their only group."""
-    regex = _regex(pattern)
-    if any(found.lastindex is None for found in regex.finditer(path)):
-        return True
-    return folder and any(
-        found.lastindex is not None and found.end(found.lastindex) == len(path) + 1
-        for found in regex.finditer(path + "/")
-    )
+        any_of = "|".join(f"(?:{re.sub('[(][?]P<[a-z_]+>', '(?:', one.regex.pattern)})" for one in lines)
+        return Layer(below, tuple(lines), re.compile(any_of) if lines else None)

@@ -44,9 +44,12 @@ class Snapshot(NamedTuple):
         """Put it into the store unless it is there already; how many bytes were sent. What was sent of this folder
         before is not sent again, unless it has to be `whole`: for jobs that cannot read the store. Raises SwatchError
         for a file that is no longer what the snapshot says."""
+        there = store.exists(contract.code_key(self.digest))
+        if there and not whole:
+            return 0
         known = self.remembered.last(store.url) if self.remembered is not None else None
-        if store.exists(contract.code_key(self.digest)):
-            if not whole or (known is not None and (known.digest, known.depth) == (self.digest, 0)):
+        if there:
+            if known is not None and (known.digest, known.depth) == (self.digest, 0):
                 return 0
             sent = make_whole(store, self.digest)
             self._remember(store, 0)
@@ -122,10 +125,10 @@ def of_folder(folder: Path, ignore: bool = True, without: Path | None = None, in
     contents = index.contents(files, read) if index is not None else {entry.name: read(entry) for entry in files}
 
     def member(entry: Entry) -> Member:
-        at, kind = Path(entry.path), entry.kind
+        name, at, _, kind = entry
         if kind in ("file", "executable"):
-            return Member(entry.name, at, kind, contents[entry.name].hex())
-        return Member(entry.name, at, kind, os.readlink(entry.path) if kind == "link" else "")
+            return Member(name, at, kind, contents[name].hex())
+        return Member(name, at, kind, os.readlink(at) if kind == "link" else "")
 
     made = of_members(map(member, found.entries))
     return made._replace(left_out=found.left_out, ignore_file=found.ignore_file, remembered=index)
@@ -170,11 +173,11 @@ def _check_size(folder: Path, found: Tree) -> None:
     if total <= MAX_BYTES:
         return
     shown = largest(sizes)
-    listed = "".join(f"\n  {size / 1e6:9.1f} MB  {line[1:]}" for line, size in shown)
+    listed = "".join(f"\n  {size / 1e6:9.1f} MB  {path}" for path, size in shown)
     lines, rest = [], total
-    for line, size in shown:
+    for path, size in shown:
         if rest > MAX_BYTES:
-            lines.append(line)
+            lines.append(ignore.line(path.rstrip("/"), path.endswith("/")))
             rest -= size
     written = "".join(f"\n{line}" for line in lines)
     raise UsageError(
@@ -185,10 +188,10 @@ def _check_size(folder: Path, found: Tree) -> None:
 
 
 def largest(sizes: Mapping[str, int], most: int = LISTED) -> list[tuple[str, int]]:
-    """The largest paths as lines of an ignore file, with their bytes, of files by their path: a folder stands for what
+    """The largest paths with their bytes, of files by their path: a folder (its name ends with a slash) stands for what
     is in it unless one path in it has more than half of that. Pure."""
     below: dict[str, int] = {}
-    inside: dict[str, set[str]] = {}
+    inside: dict[str, set[str]] = {"": set()}
     for name, size in sizes.items():
         parts = name.split("/")
         for depth in range(len(parts), 0, -1):
@@ -201,5 +204,5 @@ def largest(sizes: Mapping[str, int], most: int = LISTED) -> list[tuple[str, int
             if path in inside and max(below[one] for one in inside[path]) * 2 > below[path]:
                 open_folders.append(path)
             else:
-                shown.append((ignore.line(path, path in inside), below[path]))
+                shown.append((f"{path}/" if path in inside else path, below[path]))
     return sorted(shown, key=lambda one: (-one[1], one[0]))[:most]

@@ -177,12 +177,7 @@ def _groups(draft: Draft, files: _Files, texture: Texture) -> list[tuple[Source,
 
 def _check_folders(draft: Draft, manifest: Manifest) -> None:
     for index, data in enumerate(manifest.data):
-        if data.source not in (".", "..") and not data.source.startswith(("./", "../", "/", "~")):
-            message = (
-                f"{quoted(data.source)}: datasets by name are not yet available here: mount a folder, as in ./weights"
-            )
-            draft.problem(("data", index), message)
-        elif not os.path.isdir(folder := os.path.join(draft.folder, os.path.expanduser(data.source))):
+        if data.is_folder and not os.path.isdir(folder := os.path.join(draft.folder, os.path.expanduser(data.source))):
             draft.problem(("data", index), f"no such folder: {quoted(os.path.normpath(folder))}")
     if manifest.command is not None:
         folder = os.path.join(draft.folder, os.path.expanduser(manifest.code))

@@ -57,7 +57,10 @@ def read(folder: Path, obey: bool = True, without: Path | None = None) -> Tree:
     root = os.path.realpath(folder)
     skipped = os.path.realpath(without) if without else None
     left_out: list[LeftOut] = []
-    rules = ignore.rules(os.listdir(folder)) if obey else None
+    try:
+        rules = ignore.rules(os.listdir(folder)) if obey else None
+    except OSError as error:
+        raise _unreadable(str(folder), "", True, error, None) from error
     entries: list[Entry] = []
     for entry in _walk(str(folder), "", rules, root, left_out):
         # Where the file's own folder is a link, its path here is another, and it is the same file all the same.
@@ -82,7 +85,7 @@ def _walk(folder: str, below: str, rules: ignore.Rules | None, root: str, left_o
     except OSError as error:
         raise _unreadable(folder, below.rstrip("/"), True, error, rules) from error
     if rules is not None:
-        names = {one.name for one in inside if one.is_file()}
+        names = {one.name for one in inside if one.name in rules.files and one.is_file(follow_symlinks=False)}
         texts = [_lines(os.path.join(folder, name)) if name in names else None for name in rules.files]
         rules = rules.below(below, texts) if any(text is not None for text in texts) else rules
     for one in inside:
@@ -128,7 +131,7 @@ def _lines(path: str) -> str:
 
 
 def _stays_inside(link: str, root: str) -> bool:
-    return os.path.realpath(link).startswith(root + os.sep) and not os.path.isabs(os.readlink(link))
+    return (os.path.realpath(link) + os.sep).startswith(root + os.sep) and not os.path.isabs(os.readlink(link))
 
 
 def unreadable(entry: Entry, error: OSError, ignore_file: str = ignore.OURS) -> SwatchError:

@@ -13,6 +13,9 @@ from orchestrator.errors import SwatchError, UsageError
 
 # Each verb and the first line of its help: kept here so that `swatch --help` imports no verb.
 VERBS = {
+    "init": "Have this folder belong to a project.",
+    "run": "Run a command on this folder's code, as a numbered job.",
+    "restart": "Run an earlier job's code again, with other options if any.",
     "plan": "Show what a manifest would start, and change nothing.",
     "submit": "Start what a manifest wants and does not have yet.",
     "watch": "Follow jobs to their end; their outputs come home meanwhile.",
@@ -22,38 +25,49 @@ VERBS = {
     "output": "List the files that a job has made so far.",
     "sync": "Bring outputs home that are not there yet.",
     "stop": "End jobs; what they made is kept.",
+    "clone": "Bring the code that a job ran.",
+    "delete": "Remove jobs and all that they made.",
+    "export": "Write a project as a folder that reads without Swatch.",
+    "whoami": "Show whose jobs these are, where they live, and which AWS identity is used.",
+    "login": "There is nothing to log in to; show which identity and store are used.",
+    "data": "Datasets: upload, look at, fetch and delete what jobs read.",
     "setup": "Make what jobs on AWS need in your account.",
     "doctor": "See whether all is there that jobs need.",
     "prices": "Show what machines cost an hour.",
     "simulate": "Try jobs on AWS without an account: a simulated one, on this computer.",
+    "alias": "Have this program answer to another name too: floyd, say.",
     "completion": "Print the line that switches on completion in your shell.",
 }
 
 
 class Verbs(click.Group):
-    """A group that imports a verb's module when the verb is used."""
+    """A group that imports a verb's module, one of `package`, when the verb is used."""
+
+    package = __name__
+    verbs = VERBS
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
+        return list(self.verbs)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in VERBS:
+        if cmd_name not in self.verbs:
             return None
-        command: click.Command = importlib.import_module(f"orchestrator.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"{self.package}.{cmd_name}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(VERBS.items()))
+            formatter.write_dl(list(self.verbs.items()))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in VERBS and not args[0].startswith("-"):
+        if args and args[0] not in self.verbs and not args[0].startswith("-"):
             import difflib
 
-            near = difflib.get_close_matches(args[0], VERBS, 1)
-            hint = f"Did you mean `swatch {near[0]}`?" if near else "swatch --help lists the commands."
+            near = difflib.get_close_matches(args[0], self.verbs, 1)
+            whole = ctx.command_path
+            hint = f"Did you mean `{whole} {near[0]}`?" if near else f"{whole} --help lists the commands."
             raise click.UsageError(f"No such command: {args[0]}. {hint}", ctx)
         return super().resolve_command(ctx, args)
 
@@ -61,17 +75,17 @@ class Verbs(click.Group):
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]}, subcommand_metavar="COMMAND ...")
 @click.version_option(__version__, prog_name="swatch")
 def swatch() -> None:
-    """Cloud batch jobs a person enjoys: a manifest of textures in, images out.
+    """Cloud batch jobs a person enjoys: a manifest of textures in, images out; or any command on a folder's code.
 
     \b
-    swatch plan manifests/quickstart.yaml
     swatch submit manifests/quickstart.yaml --watch
+    swatch init forest && swatch run --gpu "python train.py" --follow
 
     \b
     Exit codes: 0 done; 1 a job failed, or something went wrong; 2 the call, a file
     or a name is wrong; 130 interrupted (jobs go on).
-    Settings: SWATCH_HOME (~/.swatch), SWATCH_STORE, SWATCH_SLOTS, SWATCH_USER, or
-    store, slots and user in SWATCH_HOME/config.yaml.
+    Settings: SWATCH_HOME (~/.swatch), SWATCH_STORE, SWATCH_SLOTS, SWATCH_USER,
+    SWATCH_BACKEND, or store, slots, user and backend in SWATCH_HOME/config.yaml.
     """
 
 

@@ -11,10 +11,10 @@ import msgspec
 from orchestrator import bill, contract, facts, journal, launch, target
 from orchestrator.cli import money, screen
 from orchestrator.cli.options import fleet, json_option, opened, print_json, store_option, tell_away
-from orchestrator.cli.status import record, shown_cost
+from orchestrator.cli.status import record, shown_cost, shown_metrics
 from orchestrator.facts import Seen
 from orchestrator.folder import here
-from orchestrator.job import Job
+from orchestrator.job import Git, Job
 from orchestrator.launch import Launch
 
 
@@ -90,6 +90,13 @@ def task_state(one: Seen, fold: journal.Fold, name: str) -> str:
     return one.state
 
 
+def _git(git: Git | None) -> str:
+    if git is None:
+        return ""
+    commit = git.commit[:12] if git.commit else "before the first commit"
+    return f"{commit}{', with changes' if git.dirty else ''}"
+
+
 def _show(one: Seen, fold: journal.Fold, cost: float | None) -> None:
     job = one.job
     rows = screen.table("", "")
@@ -99,15 +106,21 @@ def _show(one: Seen, fold: journal.Fold, cost: float | None) -> None:
         ("Created", f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(job.created))} ({screen.ago(job.created)})"),
         ("Status", one.state),
         ("Reason", one.reason),
-        ("Duration", screen.duration(one.seconds(time.time()) or None)),
-        ("Machine", machine_of(job)),
+        ("Duration(s)", f"{one.seconds(time.time()):.0f}"),
+        ("Instance", machine_of(job)),
         ("Queue", job.queue or ""),
         ("Cost", "" if cost == 0 else f"{shown_cost(cost)} USD"),
         ("Attempts", str(one.final.attempts if one.final else one.fold.attempt)),
         ("Description", job.description),
-        ("Metrics", ", ".join(f"{name}={value:g}" for name, value in sorted(fold.metrics.items()))),
+        ("Metrics", shown_metrics(fold.metrics)),
         ("Command", job.command),
         ("Code", job.code[:16] if job.code else ""),
+        ("Git", _git(job.git)),
+        ("Restarted from", job.restarted or ""),
+        ("Environment", job.env or ""),
+        ("Requirements", job.requirements or ""),
+        ("Variables", ", ".join(f"{name}={value}" for name, value in job.variables.items())),
+        ("Secrets", ", ".join(job.secrets)),
         ("Data", ", ".join(f"{mount.source} at /{mount.mount}" for mount in job.data)),
         (
             "Outputs",

@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 
 import click
 
-from orchestrator import contract, settings
+from orchestrator import contract
 from orchestrator.backends import open_backend
 from orchestrator.backends.fleet import Fleet
 from orchestrator.settings import Settings
-from orchestrator.store import Store, open_store
+from orchestrator.store import Store
+from orchestrator.swatch import Swatch
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -50,15 +51,9 @@ def print_json(verb: str, data: dict[str, Any]) -> None:
 
 
 def opened(store: str | None, slots: int | None = None, offline: bool = False) -> tuple[Settings, Store]:
-    """The settings in force and the store they name. With `offline`, a far one that cannot be asked is answered for by
-    what is kept of it here."""
-    found = settings.load(store, slots)
-    where = open_store(found.store)
-    if where.width > 1:
-        from orchestrator.store.kept import KeptStore
-
-        where = KeptStore(where, found.home / "kept", offline)
-    return found, where
+    """The settings in force and the store they name; see `Swatch`."""
+    swatch = Swatch(store, slots=slots, offline=offline)
+    return swatch.settings, swatch.store
 
 
 def tell_away(store: Store) -> None:

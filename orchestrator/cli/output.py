@@ -6,7 +6,7 @@ import time
 
 import click
 
-from orchestrator import contract, journal, target
+from orchestrator import address, contract, journal, target
 from orchestrator.cli import screen
 from orchestrator.cli.options import json_option, opened, print_json, store_option
 from orchestrator.folder import here
@@ -14,12 +14,16 @@ from orchestrator.folder import here
 
 @click.command("output", short_help="List the files that a job has made so far.")
 @click.argument("name", required=False)
+@click.option("-u", "--url", is_flag=True, help="Print only where they are kept.")
 @store_option
 @json_option
-def command(name: str | None, store: str | None, as_json: bool) -> None:
+def command(name: str | None, url: bool, store: str | None, as_json: bool) -> None:
     """List the files that a job has made so far: a project stands for its latest job, nothing for the latest of all."""
     _, where = opened(store, offline=True)
     project, number = target.job(where, name, here())
+    if url:
+        click.echo(address.output(where.url, project, number))
+        return
     files = journal.fold(where, project, number).files
     prefix = contract.output_prefix(project, number)
     ordered = sorted(files.values(), key=lambda file: file.path)

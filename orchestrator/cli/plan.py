@@ -37,7 +37,7 @@ def command(
     taken up again) or failed (and is left alone, unless the manifest's `retries` or --retry-failed say otherwise).
     """
     settings, where = opened(store)
-    asked = request.read(manifest, settings.home)
+    asked = request.read(manifest, where, settings, fetch=False)
     machines = fleet(settings, where)
     place = machines.backend(backend or asked.manifest.backend).name
     queue = request.queue_of(place, queue, asked.manifest.queue, settings.aws.queue)

@@ -136,6 +136,15 @@ def tell_left_out(code: Snapshot) -> None:
             click.echo(f"To send one, write a line like this into {code.ignore_file}:  !{plain(line)}")
 
 
+def binary_size(count: float) -> str:
+    """`512.0B`, `25.4KiB`: as FloydHub told the size of code."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024 or unit == "GiB":
+            return f"{count:.1f}{unit}"
+        count /= 1024
+    raise AssertionError("unreachable")
+
+
 def counted(count: int, noun: str) -> str:
     """`1 texture`, `5 textures`."""
     return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -25,12 +26,16 @@ from orchestrator.folder import here
 def command(name: str | None, limit: int, store: str | None, as_json: bool) -> None:
     """List jobs and their states, newest first.
 
-    NAME is a job (forest/3), a project (forest) or a manifest; without it, all jobs of the store.
+    NAME is a job (forest/3), a project (forest) or a manifest; without it, the jobs of this folder's project, or where
+    it has none, all jobs of the store.
     """
     settings, where = opened(store, offline=True)
     machines = fleet(settings, where)
-    if name:
-        wanted = target.resolve(where, name, here())
+    place = here()
+    wanted = target.resolve(where, name, place) if name else None
+    if wanted is None and place.project is not None:
+        wanted = target.Target(place.project.name, None)
+    if wanted is not None:
         keys = [
             (wanted.project, number)
             for number in ([wanted.number] if wanted.number else facts.numbers(where, wanted.project))
@@ -47,7 +52,10 @@ def command(name: str | None, limit: int, store: str | None, as_json: bool) -> N
     elif seen:
         _show(seen, limit, money.costs(where, settings, seen[:limit], time.time()))
     elif not damaged:
-        click.echo(f"No jobs in {where.url} yet. Start some:\n  swatch submit manifests/quickstart.yaml --watch")
+        if wanted is not None:
+            click.echo(f'No jobs of {wanted.project} yet. Start one:\n  swatch run "python train.py"')
+        else:
+            click.echo(f"No jobs in {where.url} yet. Start some:\n  swatch submit manifests/quickstart.yaml --watch")
     tell_away(where)
     for message in damaged:
         click.echo(f"Error: {message}", err=True)
@@ -71,8 +79,13 @@ def record(one: Seen) -> dict[str, Any]:
         "description": one.job.description,
         "tasks": len(one.job.tasks),
         "attempts": one.final.attempts if one.final else one.fold.attempt,
-        "metrics": one.fold.metrics,
+        "metrics": one.metrics,
     }
+
+
+def shown_metrics(metrics: Mapping[str, float]) -> str:
+    """`acc=0.9, loss=0.1`"""
+    return ", ".join(f"{name}={value:g}" for name, value in sorted(metrics.items()))
 
 
 def shown_cost(cost: float | None) -> str:
@@ -82,18 +95,19 @@ def shown_cost(cost: float | None) -> str:
 
 def _show(seen: list[Seen], limit: int, costs: dict[str, float | None]) -> None:
     paid = ["USD"] if costs else []
-    columns = ("JOB NAME", "CREATED", "STATUS", "DURATION", *paid, "MACHINE", "DESCRIPTION")
-    rows = screen.table(*columns, right=("DURATION", *paid))
+    columns = ("JOB NAME", "CREATED", "STATUS", "DURATION(s)", "INSTANCE", *paid, "DESCRIPTION", "METRICS")
+    rows = screen.table(*columns, right=("DURATION(s)", *paid))
     for one in seen[:limit]:
         said = one.reason or one.job.description
         rows.add_row(
             screen.cell(one.job.name),
             screen.ago(one.job.created),
             screen.state(one.state),
-            screen.duration(one.seconds(time.time()) or None),
-            *([screen.cell(shown_cost(costs.get(one.job.short, 0.0)))] if paid else []),
+            screen.cell(f"{one.seconds(time.time()):.0f}"),
             screen.cell(one.job.machine),
+            *([screen.cell(shown_cost(costs.get(one.job.short, 0.0)))] if paid else []),
             screen.cell(said[:120]),
+            screen.cell(shown_metrics(one.metrics)),
         )
     console = screen.console()
     console.print(rows)

@@ -11,7 +11,7 @@ from orchestrator import engine, facts, target
 from orchestrator.backends import Backend
 from orchestrator.cli import money
 from orchestrator.cli.options import fleet, json_option, opened, print_json, store_option
-from orchestrator.errors import UsageError
+from orchestrator.errors import SwatchError
 from orchestrator.folder import here
 from orchestrator.job import FREE, Job
 from orchestrator.settings import Settings
@@ -23,7 +23,7 @@ LONGEST_WAIT = 300.0
 
 
 @click.command("stop", short_help="End jobs; what they made is kept.")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--now", is_flag=True, help="End the record of a job even if its computer cannot be reached.")
 @click.option("--no-wait", is_flag=True, help="Do not wait until machines that are paid for have stopped.")
 @store_option
@@ -31,25 +31,26 @@ LONGEST_WAIT = 300.0
 def command(names: tuple[str, ...], now: bool, no_wait: bool, store: str | None, as_json: bool) -> None:
     """End jobs; what they made is kept.
 
-    NAME is a job, or a project or manifest (all its unfinished jobs). A running command gets SIGTERM, and SIGKILL
-    two minutes later. Of machines that are paid for, the end is waited for, and their bill shown.
+    NAME is a job, or a project or manifest (all its unfinished jobs); without it, the latest job. A running command
+    gets SIGTERM, and SIGKILL two minutes later. Of machines that are paid for, the end is waited for, and their bill
+    shown.
     """
     settings, where = opened(store)
     machines = fleet(settings, where)
     chosen: dict[tuple[str, int], bool] = {}
-    for name in names:
+    for name in names or ("{}/{}".format(*target.job(where, None, here())),):
         wanted = target.resolve(where, name, here())
         numbers = [wanted.number] if wanted.number is not None else facts.numbers(where, wanted.project)
         chosen.update({(wanted.project, number): wanted.number is not None for number in numbers})
     seen = facts.see_each(where, machines, list(chosen))
     for one in seen:
         if one.final is not None and chosen[one.job.project, one.job.number]:
-            raise UsageError(f"{one.job.short} has ended already: {one.final.state}")
+            raise SwatchError(f"Job in {one.final.state} state cannot be stopped: {one.job.short} has ended already")
     ended = engine.stop(where, machines, [one for one in seen if one.final is None], now)
     paid = [stopped.job for stopped in ended if stopped.job.backend not in FREE]
     if not as_json:
         for stopped in ended:
-            word = "stopped" if stopped.done else "is asked to stop; its outputs are kept"
+            word = "stopped" if stopped.done else "shutdown request submitted; what it made is kept"
             click.echo(f"{stopped.job.short} {word}")
     costs: dict[str, float | None] = {}
     if paid and not no_wait:
@@ -62,7 +63,7 @@ def command(names: tuple[str, ...], now: bool, no_wait: bool, store: str | None,
     elif not ended:
         click.echo("Nothing to stop: all jobs have ended.")
     elif not paid and not all(stopped.done for stopped in ended):
-        click.echo(f"See it end:  swatch watch {names[0]}")
+        click.echo(f"Check status to confirm shutdown:  swatch status {ended[0].job.short}")
 
 
 def billed(

@@ -70,7 +70,7 @@ def command(
         )
         return
     settings, where = opened(store, slots)
-    asked = request.read(manifest, settings.home)
+    asked = request.read(manifest, where, settings)
     machines = fleet(settings, where)
     backend = machines.backend(backend_name or asked.manifest.backend)
     home = (into or Path("outputs", asked.manifest.name)).absolute()

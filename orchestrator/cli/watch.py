@@ -76,7 +76,7 @@ def is_manifest(name: str | None) -> bool:
 def choose(store: Store, settings: Settings, machines: Backend, name: str | None) -> tuple[str, list[Choice]]:
     """The project and the tasks that NAME means. Raises NotFound, UsageError, ManifestError."""
     if name is not None and is_manifest(name):
-        asked = request.read(Path(name), settings.home)
+        asked = request.read(Path(name), store, settings, fetch=False)
         wish = asked.wish(
             user=settings.user, host=host_name(settings.home), backend=asked.manifest.backend, home=Path.cwd()
         )

@@ -12,9 +12,10 @@ Standard library only, and Python 3.8 syntax: the agent carries this file into i
 from __future__ import annotations
 
 import re
+import tempfile
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Iterator, NamedTuple
+from typing import Callable, Iterator, NamedTuple
 
 from orchestrator.errors import StoreError
 
@@ -22,6 +23,14 @@ from orchestrator.errors import StoreError
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
 MAX_KEY = 1024
 """Bytes in a key: S3's limit (User Guide, "Naming Amazon S3 objects")."""
+
+
+Tell = Callable[[int], object]
+"""Takes how many bytes have gone since it was last called."""
+
+
+def nothing(count: int) -> None:
+    """For whom it is all the same how far it is."""
 
 
 class Entry(NamedTuple):
@@ -70,12 +79,32 @@ class Store(ABC):
         (the answer was lost), and then a repetition with the same data says True."""
 
     @abstractmethod
+    def upload(self, file: Path, key: str, sha256: str = "", tell: Tell = nothing) -> None:
+        """Put the file's bytes there, replacing an object of that key. `tell` is called with bytes as they go (by
+        whatever thread). Raises StoreError; also when the bytes have not this SHA-256, if one is given: then they are
+        not there."""
+
+    def copy(self, key: str, to: str, of: Store | None = None) -> None:
+        """Put the object `key` (of another store, if `of` is given) at `to`; where that can be, without it passing this
+        computer. Raises NotFound, StoreError."""
+        with tempfile.TemporaryDirectory(prefix="swatch-") as folder:
+            file = Path(folder, "object")
+            digest = (of or self).download(key, file)
+            self.upload(file, to, digest)
+
+    @abstractmethod
     def remove(self, key: str) -> None:
         """Take the object away, if it is there. Raises StoreError."""
 
-    @abstractmethod
-    def upload(self, file: Path, key: str) -> None:
-        """Put the file's bytes there, replacing an object of that key. Raises StoreError."""
+    def sha256(self, key: str) -> str:
+        """The SHA-256 of the object's bytes, in hex: the store's own word where it has one. Raises NotFound."""
+        with tempfile.TemporaryDirectory(prefix="swatch-") as folder:
+            return self.download(key, Path(folder, "object"))
+
+    def place(self, prefix: str) -> Path | None:
+        """The folder of this computer where the objects below `prefix` stand as files, made read-only: for what is
+        complete and will not change. None where they are far, or there are none."""
+        return None
 
     @abstractmethod
     def download(self, key: str, file: Path) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from orchestrator.errors import CloudError, Expired, NotFound, StoreError, Unreachable
-from orchestrator.store.base import Entry, Store
+from orchestrator.store.base import Entry, Store, Tell, nothing
 from orchestrator.store.local import LocalStore
 
 IDENTITY = "store.json"
@@ -75,13 +75,19 @@ class KeptStore(Store):
             _keep(near, key, data)
         return made
 
+    def upload(self, file: Path, key: str, sha256: str = "", tell: Tell = nothing) -> None:
+        self.far.upload(file, key, sha256, tell)
+
+    def copy(self, key: str, to: str, of: Store | None = None) -> None:
+        self.far.copy(key, to, of.far if isinstance(of, KeptStore) else of)
+
     def remove(self, key: str) -> None:
         self.far.remove(key)
         if (near := self._kept()) is not None:
             near.remove(key)
 
-    def upload(self, file: Path, key: str) -> None:
-        self.far.upload(file, key)
+    def sha256(self, key: str) -> str:
+        return self.far.sha256(key)
 
     def download(self, key: str, file: Path) -> str:
         return self.far.download(key, file)

@@ -23,8 +23,8 @@ from typing import Any, BinaryIO, Callable, Iterator, TypeVar
 from orchestrator import aws
 from orchestrator.errors import CloudError, NotFound, StoreError, UsageError
 from orchestrator.store import crowd
-from orchestrator.store.base import MAX_KEY, Entry, Store, check_key
-from orchestrator.store.local import explain, replace_file
+from orchestrator.store.base import MAX_KEY, Entry, Store, Tell, check_key, nothing
+from orchestrator.store.local import changed, explain, replace_file
 
 WIDTH = 32
 """Requests at once. S3 answers each on its own; at 50 ms apiece, so many keep one laptop busy."""
@@ -32,6 +32,9 @@ PART = 8 << 20
 """Bytes of a part of a large object (S3 takes 5 MiB to 5 GiB; User Guide, "Multipart upload limits")."""
 LARGE = 2 * PART
 """Objects of more bytes travel in parts, several at once."""
+MAX_COPY = 5 << 30
+"""Bytes that S3 copies at once (API reference, CopyObject: up to 5 GB); more are copied in parts."""
+COPY_PART = 512 << 20
 BLOCK = 256 << 10
 """Bytes held in memory for each request under way."""
 TRIES = 6
@@ -104,18 +107,70 @@ class S3Store(Store):
                 return won
         raise AssertionError("the last try returns or raises")
 
+    def upload(self, file: Path, key: str, sha256: str = "", tell: Tell = nothing) -> None:
+        name = self._name(key)
+        with self._told("uploading", key):
+            size = file.stat().st_size
+            if size > LARGE:
+                self._upload_parts(file, name, sha256, tell)
+                return
+            # S3 itself refuses what has not the digest that goes with it.
+            sums = {"ChecksumSHA256": base64.b64encode(bytes.fromhex(sha256)).decode()} if sha256 else {}
+            try:
+                with open(str(file), "rb") as source:
+                    self._client.put_object(
+                        Bucket=self.bucket, Key=name, Body=source, **(sums or {"ChecksumAlgorithm": "SHA256"})
+                    )
+            except self._client.exceptions.ClientError as error:
+                refused = error.response["Error"]["Code"] in ("BadDigest", "InvalidRequest")
+                if sha256 and refused and sha256_of(file) != sha256:
+                    raise changed(file) from error
+                raise
+            tell(size)
+
+    def copy(self, key: str, to: str, of: Store | None = None) -> None:
+        if of is not None and not isinstance(of, S3Store):
+            super().copy(key, to, of)
+            return
+        from s3transfer.manager import TransferConfig, TransferManager
+
+        source, name = of or self, self._name(to)
+        with self._told("copying", key):
+            # Whole as long as S3 allows it: then it knows the SHA-256 of the whole.
+            config = TransferConfig(multipart_threshold=MAX_COPY, multipart_chunksize=COPY_PART)
+            with TransferManager(self._client, config) as manager:
+                copied = {"Bucket": source.bucket, "Key": source._name(key)}
+                manager.copy(copied, self.bucket, name, extra_args={"ChecksumAlgorithm": "SHA256"}).result()
+
     def remove(self, key: str) -> None:
         with self._told("removing", key):
             self._client.delete_object(Bucket=self.bucket, Key=self._name(key))
 
-    def upload(self, file: Path, key: str) -> None:
+    def sha256(self, key: str) -> str:
         name = self._name(key)
-        with self._told("uploading", key):
-            if file.stat().st_size <= LARGE:
-                with open(str(file), "rb") as source:
-                    self._client.put_object(Bucket=self.bucket, Key=name, Body=source, ChecksumAlgorithm="SHA256")
-            else:
-                self._upload_parts(file, name)
+
+        def read(response: dict[str, Any]) -> str:
+            digest = hashlib.sha256()
+            for block in _blocks(response["Body"]):
+                digest.update(block)
+            return digest.hexdigest()
+
+        with self._told("reading", key):
+            found = self._client.head_object(Bucket=self.bucket, Key=name, ChecksumMode="ENABLED")
+            # Of an object that came in parts, S3 has a digest of the parts' digests.
+            if found.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT" and "-" not in found.get(
+                "ChecksumSHA256", "-"
+            ):
+                return base64.b64decode(found["ChecksumSHA256"]).hex()
+            return self._got(name, read)
+
+    def marks(self, prefix: str) -> Iterator[tuple[Entry, str]]:
+        """What `scan` gives, each with the object's ETag, which is another when its content is."""
+        for page in self._pages(prefix):
+            for found in page.get("Contents", ()):
+                key = found["Key"][len(self._root) :]
+                if _is_key(key):
+                    yield Entry(key, found["Size"]), found["ETag"]
 
     def download(self, key: str, file: Path) -> str:
         name = self._name(key)
@@ -237,19 +292,31 @@ class S3Store(Store):
         for _ in crowd.each(fetch, range(0, size, PART), self.width):
             pass
 
-    def _upload_parts(self, file: Path, name: str) -> None:
+    def _upload_parts(self, file: Path, name: str, sha256: str, tell: Tell) -> None:
         from s3transfer.manager import TransferConfig, TransferManager
+        from s3transfer.subscribers import BaseSubscriber
 
+        class Told(BaseSubscriber):  # type: ignore[misc]  # s3transfer has no types
+            def on_progress(self, future: Any, bytes_transferred: int, **_: Any) -> None:
+                tell(bytes_transferred)
+
+        before = file.stat()
+        if sha256 and sha256_of(file) != sha256:
+            raise changed(file)
         word = uuid.uuid4().hex
         extra = {"ChecksumAlgorithm": "SHA256", "Metadata": {_WRITER: word}}
         config = TransferConfig(multipart_threshold=LARGE, multipart_chunksize=PART, max_request_concurrency=8)
         try:
             with TransferManager(self._client, config) as manager:
-                manager.upload(str(file), self.bucket, name, extra_args=extra).result()
+                manager.upload(str(file), self.bucket, name, extra_args=extra, subscribers=[Told()]).result()
         except self._client.exceptions.ClientError as error:
             # The completion was repeated because its answer was lost: then the object is there, with our word.
             if error.response["Error"]["Code"] != "NoSuchUpload" or self._writer(name) != word:
                 raise
+        after = file.stat()
+        if sha256 and (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+            self._client.delete_object(Bucket=self.bucket, Key=name)
+            raise changed(file)
 
     @contextmanager
     def _told(self, doing: str, key: str) -> Iterator[None]:
@@ -279,6 +346,12 @@ def _verified(response: dict[str, Any]) -> str:
     if sums != ["ChecksumSHA256"] or not isinstance(response["Body"], StreamingChecksumBody):
         return ""
     return base64.b64decode(response["ChecksumSHA256"]).hex()
+
+
+def sha256_of(file: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    with open(str(file), "rb") as opened:
+        return _digest(opened)
 
 
 def _digest(file: BinaryIO) -> str:

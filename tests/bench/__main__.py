@@ -6,7 +6,19 @@ import importlib
 import platform
 import sys
 
-BENCHMARKS = ("cli", "engine", "demo", "install", "quality", "methods", "limit", "gallery", "transfer", "cloud")
+BENCHMARKS = (
+    "cli",
+    "engine",
+    "demo",
+    "install",
+    "quality",
+    "methods",
+    "limit",
+    "gallery",
+    "transfer",
+    "cloud",
+    "snapshot",
+)
 USUAL = ["cli", "engine"]
 
 

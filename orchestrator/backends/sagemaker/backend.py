@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -34,7 +35,7 @@ from orchestrator.backends.sagemaker.track import (
     who,
     worked,
 )
-from orchestrator.cargo import agent
+from orchestrator.cargo import agent, snapshot
 from orchestrator.errors import CloudError, NotFound, SwatchError, Throttled, Unreachable, UsageError
 from orchestrator.job import Final, Job
 from orchestrator.launch import Launch, judge, rotated
@@ -70,6 +71,8 @@ class SageMakerBackend(Backend):
         self._blocks: dict[tuple[str, bool, str | None], Block] = {}
         self._next_look, self._pause = 0.0, LOOK_SECONDS
         self._agent = ""
+        self._whole: set[str] = set()  # snapshots that build on no other
+        self._packing = threading.Lock()
         self._here = False  # the configured region is the store's
         self._trouble = ""
 
@@ -363,6 +366,7 @@ class SageMakerBackend(Backend):
             track.phase = "over"
             return
         asked = self._request(track, self._agent)
+        self._make_whole(job)
         try:
             outcome, said = self._door(track).create(asked, track.known)
         except (Throttled, Unreachable) as error:  # it may be there or not: the next look tells
@@ -377,6 +381,16 @@ class SageMakerBackend(Backend):
             self._adopt(track)
         queue = f"the queue {job.queue}" if job.queue else "SageMaker"
         track.phase, track.created, track.said = "open", time.monotonic(), f"handed to {queue}"
+
+    def _make_whole(self, job: Job) -> None:
+        """Make sure that a job without a network is brought all of its code, also when it was sent for one that could
+        read the store (by another account, say, or before a restart). Raises SwatchError."""
+        if job.code is None or not self._settings.aws.network_isolation:
+            return
+        with self._packing:
+            if job.code not in self._whole:
+                snapshot.make_whole(self._store, job.code)
+                self._whole.add(job.code)
 
     def _ends_unlaunched(self, job: Job) -> bool:
         """Whether the job has ended, or was to be stopped before it had a machine: then it ends now, should whoever

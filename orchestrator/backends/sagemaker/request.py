@@ -24,7 +24,8 @@ CHECKPOINTS = f"{ML}/checkpoints"
 """The folder that SageMaker copies to S3 while the job runs, and back when it starts again (CheckpointConfig)."""
 
 VOLUME = 50
-"""GiB of the disk of a machine that has none of its own: an image, the code, data and outputs."""
+"""GiB of the disk of a machine that has none of its own: an image, the code and outputs. Data that is copied to the
+machine comes on top."""
 
 RETRIES = 2
 """How often SageMaker itself starts a job anew after an internal error (RetryStrategy)."""
@@ -135,7 +136,7 @@ def training_job(
         "InputDataConfig": _channels(job, store, agent),
         "OutputDataConfig": {"S3OutputPath": f"{prefix}sagemaker/", "CompressionType": "NONE"},
         "CheckpointConfig": {"S3Uri": prefix if isolated else f"{prefix}checkpoints/", "LocalPath": CHECKPOINTS},
-        "ResourceConfig": _resources(machines, job.spot, aws),
+        "ResourceConfig": _resources(job, machines, aws),
         "StoppingCondition": {"MaxRuntimeInSeconds": job.max_runtime},
         "EnableManagedSpotTraining": job.spot,
         "EnableNetworkIsolation": isolated,
@@ -160,15 +161,16 @@ def training_job(
 def _channels(job: Job, store: str, agent: str) -> list[dict[str, Any]]:
     """What the machine has when the job starts: SageMaker puts each object below /opt/ml/input/data/<channel>/."""
     carried = {contract.AGENT_CHANNEL: contract.agent_key(agent)}
+    streamed = {contract.data_channel(data.mount) for data in job.data if data.size >= contract.STREAMED}
     if job.code is not None:
         carried[contract.CODE_CHANNEL] = contract.code_key(job.code)
     if job.input is not None:
         carried[contract.INPUT_CHANNEL] = contract.code_key(job.input)
-    carried.update((contract.data_channel(data.mount), contract.code_key(data.digest)) for data in job.data)
+    carried.update((contract.data_channel(data.mount), data.prefix) for data in job.data)
     return [
         {
             "ChannelName": channel,
-            "InputMode": "File",
+            "InputMode": "FastFile" if channel in streamed else "File",
             "DataSource": {
                 "S3DataSource": {
                     "S3DataType": "S3Prefix",
@@ -181,9 +183,10 @@ def _channels(job: Job, store: str, agent: str) -> list[dict[str, Any]]:
     ]
 
 
-def _resources(types: tuple[str, ...], spot: bool, aws: settings.Aws) -> dict[str, Any]:
-    preferred = types[: 1 if spot else machines.MOST]
-    resources: dict[str, Any] = {"InstanceCount": 1, "VolumeSizeInGB": VOLUME}
+def _resources(job: Job, types: tuple[str, ...], aws: settings.Aws) -> dict[str, Any]:
+    preferred = types[: 1 if job.spot else machines.MOST]
+    copied = sum(data.size for data in job.data if data.size < contract.STREAMED)
+    resources: dict[str, Any] = {"InstanceCount": 1, "VolumeSizeInGB": VOLUME + -(-copied // (1 << 30))}
     if len(preferred) == 1:
         resources["InstanceType"] = preferred[0]
     else:
@@ -191,7 +194,7 @@ def _resources(types: tuple[str, ...], spot: bool, aws: settings.Aws) -> dict[st
     kinds = [machines.known(one) for one in preferred]
     if aws.kms_key and all(kind is not None and not kind.local_storage for kind in kinds):
         resources["VolumeKmsKeyId"] = aws.kms_key
-    if aws.keep_alive and not spot:
+    if aws.keep_alive and not job.spot:
         resources["KeepAlivePeriodInSeconds"] = aws.keep_alive
     return resources
 

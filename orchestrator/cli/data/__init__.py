@@ -1,0 +1,47 @@
+"""swatch data: one verb per module, imported when it is called."""
+
+from __future__ import annotations
+
+import click
+
+from orchestrator.cli import Verbs
+
+VERBS = {
+    "init": "Have this folder be a dataset's.",
+    "upload": "Upload this folder as a new version; go on where it stopped.",
+    "status": "List datasets and their versions.",
+    "output": "Say where the files of data are.",
+    "listfiles": "List the files of data, one path a line.",
+    "getfile": "Fetch one file of data.",
+    "clone": "Fetch data into a folder.",
+    "add": "Make what a job has made a version of a dataset.",
+    "delete": "Delete versions of datasets.",
+    "fetch": "Fetch VGG-19's weights, and make them a dataset.",
+}
+
+
+class DataVerbs(Verbs):
+    """The verbs of `swatch data`."""
+
+    package = __name__
+    verbs = VERBS
+
+
+@click.group(
+    "data",
+    cls=DataVerbs,
+    short_help="Datasets: upload, look at, fetch and delete what jobs read.",
+    subcommand_metavar="COMMAND ...",
+)
+def command() -> None:
+    """Datasets: upload, look at, fetch and delete what jobs read.
+
+    \b
+    swatch data init bark
+    swatch data upload
+    swatch submit forest.yaml       with  data: [bark/1:bark]  in it
+
+    A version never changes once it is valid. NAME is alice/datasets/bark/2, bark/2, bark
+    (its latest version) or, in a dataset's folder, nothing or a number. Where files are
+    read, it may also be the output of a job: forest/3/output.
+    """

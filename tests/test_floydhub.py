@@ -1,0 +1,422 @@
+"""FloydHub's workflow, line by line: what its users typed still works, and what hurt them is mended. The tests are
+named after the requirements: M for what must be as it was, S for what is better."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Box
+
+
+@pytest.fixture
+def project(box: Box) -> Box:
+    """A folder of code that belongs to the project `forest`."""
+    box.swatch("init", "forest")
+    (box.folder / "train.py").write_text("import sys\nprint('args', sys.argv[1:])\n")
+    return box
+
+
+def lines(box: Box, name: str = "") -> list[str]:
+    """What the job printed, without the times."""
+    said = box.swatch("logs", *([name] if name else []), "-f", "--json").splitlines()
+    events = [json.loads(line) for line in said]
+    return [event["text"] for event in events if event["kind"] == "log"]
+
+
+def test_m1_run_prints_what_floydhub_printed(project: Box) -> None:
+    said = project.swatch("run", "--cpu", "python3 train.py", "-m", "first")
+    (size,) = re.findall(r"^Creating project run\. Total upload size: ([0-9.]+)(?:B|KiB)$", said, re.MULTILINE)
+    assert float(size) > 0
+    assert re.search(r"^Syncing code \.\.\.\n\[={32}\] ([0-9]+)/\1 - 00:00:0[0-9]$", said, re.MULTILINE)
+    assert re.search(r"^JOB NAME *\n─+\nalice/projects/forest/1 *$", said, re.MULTILINE)
+    (url,) = re.findall(r"^URL to job: file://(\S+)$", said, re.MULTILINE)
+    assert Path(url, "job.json").is_file()
+    assert "To view logs enter:\n   swatch logs alice/projects/forest/1\n" in said
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "echo a  b",
+        "echo '\"quoted\" $HOME' \\'",
+        "for x in 1 2; do echo {x} ${x} {a,b}; done",
+        'printf "%s|" "a b" c\necho second line',
+    ],
+)
+def test_m1_the_command_reaches_the_shell_byte_for_byte(project: Box, command: str) -> None:
+    project.swatch("run", command, "--cpu", "-f")
+    plain = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True).stdout
+    assert lines(project) == plain.splitlines()
+    assert project.json("info")["job"]["command"] == command
+
+
+def test_m1_options_may_follow_the_command(project: Box) -> None:
+    project.swatch("run", "--gpu", "python3 train.py", "-m", "after", "--max-runtime", "600", "-f")
+    job = project.json("info")["job"]
+    assert (job["machine"], job["description"], job["max_runtime"]) == ("gpu", "after", 600)
+
+
+def test_m1_a_computer_without_a_gpu_says_so_and_runs(project: Box) -> None:
+    process = project.start("run", "--gpu", "echo done", "-f")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0 and "done" in out
+    if not os.path.exists("/dev/nvidia0"):
+        assert "no GPU" in err
+
+
+def test_m2_init_makes_the_project_itself_and_overwrites_nothing(box: Box) -> None:
+    (box.folder / "swatch.yml").write_text("machine: gpu\n")
+    assert 'Project "forest" initialized in current directory' in box.swatch("init", "forest")
+    assert json.loads((box.folder / ".swatchproject").read_text()) == {"name": "forest", "namespace": None}
+    (box.folder / ".swatchignore").write_text("/mine/\n")
+    box.swatch("init", "carol/projects/moss")
+    assert (box.folder / ".swatchignore").read_text() == "/mine/\n"
+    assert (box.folder / "swatch.yml").read_text() == "machine: gpu\n"
+    box.swatch("run", "true", "-f")
+    assert box.json("status")["jobs"][0]["name"] == "carol/projects/moss/1"
+
+
+def test_m2_an_old_project_gets_no_second_ignore_file_or_yml(box: Box) -> None:
+    for name in (".floydignore", "floyd.yaml"):
+        (box.folder / name).write_text("")
+    box.swatch("init", "forest")
+    assert not (box.folder / ".swatchignore").exists() and not (box.folder / "swatch.yml").exists()
+
+
+def test_m2_run_without_a_project_says_what_to_type(box: Box) -> None:
+    assert "swatch init PROJECT_NAME" in box.swatch("run", "true", code=2)
+
+
+def test_m3_numbers_are_unique_under_twenty_runs_at_once(project: Box) -> None:
+    runs = [project.start("run", "true", "--json") for _ in range(20)]
+    names = []
+    for run in runs:
+        out, err = run.communicate(timeout=300)
+        assert run.returncode == 0, err
+        names += [job["name"] for job in json.loads(out)["jobs"]]
+    assert sorted(names) == sorted(f"alice/projects/forest/{number}" for number in range(1, 21))
+
+
+def test_m3_a_number_is_never_used_again(project: Box) -> None:
+    for _ in range(2):
+        project.swatch("run", "true", "-f")
+    assert "Job alice/projects/forest/2 Deleted" in project.swatch("delete", "2", "-y")
+    assert [job["number"] for job in project.json("status")["jobs"]] == [1]
+    assert "No job forest/2" in project.swatch("info", "2", code=2)
+    project.swatch("run", "true", "-f")
+    assert [job["number"] for job in project.json("status")["jobs"]] == [3, 1]
+    project.swatch("delete", "1", "3", "-y")
+    manifest = project.manifest("name: forest\ncommand: echo again\n")
+    project.swatch("submit", manifest, "--watch")
+    assert [job["number"] for job in project.json("status")["jobs"]] == [4]
+
+
+NAMES = ["", "1", "forest", "forest/1", "alice/forest/1", "alice/projects/forest/1", "/forest/1/", "projects/forest/1"]
+
+
+@pytest.mark.parametrize("verb", ["status", "info", "logs", "output", "sync", "watch"])
+def test_m4_each_verb_knows_each_form_of_a_name(project: Box, verb: str) -> None:
+    project.swatch("run", 'echo there > "$SWATCH_OUTPUT_DIR/a.txt"', "-f")
+    for name in NAMES:
+        said = project.json(verb, *([name] if name else [])) if verb != "logs" else project.swatch(verb, name or "1")
+        assert said, name
+
+
+def test_m4_verbs_that_act_know_each_form_of_a_name(project: Box, tmp_path: Path) -> None:
+    project.swatch("run", "true", "-f")
+    for at, name in enumerate(NAMES[1:]):
+        project.swatch("clone", name, "-p", str(tmp_path / f"clone{at}"))
+        assert (tmp_path / f"clone{at}" / "train.py").is_file()
+        assert "cannot be stopped" in project.swatch("stop", name, code=1) if name != "forest" else True
+        project.swatch("restart", name, "-f")
+    assert len(project.json("status")["jobs"]) == len(NAMES)
+    for number, name in enumerate([name.replace("1", "{}") for name in NAMES if "1" in name], 1):
+        assert f"forest/{number} Deleted" in project.swatch("delete", name.format(number), "-y")
+
+
+def test_m7_status_has_floydhubs_columns(project: Box) -> None:
+    project.swatch("run", "--gpu", 'echo \'{"metric": "loss", "value": 0.1}\'', "-m", "try one", "-f")
+    head, _, row = project.swatch("status").splitlines()[:3]
+    assert re.split(r"\s{2,}", head.strip()) == [
+        *("JOB NAME", "CREATED", "STATUS", "DURATION(s)", "INSTANCE", "DESCRIPTION", "METRICS"),
+    ]
+    cells = re.split(r"\s{2,}", row.strip())
+    assert (
+        cells[0] == "alice/projects/forest/1"
+        and cells[2] == "success"
+        and cells[4:]
+        == [
+            *("gpu", "try one", "loss=0.1"),
+        ]
+    )
+
+
+def test_m7_info_has_floydhubs_rows(project: Box) -> None:
+    project.swatch("run", 'echo \'{"metric": "loss", "value": 0.1}\'', "-m", "try one", "-f")
+    rows = dict(re.findall(r"^(\S[^\n]*?) {2,}(.*?) *$", project.swatch("info"), re.MULTILINE))
+    assert rows["Job name"] == "alice/projects/forest/1" and rows["Status"] == "success"
+    assert rows["Instance"].startswith("cpu") and rows["Description"] == "try one" and rows["Metrics"] == "loss=0.1"
+    assert {"Created", "Duration(s)"} <= set(rows)
+
+
+def test_m7_logs_and_output_print_their_addresses(project: Box) -> None:
+    project.swatch("run", 'echo x > "$SWATCH_OUTPUT_DIR/a.txt"', "-f")
+    for verb, inside in (("logs", "00000001.jsonl"), ("output", "a.txt")):
+        url = project.swatch(verb, "-u").strip()
+        assert url.startswith("file:///") and Path(url[len("file://") :], inside).is_file()
+    assert lines(project) == [] and project.swatch("logs", "-t")
+
+
+def test_m7_restart_uses_the_stored_code_and_any_other_option(project: Box) -> None:
+    project.swatch("run", "python3 train.py one", "-m", "first", "--env-var", "A=1", "-f")
+    (project.folder / "train.py").write_text("print('changed')\n")
+    said = project.swatch("restart", "1", "-f")
+    assert "Restarting job alice/projects/forest/1 ..." in said and lines(project, "2") == ["args ['one']"]
+    project.swatch("restart", "1", "python3 train.py two; echo $A$B", "--gpu", "--env-var", "B=2", "-m", "x", "-f")
+    assert lines(project, "3") == ["args ['two']", "2"]
+    first, second, third = (project.json("info", str(number))["job"] for number in (1, 2, 3))
+    assert first["code"] == second["code"] == third["code"] and second["restarted"] == first["name"]
+    assert (second["description"], second["variables"], second["machine"]) == ("first", {"A": "1"}, "cpu")
+    assert (third["description"], third["machine"]) == ("x", "gpu")
+
+
+def test_m7_delete_refuses_what_runs_and_asks_first(project: Box) -> None:
+    gate = project.folder.parent / "gate"
+    os.mkfifo(gate)
+    project.swatch("run", f"read x < {gate}")
+    assert "cannot be deleted" in project.swatch("delete", "1", "-y", code=1)
+    gate.write_text("go\n")
+    project.swatch("logs", "-f")
+    asking = subprocess.run(
+        [sys.executable, "-m", "orchestrator", "delete", "1"],
+        cwd=project.folder,
+        env=project.environment,
+        input="n\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Delete Job: alice/projects/forest/1? [y/N]" in asking.stdout and asking.returncode == 0
+    assert len(project.json("status")["jobs"]) == 1
+    assert project.swatch("delete", code=2)
+    assert "No job forest/9" in project.swatch("delete", "9", "1", "-y", code=1)
+    assert project.json("status")["jobs"] == []
+
+
+def test_m7_a_deleted_job_leaves_no_result_behind(box: Box) -> None:
+    manifest = box.manifest('name: one\ncommand: echo made > "$SWATCH_OUTPUT_DIR/a.txt"\n')
+    box.swatch("submit", manifest, "--watch")
+    box.swatch("delete", "one/1", "-y")
+    assert box.json("plan", manifest)["counts"] == {"new": 1}
+    assert not any("output" in entry.key for entry in box.store.scan("projects/one/"))
+
+
+def test_m14_the_yml_counts_below_the_flags_and_above_the_defaults(project: Box) -> None:
+    (project.folder / "swatch.yml").unlink()
+    (project.folder / "floyd.yml").write_text(
+        "machine: gpu\nenv: tensorflow-1.9\ndescription: all\nmax_runtime: 3600\ncommand: echo whole\n"
+        "task:\n  train:\n    command: echo task\n    machine: gpu2\n"
+    )
+    project.swatch("run", "-f")
+    project.swatch("run", "--task", "train", "-m", "flag", "-f")
+    first, second = (project.json("info", str(number))["job"] for number in (1, 2))
+    assert (first["command"], first["machine"], first["description"]) == ("echo whole", "gpu", "all")
+    assert (first["max_runtime"], first["env"]) == (3600, "tensorflow-2.21")
+    assert (second["command"], second["machine"], second["description"]) == ("echo task", "gpu2", "flag")
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "says"),
+    [
+        ("mashine: gpu\n", [], 'floyd.yml:1:1: mashine: unknown key "mashine"; did you mean "machine"?'),
+        ("machine: gpux\n", [], 'floyd.yml:1:1: machine: unknown machine "gpux"; did you mean "gpu"?'),
+        ("env: tensorflow-2.12\n", [], "floyd.yml:1:1: env: unknown environment"),
+        ("task: {train: {comand: x}}\n", [], "task.train.comand: unknown key"),
+        ("task: {train: {command: x}}\n", ["--task", "trian"], 'unknown task "trian"; did you mean "train"?'),
+        ("mode: jupyter\n", [], "mode: jupyter was FloydHub's"),
+        ("input: [{sauce: a, destination: b}]\n", [], 'unknown key "sauce"'),
+        ("max_runtime: soon\n", [], "max_runtime: expected a duration"),
+        ("", ["--machine", "gpux"], 'unknown machine "gpux"; did you mean "gpu"?'),
+        ("", ["--env", "tensorflw-2.21"], 'did you mean "tensorflow-2.21"?'),
+        ("", ["--env", "a", "--env", "b"], "more than one environment"),
+        ("", ["--max-runtime", "soon"], "expected a duration"),
+        ("", ["--env-var", "A"], "expected NAME=value"),
+        ("", ["--sweep", "lr=0.1"], "the command has no {lr}"),
+        ("", ["--backend", "moon"], 'expected "local" or "sagemaker", got "moon"'),
+    ],
+)
+def test_m14_what_is_wrong_is_one_line(project: Box, text: str, words: list[str], says: str) -> None:
+    (project.folder / "swatch.yml").unlink()
+    (project.folder / "floyd.yml").write_text(text)
+    said = project.swatch("run", "true", *words, code=2)
+    assert says in said
+    assert project.json("status")["jobs"] == []
+
+
+def test_m16_nothing_is_needed_but_this_computer(project: Box, tmp_path: Path) -> None:
+    # A path with a shell and Python alone: no Docker, no git, no AWS; and every proxy leads nowhere.
+    bin = tmp_path / "bin"
+    bin.mkdir()
+    for program in ("sh", "env"):
+        (bin / program).symlink_to(f"/bin/{program}" if os.path.exists(f"/bin/{program}") else f"/usr/bin/{program}")
+    project.environment.update(PATH=str(bin), HTTP_PROXY="http://127.0.0.1:1", HTTPS_PROXY="http://127.0.0.1:1")
+    project.environment.pop("AWS_PROFILE", None)
+    project.swatch("run", "python3 train.py", "-f")
+    assert lines(project) == ["args []"]
+
+
+def test_s1_run_f_and_logs_f_end_with_the_result_whatever_the_log_says(project: Box) -> None:
+    lie = "echo '[success] Finished execution'; echo later; exit 3"
+    out = project.swatch("run", lie, "-f", code=1)
+    assert "later" in out and "[failed]" in out
+    assert "later" in project.swatch("logs", "-f", code=1)
+    project.swatch("run", "echo '[failed] Task execution failed'", "-f")
+    project.swatch("logs", "-f")
+
+
+def test_s1_outputs_come_home_while_the_log_is_followed(project: Box) -> None:
+    out = project.swatch("run", 'echo made > "$SWATCH_OUTPUT_DIR/a.txt"', "-f")
+    assert (project.folder / "outputs" / "forest" / "1" / "a.txt").read_text() == "made\n"
+    assert "1 file brought to outputs/forest/1" in out
+
+
+def test_s5_a_dry_run_shows_all_and_changes_nothing(project: Box) -> None:
+    (project.folder / "big.bin").write_bytes(b"x" * 50_000)
+    out = project.swatch("run", "--gpu", "python3 train.py", "--dry-run", "-r", "2h")
+    for said in ("alice/projects/forest/1", "python3 train.py", "gpu (local)", "free", "48.8KiB  big.bin", "2:00:00"):
+        assert said in out
+    assert project.json("status")["jobs"] == [] and not list(project.store.scan("code/"))
+    record = project.json("run", "true", "--dry-run")
+    assert record["jobs"][0]["number"] == 1 and {"path": "big.bin", "size": 50_000} in record["code"]["files"]
+
+
+def test_s12_the_record_keeps_what_it_takes_to_do_it_again(project: Box, tmp_path: Path) -> None:
+    git = ["git", "-C", str(project.folder), "-c", "user.email=a@b", "-c", "user.name=a"]
+    for words in (["init", "-q"], ["add", "train.py"], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *words], check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    (project.folder / "train.py").write_text("print('dirty')\n")
+    (project.folder / "swatch.yml").write_text("description: from the file\n")
+    project.swatch("run", "python3 train.py", "--cpu", "-f")
+    job = project.json("info")["job"]
+    assert job["git"]["commit"] == commit and job["git"]["dirty"]
+    assert b"+print('dirty')" in project.store.read(f"code/{job['git']['diff']}.diff")
+    assert job["argv"] == ["run", "python3 train.py", "--cpu", "-f"]
+    assert job["config"]["description"] == "from the file" and job["config"]["machine"] == ["cpu"]
+    project.swatch("clone", "1", "-p", str(tmp_path / "again"))
+    assert (tmp_path / "again" / "train.py").read_text() == "print('dirty')\n"
+    said = project.swatch("info")
+    assert commit[:12] in said and "with changes" in said
+
+
+def test_s13_the_project_is_found_from_below(project: Box) -> None:
+    below = project.folder / "src" / "deep"
+    below.mkdir(parents=True)
+    project.folder = below
+    project.swatch("run", "ls", "-f")
+    assert "train.py" in lines(project) and project.json("status")["jobs"][0]["project"] == "forest"
+
+
+def test_s15_behind_two_dashes_words_reach_the_program_as_they_are(project: Box) -> None:
+    words = ["a b", "$HOME", "*", "it's", '"x"', "--lr", "0.1"]
+    project.swatch("run", "-f", "--", "python3", "train.py", *words)
+    assert lines(project) == [f"args {words!r}"]
+
+
+def test_g3_a_sweep_is_a_job_for_each_value_on_one_snapshot(project: Box) -> None:
+    score = 'import sys; print(\'{"metric": "score", "value": \' + sys.argv[1] + \'}\')'
+    (project.folder / "train.py").write_text(score)
+    out = project.swatch("run", "python3 train.py {x} {y}", "--sweep", "x=1,2", "--sweep", "y=a b,c", "-f")
+    jobs = project.json("status")["jobs"]
+    assert len(jobs) == 4 and len({project.json("info", str(one["number"]))["job"]["code"] for one in jobs}) == 1
+    assert sorted(one["description"] for one in jobs) == ["x=1, y=a b", "x=1, y=c", "x=2, y=a b", "x=2, y=c"]
+    head = next(line for line in out.splitlines() if "STATUS" in line)
+    assert re.split(r"\s{2,}", head.strip()) == ["JOB NAME", "X", "Y", "STATUS", "DURATION(s)", "score"]
+    rows = [
+        re.split(r"\s{2,}", line.strip()) for line in out.splitlines() if line.startswith("alice/") and "suc" in line
+    ]
+    assert sorted((row[1], row[2], row[5]) for row in rows) == [
+        *(("1", "a b", "1"), ("1", "c", "1"), ("2", "a b", "2"), ("2", "c", "2")),
+    ]
+
+
+def test_g7_an_export_reads_without_swatch(project: Box, tmp_path: Path) -> None:
+    metric = 'echo \'{"metric": "loss", "value": 0.5, "step": 2}\''
+    project.swatch("run", f'{metric}; echo made > "$SWATCH_OUTPUT_DIR/a.txt"', "-m", "one | two", "-f")
+    place = tmp_path / "out"
+    project.swatch("export", "forest", str(place))
+    project.swatch("run", "true", "-f")
+    project.swatch("export", "forest", str(place))
+    text = (place / "README.md").read_text()
+    assert "one \\| two" in text and "loss=0.5" in text and "jobs/2" in text
+    assert (place / "jobs/1/output/a.txt").read_text() == "made\n"
+    assert (place / "jobs/1/metrics.csv").read_text().splitlines()[1].endswith("loss,0.5,2")
+    assert "[success]" in (place / "jobs/1/log.txt").read_text()
+    code = json.loads((place / "jobs/1/job.json").read_bytes())["code"]
+    assert (place / "code" / code / "train.py").is_file()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    assert "no export" in project.swatch("export", "forest", str(tmp_path / "full"), code=2)
+
+
+def test_g5_the_library_does_what_the_command_line_does(project: Box, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from orchestrator import Swatch\n"
+        "from orchestrator.errors import SwatchError\n"
+        "swatch = Swatch()\n"
+        "job = swatch.run('echo hi; echo x > $SWATCH_OUTPUT_DIR/a.txt', machine='gpu', max_runtime='1h')\n"
+        "print(job.wait(), job.name, [file.path for file in job.files])\n"
+        "print([path.name for path in job.sync(into='home')])\n"
+        "again = job.restart('exit 4')\n"
+        "print(again.wait(), again.look().reason)\n"
+        "print([one.number for one in swatch.jobs()])\n"
+        "both = swatch.sweep('echo {n}', {'n': ['1', '2']})\n"
+        "print([one.wait() for one in both])\n"
+        "swatch.delete('1')\n"
+        "try:\n    swatch.run('x', machine='moon')\nexcept SwatchError as error:\n    print(error.message)\n"
+    )
+    environment = {**project.environment}
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=project.folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "success alice/projects/forest/1 ['a.txt']",
+        "['a.txt']",
+        "failed exit code 4",
+        "[2, 1]",
+        "['success', 'success']",
+        'machine: unknown machine "moon"; known are cpu, cpu2, gpu, gpu2, ml.g5.xlarge',
+    ]
+
+
+def test_whoami_says_whose_jobs_these_are_and_where(project: Box) -> None:
+    about = project.json("whoami")
+    assert (about["user"], about["project"], about["backend"], about["aws"]) == ("alice", "forest", "local", None)
+    assert about["store"] == project.store.url
+    assert "nothing to log in to" in project.swatch("login", "--help") and "aws configure" in project.swatch("login")
+
+
+def test_the_other_name_is_made_and_taken_away(project: Box, tmp_path: Path) -> None:
+    mine = tmp_path / "swatch"
+    mine.write_text(f"#!{sys.executable}\nimport sys\nfrom orchestrator.cli import main\nmain()\n")
+    mine.chmod(0o755)
+    for words, there in ((["alias"], True), (["alias"], True), (["alias", "--remove"], False)):
+        subprocess.run([mine, *words], env=project.environment, check=True, capture_output=True)
+        assert (tmp_path / "floyd").is_symlink() is there
+        if there:
+            said = subprocess.run(
+                [tmp_path / "floyd", "status"], env=project.environment, cwd=project.folder, check=True
+            )
+            assert said.returncode == 0
+    (tmp_path / "floyd").touch()
+    refused = subprocess.run([mine, "alias"], env=project.environment, check=False, capture_output=True, text=True)
+    assert refused.returncode == 2 and "another program" in refused.stderr
