@@ -249,14 +249,16 @@ def stop(store: Store, backend: Backend, seen: Sequence[Seen], now: bool = False
 
     list(crowd.each(mark, going, store.width))
     backend.stop([one.job for one in going])
-    return list(crowd.each(lambda one: _stopped(store, one, now), seen, store.width))
+    return list(crowd.each(lambda one: _stopped(store, backend, one, now), seen, store.width))
 
 
-def _stopped(store: Store, one: Seen, now: bool) -> Stopped:
+def _stopped(store: Store, backend: Backend, one: Seen, now: bool) -> Stopped:
     job = one.job
     if one.final is not None:
         return Stopped(job, True, one.final.state)
     if one.presence is Presence.RUNNING or (one.presence is Presence.ELSEWHERE and not now):
         return Stopped(job, False, contract.SHUTDOWN)
-    store.create(contract.final_key(job.project, job.number), msgspec.json.encode(stopped(job, one.fold)))
+    final = stopped(job, one.fold)
+    if store.create(contract.final_key(job.project, job.number), msgspec.json.encode(final)):
+        backend.ended(job, final)
     return Stopped(job, True, contract.SHUTDOWN)
