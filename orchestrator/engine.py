@@ -151,7 +151,7 @@ def submit(store: Store, backend: Backend, wish: Wish, carry: Callable[[], objec
         # What is launched counts as waiting from here on: another look would only cost.
         seen = [one._replace(presence=Presence.WAITING) if one.job.number in lost else one for one in seen]
         resumed += lost.values()
-        drafts = draft(wish, new, facts.last_number(store, wish.project) + 1)
+        drafts = draft(wish, new, facts.next_number(store, wish.project, seen[-1].job.number if seen else 0))
         backend.check(drafts)
         taken, overtaken = _take_numbers(store, drafts[: wish.afford(seen, drafts)])
         backend.launch([*lost.values(), *taken])
