@@ -181,7 +181,7 @@ class Attempt:
             return Ended(wish, code, REASONS[wish])
         if code == 0:
             return Ended(contract.SUCCESS, 0, "")
-        return Ended(contract.FAILED, code, failure(code, self.record.tail, gauges.memory()))
+        return Ended(contract.FAILED, code, failure(code, self.record.tail, gauges.memory(), scene.real))
 
     def _follow(self, process: Process, take: Callable[[str], None], shipper: Shipper | None) -> str:
         """Read what a process writes, to its end; the wish that has ended it, or nothing."""

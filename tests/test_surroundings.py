@@ -85,6 +85,12 @@ def test_m5_a_program_with_literal_paths_runs_untouched(box: Box) -> None:
     )
 
 
+@real
+def test_a_file_that_is_missing_where_paths_are_real_needs_no_hint(box: Box) -> None:
+    said = box.swatch("submit", write(box, "python3 -c \"open('/output/missing.txt')\""), "--watch", code=1)
+    assert "No such file" in said and "hand it to the program" not in said
+
+
 def test_m5_what_the_machine_has_at_a_place_of_the_job_is_hidden_and_nothing_else(tmp_path: Path) -> None:
     places = Places(tmp_path)
     words = bindings(places, ["data", "input"], ["bin", "output", "input", "floyd", "data", "tmp", "etc"])
