@@ -131,7 +131,11 @@ def user_policy(account: Account) -> Policy:
     ]
     jobs = ["AddTags", "CreateTrainingJob", "DescribeTrainingJob", "ListTags", "StopTrainingJob"]
     statements = [
-        _allow("StoreObjects", ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"], f"{account.objects}*"),
+        _allow(
+            "StoreObjects",
+            ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"],
+            f"{account.objects}*",
+        ),
         _listing(account),
         _allow("Bucket", bucket_reads, account.bucket_arn),
         _allow("Jobs", [f"sagemaker:{one}" for one in jobs], account.arn("sagemaker", JOBS)),

@@ -76,6 +76,7 @@ class Request(NamedTuple):
                 description=_describe(tasks),
                 host=host,
                 home=Home(host=host, folder=str(home)),
+                requirements=self.code.requirements if manifest.command is not None else None,
             )
 
         return Wish(
@@ -89,7 +90,9 @@ class Request(NamedTuple):
         )
 
 
-def read(path: Path, store: Store, settings: Settings, *, fetch: bool = True) -> Request:
+def read(
+    path: Path, store: Store, settings: Settings, *, fetch: bool = True, tell: Tell = lambda sent: None
+) -> Request:
     """Read a manifest and all that it names: files of this computer, data of the store. Data at addresses is fetched
     into the store, so that it is known what it is; without `fetch` nothing is, and what the store has not got counts as
     new. Raises ManifestError with every problem, NotFound, UsageError."""
@@ -100,7 +103,7 @@ def read(path: Path, store: Store, settings: Settings, *, fetch: bool = True) ->
     data = Prepared((), {})
     for index, one in enumerate(manifest.data):
         try:
-            data += mount.resolve(store, settings, here, [one], folder, project=manifest.name, fetch=fetch)
+            data += mount.resolve(store, settings, here, [one], folder, project=manifest.name, fetch=fetch, tell=tell)
         except (UsageError, NotFound) as error:
             draft.problem(("data", index), f"{error.message} ({error.hint})" if error.hint else error.message)
     draft.check()

@@ -199,6 +199,7 @@ def test_the_job_may_do_what_it_needs_in_its_own_corner_only(aws_: Aws) -> None:
 
 def test_whoever_submits_may_pass_that_role_to_sagemaker_alone() -> None:
     policy = statements(wanted.user_policy(account()))
+    assert "s3:DeleteObject" in policy["StoreObjects"]["Action"], "swatch delete, swatch data delete"
     assert policy["PassRole"] == {
         "Sid": "PassRole",
         "Effect": "Allow",

@@ -11,14 +11,15 @@ from types import TracebackType
 
 class Web:
     """Serves `files` (path to bytes). `sent` counts bytes of bodies, `ranges` has the Range of each GET. While `cut` is
-    a number, an answer breaks off after so many bytes; `marks` can be switched off, and `redirect` sends elsewhere."""
+    a number, an answer breaks off after so many bytes; `marks` and `heeds_ranges` can be switched off,
+    and `redirect` sends elsewhere."""
 
     def __init__(self, files: dict[str, bytes]) -> None:
         self.files, self.sent, self.ranges = files, 0, list[str]()
         self.cut: int | None = None
         self.cuts = 0  # answers that break off; 0: all
-        self.marks, self.redirect = True, ""
-        self.reached = threading.Event()
+        self.marks, self.heeds_ranges, self.redirect = True, True, ""
+        self.hold: threading.Event | None = None  # an answer that is cut waits for it before it breaks off
         web = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -51,7 +52,11 @@ class Web:
         if body:
             self.ranges.append(wanted)
         start = 0
-        if (found := re.fullmatch(r"bytes=(\d+)-", wanted)) and request.headers.get("If-Range") == mark:
+        if (
+            self.heeds_ranges
+            and (found := re.fullmatch(r"bytes=(\d+)-", wanted))
+            and request.headers.get("If-Range") == mark
+        ):
             start = int(found[1])
         headers = {**marks, "Content-Length": str(len(data) - start)}
         if start:
@@ -66,8 +71,10 @@ class Web:
             self.cuts -= 1
             if not self.cuts:
                 self.cut = None
-        request.wfile.write(part)
         self.sent += len(part)
+        request.wfile.write(part)
+        if self.hold is not None:
+            self.hold.wait()
         return None
 
     def _head(self, request: BaseHTTPRequestHandler, status: int, headers: dict[str, str]) -> None:

@@ -30,6 +30,8 @@ SECONDS = 30.0
 """Without a byte for so long, a connection counts as broken."""
 TRIES = 5
 """Connections in a row that bring nothing new."""
+PAUSE = 0.2
+"""Seconds before the second such try, at most; twice as many before each further one."""
 BLOCK = 1 << 20
 
 Tell = Callable[[int, int], object]
@@ -90,7 +92,7 @@ def fetch(
 
 def _fetch(url: str, folder: Path, unless: str, limit: int, tell: Tell) -> Fetched | None:
     part, noted, file = folder / "part", folder / "mark", folder / file_name(url)
-    idle = 0
+    idle, whole = 0, False
     while True:
         known = noted.read_text(encoding="utf-8") if noted.is_file() else ""
         # Without a word for its state nobody knows whether the rest belongs to this beginning.
@@ -111,36 +113,39 @@ def _fetch(url: str, folder: Path, unless: str, limit: int, tell: Tell) -> Fetch
                         begun = 0
                     noted.write_text("" if now.startswith("W/") else now, encoding="utf-8")
                     total = _total(answer, begun, limit, url)
-                    _save(answer, part, begun, total, limit, url, tell)
+                    whole = _save(answer, part, begun, total, limit, url, tell)
         except Unreachable:
             total = -1
             if idle + 1 >= TRIES:
                 raise
         got = part.stat().st_size if part.is_file() else 0
-        if total == 0 or got == total:
+        if got == total or (total == 0 and whole):
             os.replace(part, file)
             noted.unlink(missing_ok=True)
             return Fetched(file, now)
         idle = 0 if got > begun else idle + 1
         if idle >= TRIES:
             raise Unreachable(f"{shown(url)}: the connection breaks again and again", hint="The same command goes on")
-        time.sleep(random.uniform(0, 0.2 * 2**idle) if idle else 0)
+        time.sleep(random.uniform(0, PAUSE * 2**idle) if idle else 0)
 
 
-def _save(answer: Any, part: Path, begun: int, total: int, limit: int, url: str, tell: Tell) -> None:
-    """Append the body to what is here. A connection that breaks leaves what came."""
+def _save(answer: Any, part: Path, begun: int, total: int, limit: int, url: str, tell: Tell) -> bool:
+    """Append the body to what is here; whether it came to its end. A connection that breaks leaves what came."""
     with open(part, "r+b" if begun else "wb") as out:
         out.seek(begun)
         out.truncate()
         done = begun
         tell(done, total)
         with contextlib.suppress(http.client.HTTPException, ConnectionError, TimeoutError):
-            while block := answer.read(BLOCK):
+            while block := answer.read1(BLOCK):
                 done += len(block)
                 if done > limit or (total and done > total):
                     raise SwatchError(f"{shown(url)} sends more than it may: {min(limit, total or limit):,} bytes")
                 out.write(block)
+                out.flush()
                 tell(done, total)
+            return True
+        return False
 
 
 def _total(answer: Any, begun: int, limit: int, url: str) -> int:

@@ -15,6 +15,7 @@ from orchestrator import bill, engine, notify, request
 from orchestrator.backends import Backend, Presence
 from orchestrator.backends.local import host_name
 from orchestrator.cli import bars, money, plan, screen, summary
+from orchestrator.cli.data import transfer
 from orchestrator.cli.options import fleet, into_option, json_option, opened, print_json, queue_option, store_option
 from orchestrator.cli.watch import ending, rung
 from orchestrator.cli.watch import home as found_home
@@ -70,7 +71,8 @@ def command(
         )
         return
     settings, where = opened(store, slots)
-    asked = request.read(manifest, where, settings)
+    with transfer.shown("Fetching data", as_json) as tell:
+        asked = request.read(manifest, where, settings, tell=tell)
     machines = fleet(settings, where)
     backend = machines.backend(backend_name or asked.manifest.backend)
     home = (into or Path("outputs", asked.manifest.name)).absolute()
@@ -90,7 +92,8 @@ def command(
             from orchestrator.backends.sagemaker import queue as queues
 
             queues.check(queue)  # before any record says that a job is there
-        asked.carry(where, whole=backend.name == "sagemaker" and settings.aws.network_isolation)
+        with transfer.shown("Sending data", as_json) as tell:
+            asked.carry(where, backend.name == "sagemaker" and settings.aws.network_isolation, tell)
 
     def submit(wish: Wish) -> Submission:
         done = engine.submit(where, machines, wish, carry)

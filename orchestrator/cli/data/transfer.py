@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import NoReturn
 
 import click
@@ -16,21 +16,26 @@ from orchestrator.cli import screen
 
 @contextmanager
 def shown(label: str, quiet: bool = False) -> Iterator[Tell]:
-    """A bar with bytes and rate on a terminal, nothing elsewhere."""
-    console = screen.console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield lambda sent: None
-        return
+    """A bar with bytes and rate on a terminal, once anything goes; nothing elsewhere."""
+    with ExitStack() as stack:
+        bars: list[Callable[[Sent], None]] = []
+
+        def tell(sent: Sent) -> None:
+            if not bars and sent.total:
+                bars.append(_bar(label, stack))
+            for update in bars:
+                update(sent)
+
+        yield (lambda sent: None) if quiet or not sys.stderr.isatty() else tell
+
+
+def _bar(label: str, stack: ExitStack) -> Callable[[Sent], None]:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
-        bar = progress.add_task(screen.plain(label), total=None)
-
-        def tell(sent: Sent) -> None:
-            progress.update(bar, completed=sent.done, total=sent.total)
-
-        yield tell
+    progress = stack.enter_context(Progress(*columns, TimeRemainingColumn(), console=screen.console(stderr=True)))
+    bar = progress.add_task(screen.plain(label), total=None)
+    return lambda sent: progress.update(bar, completed=sent.done, total=sent.total)
 
 
 @contextmanager
