@@ -33,6 +33,8 @@ from orchestrator.store import Store
 FAR = 4
 """Times slower where the store is far, and every chunk and look a paid request."""
 STOP_CHECK_SECONDS = 1.0
+LATE = 10.0
+"""Seconds before the end of max_runtime in which a platform's signal means that end: its clock and ours differ."""
 FINAL_TRIES = 60
 """Seconds that the agent goes on trying to write how the job ended, should the store refuse (a full disk)."""
 
@@ -222,7 +224,7 @@ class Attempt:
 
     def _stop_wish(self) -> str:
         """`shutdown` when the job shall end: by a signal to this agent, or by the mark in the store. On a platform a
-        signal without the mark is `queued`: the job will be started again."""
+        signal without the mark is `queued`, for the job will be started again; or `timeout`, if it has had its time."""
         now = time.monotonic()
         signalled = self.stop_signal and not self._stop_asked
         if signalled or now - self._stop_checked >= STOP_CHECK_SECONDS * self.pace:
@@ -230,7 +232,11 @@ class Attempt:
             self._stop_asked = self._stop_asked or self.store.exists(contract.stop_key(self.project, self.number))
         if self._stop_asked or (self.stop_signal and not self.platform):
             return contract.SHUTDOWN
-        return contract.QUEUED if self.stop_signal else ""
+        if not self.stop_signal:
+            return ""
+        # A platform ends a job of its own accord when its time is up, too: then nothing follows.
+        spent = self.before.seconds(self.before.last) + time.time() - self.record.began
+        return contract.TIMEOUT if spent > self.job["max_runtime"] - LATE else contract.QUEUED
 
     def _finish(self, ended: Ended, shipper: Shipper | None) -> Ended:
         unkept = shipper.problem if shipper is not None else ""
