@@ -17,7 +17,7 @@ from job_image import packages
 from job_image.container import Platform
 from job_image.ending import REASONS, Ended, failure
 from job_image.gauges import Gauges
-from job_image.harvest import Harvest
+from job_image.harvest import Before, Harvest, look
 from job_image.places import Places
 from job_image.preparation import prepare
 from job_image.process import Process
@@ -94,6 +94,8 @@ class Attempt:
             installed = self._install()
             if isinstance(installed, Ended):
                 return self._pause(installed) if installed.state == contract.QUEUED else self._finish(installed, None)
+            if installed:
+                prepared = self._as_installed(prepared)
             mounts = [mount["mount"] for mount in self.job["data"]]
             keep = [installed] if installed else []
             scene = arrange(self.job["command"], self.places, mounts, self.platform, keep)
@@ -126,9 +128,9 @@ class Attempt:
             last[:] = [*last[-4:], line]
             self.record.note(line)
 
-        def follow(words: Sequence[str], environment: Mapping[str, str]) -> int | None:
+        def follow(words: Sequence[str], environment: Mapping[str, str], held: int) -> int | None:
             nonlocal wish
-            process = Process(words, self.places.code, environment, self.places.work, _grace())
+            process = Process(words, self.places.code, environment, self.places.work, _grace(), held=[held])
             wish = self._follow(process, take, None)
             return None if wish else process.exit_code
 
@@ -147,6 +149,15 @@ class Attempt:
             network = "; this job has no network: put the packages into its image" if isolated else ""
             return Ended(contract.FAILED, None, f"{error.message}: {packages.why(last)}{network}")
         return Ended(wish, None, REASONS[wish]) if folder is None else folder
+
+    def _as_installed(self, prepared: Before) -> Before:
+        """The working folder before the command, with what pip has left in it; what earlier attempts' commands have
+        made there is still theirs."""
+        made = {path for path, file in self.before.files.items() if file.home}
+        return {
+            **{path: stamp for path, stamp in look(self.places.code).items() if path not in made},
+            **{path: stamp for path, stamp in prepared.items() if path in made},
+        }
 
     def _command(self, scene: Scene, more: Mapping[str, str], shipper: Shipper) -> Ended:
         environment = {
