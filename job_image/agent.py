@@ -1,7 +1,7 @@
 """The agent: runs one job's command under the contract, writes the journal, ships outputs.
 
     python -m job_image.agent --store URL --project NAME --number N --work FOLDER [--cache FOLDER]
-                             [--ml /opt/ml [--isolated]]
+                             [--secrets FILE] [--ml /opt/ml [--isolated]]
 
 One agent works on a job at a time: a lock on FOLDER proves it (released by the system even after kill -9), and the
 journal refuses a second writer. Whoever finds the lock free and no `final.json` knows that the job was lost; starting
@@ -36,11 +36,12 @@ def arguments(argv: list[str] | None) -> Options:
     parser.add_argument("--number", required=True, type=int)
     parser.add_argument("--work", required=True, type=Path)
     parser.add_argument("--cache", type=Path, help="a folder of this machine that outlives jobs")
+    parser.add_argument("--secrets", type=Path, help="a file with the values of the job's secrets; removed at its end")
     parser.add_argument("--ml", type=Path, help="the folder that SageMaker gives a container")
     parser.add_argument("--isolated", action="store_true", help="the store is the checkpoint folder of this one job")
     given = parser.parse_args(argv)
     platform = Platform(given.ml, given.isolated) if given.ml else None
-    return Options(given.store, given.project, given.number, given.work, platform, given.cache)
+    return Options(given.store, given.project, given.number, given.work, platform, given.cache, given.secrets)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -21,10 +21,11 @@ from job_image.harvest import Harvest
 from job_image.places import Places
 from job_image.preparation import prepare
 from job_image.process import Process
-from job_image.record import Record
+from job_image.record import Record, Veil
 from job_image.sandbox import Scene, arrange
 from job_image.shipper import Order, Shipper
-from orchestrator import contract
+from job_image.vault import Vault
+from orchestrator import contract, notice
 from orchestrator.errors import StoreError, SwatchError
 from orchestrator.journal import TaskEnd, Writer, fold
 from orchestrator.store import Store
@@ -45,6 +46,7 @@ class Options(NamedTuple):
     work: Path
     platform: Platform | None = None
     cache: Path | None = None
+    secrets: Path | None = None
 
 
 class Attempt:
@@ -58,6 +60,10 @@ class Attempt:
         self.job: dict[str, Any] = json.loads(store.read(contract.job_key(self.project, self.number)))
         if self.job["schema"] > contract.SCHEMA:
             raise SwatchError("This job was written by a later version of Swatch", hint="Update Swatch on this machine")
+        cloud = self.platform is not None and not self.platform.isolated
+        self.vault = Vault(self.job, options.secrets, cloud)
+        self.addresses: dict[str, str] = {}
+        self.secrets: dict[str, str] = {}
         self.stop_signal = False
         self.before = fold(store, self.project, self.number)
         self.attempt = self.before.attempt + 1
@@ -72,10 +78,16 @@ class Attempt:
 
     def perform(self) -> Ended:
         """Do the job, to the end. Raises StoreError when the store takes nothing any more."""
+        self.addresses, unknown = self.vault.addresses()
+        self.record.veil = Veil(self.addresses.values())
+        if unknown:
+            self.record.note(unknown)
         if self._stop_wish() == contract.SHUTDOWN:
             return self._finish(Ended(contract.SHUTDOWN, None, "stopped before it started"), None)
         self._state(contract.STARTING)
         try:
+            self.secrets = self.vault.values()
+            self.record.veil = Veil([*self.secrets.values(), *self.addresses.values()])
             prepared = prepare(self.store, self.job, self.places, self.platform, self.before)
             installed = self._install()
             if isinstance(installed, Ended):
@@ -138,6 +150,7 @@ class Attempt:
         environment = {
             **more,
             **self.job.get("variables", {}),
+            **self.secrets,
             "SWATCH": "1",
             "FLOYDHUB": "1",
             "PYTHONUNBUFFERED": "1",
@@ -168,7 +181,7 @@ class Attempt:
             return Ended(wish, code, REASONS[wish])
         if code == 0:
             return Ended(contract.SUCCESS, 0, "")
-        return Ended(contract.FAILED, code, failure(code, self.record.tail, gauges.memory()))
+        return Ended(contract.FAILED, code, failure(code, self.record.tail, gauges.memory(), scene.real))
 
     def _follow(self, process: Process, take: Callable[[str], None], shipper: Shipper | None) -> str:
         """Read what a process writes, to its end; the wish that has ended it, or nothing."""
@@ -237,11 +250,20 @@ class Attempt:
             "bytes": sum(file.size for file in shipped),
         }
         self._insist(self.record.writer.flush)
-        self._insist(
+        written = self._insist(
             lambda: self.store.create(contract.final_key(self.project, self.number), json.dumps(final).encode())
         )
         self.places.clear(keep_made=bool(unkept))
+        self.vault.forget()
+        if written:  # else somebody else has told it
+            self._tell(final)
         return ended
+
+    def _tell(self, final: dict[str, Any]) -> None:
+        """Tell the end of the job where it is to be told; what cannot be is a note, and changes nothing."""
+        for problem in notice.tell(self.addresses, self.job, final):
+            self.record.note(problem)
+        self.record.flush(now=True)
 
     def _pause(self, ended: Ended) -> Ended:
         """Leave the job to its next attempt."""
@@ -262,16 +284,16 @@ class Attempt:
         untold = contract.FAILED if ended.state == contract.SUCCESS else ended.state
         return {task["name"]: told.get(task["name"], untold) for task in self.job["tasks"]}
 
-    def _insist(self, write: Callable[[], object]) -> None:
+    def _insist(self, write: Callable[[], object]) -> object:
         for left in range(FINAL_TRIES, -1, -1):
             try:
-                write()
-                return
+                return write()
             except StoreError as error:
                 if type(error) is not StoreError or not left:
                     raise
                 print(f"swatch: {error.message}; trying again", file=sys.stderr, flush=True)
                 time.sleep(1)
+        return None
 
 
 def _grace() -> float:

@@ -49,8 +49,9 @@ class Memory(NamedTuple):
         return f"killed: out of memory (peak {self.peak / 1e9:.1f} of {self.limit / 1e9:.1f} GB)"
 
 
-def failure(code: int, tail: Sequence[str], memory: Memory) -> str:
-    """Why a command failed that ended with this code (minus a signal's number), from the last lines it wrote."""
+def failure(code: int, tail: Sequence[str], memory: Memory, real: bool) -> str:
+    """Why a command failed that ended with this code (minus a signal's number), from the last lines it wrote. `real`:
+    the contract's paths are as they should be."""
     last = next((line.strip() for line in reversed(tail) if line.strip()), "")
     used_up = memory.peak is not None and memory.limit is not None and memory.peak >= NEARLY_ALL * memory.limit
     if memory.kills or (code in KILLED and (memory.machine_kills or used_up)):
@@ -61,5 +62,6 @@ def failure(code: int, tail: Sequence[str], memory: Memory) -> str:
         why = f"killed by {contract.signal_name(-code)}"
     else:
         why = f"exit code {code}"
-    hint = OUTPUT_HINT if any(re.search(r"""No such file.*['"]/output\b""", line) for line in tail) else ""
+    missed = not real and any(re.search(r"""No such file.*['"]/output\b""", line) for line in tail)
+    hint = OUTPUT_HINT if missed else ""
     return f"{why}: {last[:MAX_REASON]}{hint}" if last else why

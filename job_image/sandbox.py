@@ -31,12 +31,14 @@ UNREAL = (
 
 class Scene(NamedTuple):
     """How a command sees its folders: the command itself, the words that start what it runs in (none: it runs as it
-    is), its working folder, the variables that name its folders, and what there is to note of all that."""
+    is), its working folder, the variables that name its folders, whether the contract's paths are real for it, and what
+    there is to note of all that."""
 
     command: str
     wrap: tuple[str, ...]
     folder: Path
     environment: Mapping[str, str]
+    real: bool
     note: str = ""
 
 
@@ -47,16 +49,16 @@ def arrange(
     SwatchError where a path cannot be replaced."""
     mapping = places.mapping(list(mounts))
     if platform and platform.ml == OPT_ML:
-        mapping = {path: mapping[path] for path in places.link(list(mounts))}
-        return Scene(map_paths(command, mapping), (), places.code, places.environment())
+        left = {path: mapping[path] for path in places.link(list(mounts))}
+        return Scene(map_paths(command, left), (), places.code, places.environment(), not left)
     wished = os.environ.get("SWATCH_BWRAP") != "0"
     wrap = _wrap(places, mounts, keep) if wished else None
     if wrap is None:
         note = UNREAL if wished else ""
-        return Scene(map_paths(command, mapping), (), places.code, places.environment(), note)
+        return Scene(map_paths(command, mapping), (), places.code, places.environment(), False, note)
     seen = {place: path for path, place in mapping.items()}
     environment = {name: seen.get(place, place) for name, place in places.environment().items()}
-    return Scene(command, wrap, Path("/floyd/home"), environment)
+    return Scene(command, wrap, Path("/floyd/home"), environment, True)
 
 
 def _wrap(places: Places, mounts: Sequence[str], keep: Sequence[Path]) -> tuple[str, ...] | None:

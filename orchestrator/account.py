@@ -16,6 +16,9 @@ JOBS = "training-job/swatch-*"
 QUEUED = "training-job/AWSBatchswatch-*"
 """Names of those that AWS Batch starts for us."""
 
+SECRETS = "secret:swatch/*"
+"""Values of jobs' secrets (see contract.secret_ids)."""
+
 OLD_VERSIONS = 7
 """Days for which what was overwritten or deleted in the bucket can be brought back."""
 HALF_UPLOADS = 7
@@ -109,6 +112,7 @@ def job_policy(account: Account) -> Policy:
             repositories,
         ),
     ]
+    statements.append(_allow("Secrets", "secretsmanager:GetSecretValue", account.arn("secretsmanager", SECRETS)))
     if account.aws.subnets:
         statements.append(_allow("Network", _NETWORK, "*"))
     if account.aws.remote_debug:
@@ -151,6 +155,8 @@ def user_policy(account: Account) -> Policy:
             "*",
         ),
     ]
+    kept = [f"secretsmanager:{one}" for one in ("CreateSecret", "DescribeSecret", "PutSecretValue")]
+    statements.append(_allow("Secrets", kept, account.arn("secretsmanager", SECRETS)))
     if account.aws.queue:
         actions = ["DescribeServiceJob", "ListServiceJobs", "SubmitServiceJob", "TagResource", "TerminateServiceJob"]
         resources = [account.arn("batch", f"job-queue/{account.aws.queue}"), account.arn("batch", "service-job/*")]

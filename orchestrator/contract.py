@@ -32,6 +32,12 @@ BUSY = 75
 HOME_INDEX = ".swatch-index.json"
 """What was brought home into a folder; a folder with it holds outputs, and is no code."""
 
+# Where the end of a job is told: names of values that travel as secrets do, and the variable that says which there are.
+WEBHOOK = "SWATCH_NOTIFY_WEBHOOK"
+SLACK = "SWATCH_NOTIFY_SLACK"
+ADDRESSES = (WEBHOOK, SLACK)
+TELL = "SWATCH_NOTIFY"
+
 MAX_NAME = 64
 """Longest name of a project or task, in characters; with suffixes it stays below every file system's 255 bytes."""
 
@@ -42,6 +48,11 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def secret_ids(project: str, name: str) -> tuple[str, str]:
+    """What AWS Secrets Manager calls a secret: the project's own, and that of all projects."""
+    return f"swatch/{project}/{name}", f"swatch/{name}"
 
 
 # Keys of the store. `number` counts from 1 within a project.

@@ -151,7 +151,7 @@ def submit(store: Store, backend: Backend, wish: Wish, carry: Callable[[], objec
         # What is launched counts as waiting from here on: another look would only cost.
         seen = [one._replace(presence=Presence.WAITING) if one.job.number in lost else one for one in seen]
         resumed += lost.values()
-        drafts = draft(wish, new, facts.last_number(store, wish.project) + 1)
+        drafts = draft(wish, new, facts.next_number(store, wish.project, seen[-1].job.number if seen else 0))
         backend.check(drafts)
         taken, overtaken = _take_numbers(store, drafts[: wish.afford(seen, drafts)])
         backend.launch([*lost.values(), *taken])
@@ -202,12 +202,15 @@ def start(
     """Start jobs that are wanted whatever there is already: each draft makes the job of a number. `carry` puts what
     they share into the store, once all of them are known to be able to run."""
     started: list[Job] = []
-    while left := drafts[len(started) :]:
-        jobs = [draft(number) for number, draft in enumerate(left, facts.last_number(store, project) + 1)]
-        if not started:
-            backend.check(jobs)
-            carry()
-        taken, _ = _take_numbers(store, jobs)
+
+    def jobs() -> list[Job]:
+        left = drafts[len(started) :]
+        return [draft(number) for number, draft in enumerate(left, facts.last_number(store, project) + 1)]
+
+    backend.check(jobs())
+    carry()  # and with it, what is mounted is known: so the jobs are drafted anew
+    while len(started) < len(drafts):
+        taken, _ = _take_numbers(store, jobs())
         backend.launch(taken)
         started += taken
     backend.wake()
@@ -246,14 +249,16 @@ def stop(store: Store, backend: Backend, seen: Sequence[Seen], now: bool = False
 
     list(crowd.each(mark, going, store.width))
     backend.stop([one.job for one in going])
-    return list(crowd.each(lambda one: _stopped(store, one, now), seen, store.width))
+    return list(crowd.each(lambda one: _stopped(store, backend, one, now), seen, store.width))
 
 
-def _stopped(store: Store, one: Seen, now: bool) -> Stopped:
+def _stopped(store: Store, backend: Backend, one: Seen, now: bool) -> Stopped:
     job = one.job
     if one.final is not None:
         return Stopped(job, True, one.final.state)
     if one.presence is Presence.RUNNING or (one.presence is Presence.ELSEWHERE and not now):
         return Stopped(job, False, contract.SHUTDOWN)
-    store.create(contract.final_key(job.project, job.number), msgspec.json.encode(stopped(job, one.fold)))
+    final = stopped(job, one.fold)
+    if store.create(contract.final_key(job.project, job.number), msgspec.json.encode(final)):
+        backend.ended(job, final)
     return Stopped(job, True, contract.SHUTDOWN)

@@ -87,6 +87,12 @@ def last_number(store: Store, project: str) -> int:
     return max(_taken(store, project), default=0)
 
 
+def next_number(store: Store, project: str, seen: int) -> int:
+    """The number for a job that follows the job `seen`. One that somebody else has made meanwhile has it already, and
+    so is never stepped over unseen."""
+    return max({seen, *_deleted(store, project)}) + 1
+
+
 def _taken(store: Store, project: str) -> set[int]:
     # A deleted job's record stays, emptied: so nobody can take its number again.
     return {int(name) for name in store.folders(contract.project_prefix(project)) if _is_number(name)}

@@ -76,6 +76,7 @@ class Request(NamedTuple):
                 description=_describe(tasks),
                 host=host,
                 home=Home(host=host, folder=str(home)),
+                requirements=self.code.requirements if manifest.command is not None else None,
             )
 
         return Wish(

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from orchestrator import duration
+from orchestrator import contract, duration
 from orchestrator.errors import UsageError
 
 WARM_POOL = 21_600
@@ -53,6 +53,23 @@ class Aws(msgspec.Struct, frozen=True, kw_only=True):
     queue: str | None = None
 
 
+class Notify(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the end of a job is told. The addresses are secrets: whoever has one can write there.
+
+    webhook: gets JSON. slack: the same as Slack takes it. bell: whoever watches hears and sees it.
+    """
+
+    webhook: str | None = None
+    slack: str | None = None
+    bell: bool = False
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """By the names that they travel under."""
+        found = {contract.WEBHOOK: self.webhook, contract.SLACK: self.slack}
+        return {name: address for name, address in found.items() if address}
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What every verb needs to know."""
 
@@ -62,6 +79,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     user: str = "me"
     backend: str = "local"
     aws: Aws = Aws()
+    notify: Notify = Notify()
 
 
 class _Aws(Aws, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,6 +94,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     user: str | None = None
     backend: str | None = None
     aws: _Aws | None = None
+    notify: Notify | None = None
 
 
 def load(store: str | None = None, slots: int | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -93,6 +112,7 @@ def load(store: str | None = None, slots: int | None = None, environment: Mappin
         user=re.sub(r"[^A-Za-z0-9._-]", "-", user).strip("-.") or "me",
         backend=environment.get("SWATCH_BACKEND") or file.backend or "local",
         aws=_aws(home / "config.yaml", file.aws or _Aws()),
+        notify=_notify(home / "config.yaml", file.notify or Notify()),
     )
 
 
@@ -147,7 +167,7 @@ def _read(path: Path) -> _File:
     try:
         return msgspec.convert(yaml.safe_load(path.read_bytes()) or {}, _File)
     except (yaml.YAMLError, msgspec.ValidationError, OSError, ValueError) as error:
-        hint = "It may say store, slots, user, backend and aws, nothing else"
+        hint = "It may say store, slots, user, backend, aws and notify, nothing else"
         raise UsageError(f"{path}: {error}", hint=hint) from error
 
 
@@ -159,6 +179,13 @@ def _aws(path: Path, given: _Aws) -> Aws:
     if bool(given.subnets) != bool(given.security_groups):
         raise UsageError(f"{path}: aws: subnets and security_groups go together: give both or none")
     return Aws(**{**msgspec.structs.asdict(given), "keep_alive": seconds})
+
+
+def _notify(path: Path, given: Notify) -> Notify:
+    for name, address in (("webhook", given.webhook), ("slack", given.slack)):
+        if address is not None and not re.match(r"https?://[^\s/]", address):
+            raise UsageError(f"{path}: notify.{name}: expected an address that begins with https://")
+    return given
 
 
 def _slots(value: int | str) -> int:

@@ -43,8 +43,9 @@ from orchestrator import (
 from orchestrator.backends import open_backend
 from orchestrator.backends.fleet import Fleet
 from orchestrator.backends.local import has_gpu, host_name
-from orchestrator.cargo import revision, snapshot
+from orchestrator.cargo import mount, revision, snapshot
 from orchestrator.cargo.index import Index
+from orchestrator.cargo.mount import Prepared, Tell
 from orchestrator.cargo.revision import Revision
 from orchestrator.cargo.snapshot import Snapshot
 from orchestrator.engine import Choice, Submission, Verdict, Wish
@@ -59,21 +60,19 @@ from orchestrator.settings import Settings
 from orchestrator.store import Store, open_store
 from orchestrator.watch import Watch
 
-REQUIREMENTS = ("floyd_requirements.txt", "requirements.txt")
-"""Files of the code whose packages the command needs; the first that is there counts."""
-
 
 class Launch(NamedTuple):
     """Jobs that are ready to start: see `Swatch.prepare`. `notes` are sentences that a person should read first; `code`
     is None where an earlier job's is run again. `carry` puts into the store what is not there; it says how many bytes
-    it sent."""
+    it sent, and tells of the bytes of data on their way, of which `waiting` are not there yet."""
 
     drafts: Sequence[Draft]
     recipe: Recipe
     frame: Frame
     code: Snapshot | None
     notes: tuple[str, ...]
-    carry: Callable[[], int]
+    carry: Callable[[Tell], int]
+    waiting: int = 0
 
     def jobs(self, first: int) -> list[Job]:
         """The jobs as they would be, numbered from `first` on."""
@@ -161,15 +160,18 @@ class Swatch:
         task: str | None = None,
         values: Mapping[str, Sequence[str]] | None = None,
         argv: Sequence[str] = (),
+        fetch: bool = True,
     ) -> Launch:
-        """What a `run` would start. Reads the folder and looks at the store; starts and sends nothing. Raises
-        SwatchError."""
+        """What a `run` would start. Reads the folder and looks at the store; starts and sends nothing, but data at
+        addresses is fetched into the store, unless `fetch` is False. Raises SwatchError."""
         project = self.project
         found = recipe.find(project.folder)
         settled = recipe.settle(asked, recipe.read(found) if found else None, task)
         settled = self._placed(settled)
         notes = list(self._notes(settled))
         invocation.combinations(settled.command or "true", values or {})  # before a large folder is read
+        # A flag's folders are relative to where one is, the file's to the file.
+        data = self._data(settled, self.folder if asked.data else project.folder, project.name, fetch)
         code = snapshot.of_folder(project.folder, index=Index(self.settings.home, project.folder))
         git = revision.of_folder(project.folder)
         frame = self._frame(settled, project.name, project.user, project.folder / "outputs" / project.name)
@@ -177,12 +179,18 @@ class Swatch:
             code=code.digest,
             git=git.record if git else None,
             argv=tuple(argv),
-            requirements=requirements_of(code),
+            requirements=code.requirements,
         )
-        return self._launch(settled, frame, values or {}, code, git, notes)
+        return self._launch(settled, frame, values or {}, data, notes, code, git)
 
     def prepare_restart(
-        self, name: str, asked: Recipe, *, values: Mapping[str, Sequence[str]] | None = None, argv: Sequence[str] = ()
+        self,
+        name: str,
+        asked: Recipe,
+        *,
+        values: Mapping[str, Sequence[str]] | None = None,
+        argv: Sequence[str] = (),
+        fetch: bool = True,
     ) -> Launch:
         """What a restart of a job would start: its stored code and its options, but for what `asked` says. Raises
         SwatchError."""
@@ -197,17 +205,19 @@ class Swatch:
         frame = self._frame(settled, old.project, old.user, Path(place or self.folder / "outputs" / old.project))
         frame = frame._replace(
             code=old.code,
-            data=frame.data if asked.data is not None else old.data,
             git=old.git,
             argv=tuple(argv),
             requirements=old.requirements,
             restarted=old.name,
         )
-        return self._launch(settled, frame, values or {}, None, None, list(self._notes(settled)))
+        data = self._data(settled, self.folder, old.project, fetch) if asked.data else Prepared(old.data, {})
+        return self._launch(settled, frame, values or {}, data, list(self._notes(settled)))
 
-    def start(self, launch: Launch) -> list[JobHandle]:
-        """Start what was prepared. Raises SwatchError."""
-        started = engine.start(self.store, self.machines, launch.frame.project, launch.drafts, launch.carry)
+    def start(self, launch: Launch, tell: Tell = lambda sent: None) -> list[JobHandle]:
+        """Start what was prepared; `tell` is told how far data on its way is. Raises SwatchError."""
+        started = engine.start(
+            self.store, self.machines, launch.frame.project, launch.drafts, lambda: launch.carry(tell)
+        )
         return [JobHandle(self, job.project, job.number) for job in started]
 
     def _placed(self, said: Recipe) -> Recipe:
@@ -224,6 +234,10 @@ class Swatch:
         if said.backend == "local" and said.env:
             yield f"The environment {said.env} is an image on AWS; on this computer, commands see Swatch's own Python"
 
+    def _data(self, said: Recipe, folder: Path, project: str, fetch: bool) -> Prepared:
+        given = mount.parse(said.data or ())
+        return mount.resolve(self.store, self.settings, self.here, given, folder, project=project, fetch=fetch)
+
     def _frame(self, said: Recipe, project: str, user: str | None, home: Path) -> Frame:
         host = host_name(self.settings.home)
         return Frame(
@@ -239,31 +253,35 @@ class Swatch:
         said: Recipe,
         frame: Frame,
         values: Mapping[str, Sequence[str]],
-        code: Snapshot | None,
-        git: Revision | None,
+        data: Prepared,
         notes: Sequence[str],
+        code: Snapshot | None = None,
+        git: Revision | None = None,
     ) -> Launch:
         drafts = invocation.drafts(said, frame, values)
-        sample = drafts[0](1)
-        frame = frame._replace(hourly=self._affordable(sample, len(drafts)))
-        drafts = invocation.drafts(said, frame, values)
+        frame = frame._replace(hourly=self._affordable(drafts[0](1), len(drafts)))
 
         whole = said.backend == "sagemaker" and self.settings.aws.network_isolation
 
-        def carry() -> int:
+        def mounted(draft: Draft, number: int) -> Job:
+            return msgspec.structs.replace(draft(number), data=data.mounts)
+
+        def carry(tell: Tell = lambda sent: None) -> int:
             if said.queue is not None:
                 from orchestrator.backends.sagemaker import queue as queues
 
                 queues.check(said.queue)
             if git is not None:
                 git.carry(self.store)
+            data.carry(self.store, tell)
             if code is not None:
                 return code.carry(self.store, whole)
             if whole and frame.code is not None:
                 return snapshot.make_whole(self.store, frame.code)
             return 0
 
-        return Launch(drafts, said, frame, code, tuple(notes), carry)
+        drafts = [functools.partial(mounted, draft) for draft in invocation.drafts(said, frame, values)]
+        return Launch(drafts, said, frame, code, tuple(notes), carry, data.waiting)
 
     def _affordable(self, job: Job, count: int) -> float | None:
         """USD an hour of such a job. Raises UsageError where jobs could pass their cap."""
@@ -467,12 +485,6 @@ class JobHandle:
                 f"Job in {seen.state} state cannot be deleted: {seen.job.short}", hint=f"swatch stop {seen.job.short}"
             )
         engine.delete(self._swatch.store, seen.job)
-
-
-def requirements_of(code: Snapshot) -> str | None:
-    """The file of a code folder whose packages its commands need; None if it has none."""
-    there = {member.name for member in code.members}
-    return next((name for name in REQUIREMENTS if name in there), None)
 
 
 def _recipe(command: str | None, said: Mapping[str, object]) -> Recipe:

@@ -27,7 +27,7 @@ def lines(box: Box, name: str = "") -> list[str]:
     """What the job printed, without the times."""
     said = box.swatch("logs", *([name] if name else []), "-f", "--json").splitlines()
     events = [json.loads(line) for line in said]
-    return [event["text"] for event in events if event["kind"] == "log"]
+    return [event["text"] for event in events if event["kind"] == "log" and not event.get("note")]
 
 
 def test_m1_run_prints_what_floydhub_printed(project: Box) -> None:
@@ -182,7 +182,7 @@ def test_m7_restart_uses_the_stored_code_and_any_other_option(project: Box) -> N
     project.swatch("restart", "1", "python3 train.py two; echo $A$B", "--gpu", "--env-var", "B=2", "-m", "x", "-f")
     assert lines(project, "3") == ["args ['two']", "2"]
     first, second, third = (project.json("info", str(number))["job"] for number in (1, 2, 3))
-    assert first["code"] == second["code"] == third["code"] and second["restarted"] == first["name"]
+    assert first["code"] == second["code"] == third["code"] and second["restarted"] == "alice/projects/forest/1"
     assert (second["description"], second["variables"], second["machine"]) == ("first", {"A": "1"}, "cpu")
     assert (third["description"], third["machine"]) == ("x", "gpu")
 
@@ -420,3 +420,111 @@ def test_the_other_name_is_made_and_taken_away(project: Box, tmp_path: Path) -> 
     (tmp_path / "floyd").touch()
     refused = subprocess.run([mine, "alias"], env=project.environment, check=False, capture_output=True, text=True)
     assert refused.returncode == 2 and "another program" in refused.stderr
+
+
+SEED = (
+    "python3 synthesize.py -s bark.jpg --data-dir /vgg_weights --output-dir /output",
+    *("--data", "wxswxs/vgg-weights/1:vgg_weights"),
+)
+
+
+@pytest.fixture
+def seed(box: Box) -> Box:
+    """A clone of the tutorial's folder: its program (which here copies what it is given), ignore file, requirements."""
+    (box.folder / ".floydignore").write_text(".git\nsupplemental\nmodel_data\noutputs\n*.ignore\n")
+    (box.folder / ".gitignore").write_text(".floydexpt\n*.jpg\n")
+    (box.folder / "requirements.txt").write_text("# nothing that is not there\nnumpy\n")
+    (box.folder / "bark.jpg").write_bytes(b"a picture")
+    (box.folder / "synthesize.py").write_text(
+        "import argparse, os\n"
+        "parser = argparse.ArgumentParser()\n"
+        "for flag in ('-s', '--data-dir', '--output-dir'):\n    parser.add_argument(flag)\n"
+        "given = parser.parse_args()\n"
+        "weights = sorted(os.listdir(given.data_dir))\n"
+        "open(os.path.join(given.output_dir, 'out.txt'), 'w').write(open(given.s).read() + str(weights))\n"
+    )
+    return box
+
+
+def weights(box: Box) -> None:
+    """The dataset of the tutorial, as its owner uploaded it."""
+    place = box.folder.parent / "weights"
+    place.mkdir()
+    (place / "vgg19.h5").write_bytes(b"weights")
+    box.folder, code = place, box.folder
+    box.swatch("data", "init", "wxswxs/vgg-weights")
+    box.swatch("data", "upload")
+    box.folder = code
+
+
+def test_m1_the_tutorial_s_two_commands_run_as_they_are(seed: Box) -> None:
+    weights(seed)
+    seed.swatch("init", "subjective-functions")
+    out = seed.swatch("run", "--gpu", *SEED)
+    assert re.search(r"^DATANAME +MOUNTING DIRECTORY *\n─+\nwxswxs/datasets/vgg-weights/1 +/vgg_weights *$", out, re.M)
+    assert "swatch logs alice/projects/subjective-functions/1" in out
+    seed.swatch("logs", "-f")
+    seed.swatch("sync")
+    home = seed.folder / "outputs" / "subjective-functions" / "1"
+    assert (home / "out.txt").read_text() == "a picture['vgg19.h5']"
+
+
+def test_m1_a_missing_dataset_says_exactly_what_to_type(seed: Box) -> None:
+    seed.swatch("init", "subjective-functions")
+    said = seed.swatch("run", "--gpu", *SEED, code=2)
+    assert "swatch data fetch vgg19 --as wxswxs/vgg-weights" in said and "vgg-weights" in said
+    assert seed.json("status")["jobs"] == []
+
+
+def test_m9_outputs_are_the_next_job_s_data_by_number(project: Box) -> None:
+    project.swatch("run", "echo first > /output/a.txt", "-f")
+    for source in ("1/output", "1", "forest/1/output", "alice/projects/forest/1/files"):
+        project.swatch("run", "cat /model/a.txt", "--data", f"{source}:model", "-f")
+        assert lines(project) == ["first"]
+
+
+def test_s6_a_folder_is_data_with_one_flag(project: Box) -> None:
+    (project.folder / ".swatchignore").write_text("/photos/\n")
+    (project.folder / "photos").mkdir()
+    (project.folder / "photos" / "a.txt").write_text("one\n")
+    (project.folder / "src").mkdir()
+    top, project.folder = project.folder, project.folder / "src"
+    project.swatch("run", "cat /photos/*", "--data", "../photos:photos", "-f")
+    assert lines(project) == ["one"]
+    project.folder = top
+    (top / "photos" / "b.txt").write_text("two\n")
+    project.swatch("run", "cat /photos/* /floyd/input/photos/b.txt", "--data", "./photos:/photos", "-f")
+    assert lines(project) == ["one", "two", "two"]
+    assert project.json("info")["job"]["data"][0]["source"] == "alice/datasets/forest-photos/2"
+    project.swatch("restart", "1", "-f")
+    assert lines(project) == ["one"]
+
+
+def test_g11_an_old_project_runs_untouched(box: Box) -> None:
+    weights(box)
+    (box.folder / ".floydexpt").write_text(json.dumps({"name": "style", "namespace": "bob", "family_id": "abc"}))
+    (box.folder / ".floydignore").write_text(".git\n.eggs\neggs\nlib\nlib64\nvar\n*.pyc\n*.swp\n.DS_Store\n")
+    (box.folder / ".gitignore").write_text("*.npy\n")
+    (box.folder / "means.npy").write_text("12")
+    (box.folder / "floyd_requirements.txt").write_text("numpy\n")
+    (box.folder / "floyd.yml").write_text(
+        "env: tensorflow-1.12\nmachine: gpu\ndescription: style transfer\nmax_runtime: 3600\n"
+        "input:\n  - source: wxswxs/datasets/vgg-weights/1\n    destination: vgg\n"
+        "task:\n  train:\n    command: python3 train.py\n"
+    )
+    (box.folder / "train.py").write_text(
+        "import os\n"
+        "assert os.environ['FLOYDHUB'] == '1'\n"
+        "for path in ('/vgg/vgg19.h5', '/floyd/input/vgg/vgg19.h5', '../input/vgg/vgg19.h5'):\n"
+        "    print(path, open(path).read())\n"
+        "open('/output/old.txt', 'w').write(open('means.npy').read())\n"
+        "open('/floyd/home/new.txt', 'w').write('x')\n"
+        "open('here.txt', 'w').write(os.getcwd())\n"
+    )
+    out = box.swatch("run", "--task", "train", "-f")
+    assert "bob/projects/style/1" in out
+    job = box.json("info")["job"]
+    assert job["requirements"] == "floyd_requirements.txt" and job["env"] == "tensorflow-2.21"
+    made = {file["path"] for file in box.json("output")["files"]}
+    assert made == {"old.txt", "new.txt", "here.txt"}
+    assert (box.folder / "outputs" / "style" / "1" / "old.txt").read_text() == "12"

@@ -87,8 +87,8 @@ def test_without_a_control_group_the_machine_counts_and_without_proc_nothing_is_
     ],
 )
 def test_s9_why_a_command_was_killed(code: int, memory: Memory, reason: str) -> None:
-    assert failure(code, [], memory) == reason
-    assert failure(code, ["last words", " "], memory) == f"{reason}: last words"
+    assert failure(code, [], memory, True) == reason
+    assert failure(code, ["last words", " "], memory, True) == f"{reason}: last words"
 
 
 @both

@@ -157,7 +157,7 @@ def test_stop_reaches_the_command_and_keeps_what_it_made(box: Box) -> None:
     assert state(box, "try/1") == "shutdown"
     box.swatch("sync", "try")
     assert (box.folder / "outputs/try/try/bye.txt").read_text() == "bye\n"
-    assert "ended already" in box.swatch("stop", "try/1", code=2)
+    assert "ended already" in box.swatch("stop", "try/1", code=1)
     assert box.json("plan", manifest)["counts"] == {"new": 1}, "what a person stopped, a person may start again"
 
 

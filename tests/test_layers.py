@@ -32,6 +32,7 @@ VALUES = {
     "manifest",
     "plan",
     "prices",
+    "secrets",
     "settings",
     "wording",
 }
@@ -43,7 +44,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": {"aws"} | WORDS,
     "journal": {"store"} | WORDS,
     "cargo": {"store", "journal", "unpack"} | VALUES | WORDS,
-    "backends": {"aws", "cargo", "images", "journal", "store"} | VALUES | WORDS,
+    "notice": WORDS,
+    "notify": {"journal", "notice", "store"} | VALUES | WORDS,
+    "backends": {"aws", "notify", "cargo", "images", "journal", "store"} | VALUES | WORDS,
     "facts": {"backends", "store", "journal"} | VALUES | WORDS,
     "engine": {"facts", "results", "backends", "cargo", "store", "journal"} | VALUES | WORDS,
     "bill": {"aws", "backends", "facts", "journal", "store"} | VALUES | WORDS,
@@ -68,7 +71,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "simulator": WORDS,
     "report": {"watch", "sheet"} | WORDS,
     "unpack": {"store"} | WORDS,
-    "agent": {"contract", "errors", "journal", "store", "unpack"},
+    "agent": {"aws", "contract", "errors", "journal", "notice", "store", "unpack"},
     "synthesize": {"texture", "flags"},
     "flags": {"texture"},
     "novelty": {"synthesize"},
@@ -89,7 +92,7 @@ AGENT = {
         "places",
         "preparation",
     ),
-    *("process", "record", "sandbox", "shipper"),
+    *("process", "record", "sandbox", "shipper", "vault"),
 }
 TOP = {"cli", "__main__", "__init__"}
 

@@ -297,8 +297,10 @@ def test_what_was_left_out_is_told_by_submit(box: Box) -> None:
     os.mkfifo(code / "pipe")
     (code / "away").symlink_to("/etc/passwd")
     manifest = box.manifest("name: try\ncode: code\nmax_runtime: 10m\ncommand: ls -A > /output/ls.txt\n")
+    secrets = "Left out of the code, as they look like secrets: .env"
+    assert secrets in box.swatch("plan", manifest).splitlines()
     said = box.swatch("submit", manifest, "--watch").splitlines()
-    assert "Left out of the code, as they look like secrets: .env" in said
+    assert secrets in said
     assert "To send one, write a line like this into .swatchignore:  !/.env" in said
     assert "Left out of the code, as they lead outside its folder: away" in said
     assert "Left out of the code, as they are no files (sockets, pipes, devices): pipe" in said

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -17,7 +18,6 @@ from job_image.harvest import Harvest, look
 from job_image.places import Places
 from job_image.sandbox import bindings
 from orchestrator import contract, journal
-from orchestrator.cargo.snapshot import of_folder
 from orchestrator.job import Job, Mount
 from orchestrator.store.local import LocalStore
 from tests.conftest import Box
@@ -85,6 +85,12 @@ def test_m5_a_program_with_literal_paths_runs_untouched(box: Box) -> None:
     )
 
 
+@real
+def test_a_file_that_is_missing_where_paths_are_real_needs_no_hint(box: Box) -> None:
+    said = box.swatch("submit", write(box, "python3 -c \"open('/output/missing.txt')\""), "--watch", code=1)
+    assert "No such file" in said and "hand it to the program" not in said
+
+
 def test_m5_what_the_machine_has_at_a_place_of_the_job_is_hidden_and_nothing_else(tmp_path: Path) -> None:
     places = Places(tmp_path)
     words = bindings(places, ["data", "input"], ["bin", "output", "input", "floyd", "data", "tmp", "etc"])
@@ -147,7 +153,7 @@ echo ready; wait
 @both
 @pytest.mark.parametrize(
     ("command", "code", "reason"),
-    [("exit 137", 137, "exit code 137"), ("kill -TERM $$", -15, "SIGTERM"), ("sh -c 'kill -9 $$'", 137, "")],
+    [("exit 143", 143, "exit code 143"), ("kill -TERM $$", -15, "SIGTERM"), ("sh -c 'kill -9 $$'", 137, "")],
 )
 def test_exit_codes_and_signals_are_told_apart_in_a_sandbox_too(
     box: Box, wrapped: str, command: str, code: int, reason: str
@@ -266,12 +272,10 @@ def test_a_working_folder_that_became_a_link_is_not_followed(tmp_path: Path) -> 
 def test_m5_the_same_on_sagemaker(tmp_path: Path) -> None:
     """The agent as SageMaker's container starts it: the paths are real, and both places are kept."""
     store, ml = LocalStore(str(tmp_path / "store")), tmp_path / "ml"
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "w.txt").write_text("42")
-    data = of_folder(tmp_path / "data", ignore=False)
-    data.carry(store)
+    store.write("datasets/alice/d/1/files/w.txt", b"42")
     command = "cat /weights/w.txt /floyd/input/weights/w.txt /input/w.txt > /output/o.txt; cd /floyd/home && echo made > made.txt; exit 3"
-    mounts = tuple(Mount(source="data", mount=name, digest=data.digest) for name in ("weights", "input"))
+    told: dict[str, Any] = {"prefix": "datasets/alice/d/1/files/", "digest": "0" * 64, "size": 2, "files": 1}
+    mounts = tuple(Mount(source="alice/datasets/d/1", mount=name, **told) for name in ("weights", "input"))
     job = Job(project="p", number=1, user="alice", created=1.0, command=command, data=mounts)
     store.create(contract.job_key("p", 1), msgspec.json.encode(job))
     words = ["--store", store.url, "--project", "p", "--number", "1", "--work", str(ml / "swatch"), "--ml", str(ml)]

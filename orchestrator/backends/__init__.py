@@ -16,7 +16,7 @@ def open_backend(name: str, store: Store, settings: Settings) -> Backend:
     if name == "local":
         from orchestrator.backends.local import LocalBackend
 
-        return LocalBackend(store.url, settings.home, settings.slots)
+        return LocalBackend(store.url, settings.home, settings.slots, settings.notify)
     if name == "sagemaker":
         from orchestrator.backends.sagemaker.backend import SageMakerBackend
 

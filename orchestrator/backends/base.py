@@ -68,6 +68,10 @@ class Backend(ABC):
         """The jobs have ended: get what of theirs is outstanding (results, bills). Cheap for those that are settled."""
         return
 
+    def ended(self, job: Job, final: Final) -> None:
+        """The final record of a job was just written from this computer: tell who wants to know."""
+        return
+
     def settled(self, jobs: Sequence[Job]) -> bool:
         """Whether nothing of these jobs is outstanding any more, as far as `settle` has got."""
         return True

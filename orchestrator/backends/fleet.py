@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from orchestrator.backends.base import Backend, Presence, Sight
 from orchestrator.errors import UsageError
-from orchestrator.job import Job
+from orchestrator.job import Final, Job
 
 
 class Fleet(Backend):
@@ -56,6 +56,9 @@ class Fleet(Backend):
                 self.backend(name).settle(some)
             except UsageError:
                 continue  # whoever has that backend settles them
+
+    def ended(self, job: Job, final: Final) -> None:
+        self.backend(job.backend).ended(job, final)
 
     def settled(self, jobs: Sequence[Job]) -> bool:
         return all(self.backend(name).settled(some) for name, some in _by_backend(jobs).items())

@@ -5,6 +5,7 @@
     HOME/local/running/<order>     a job that was started; locked while its runner or agent lives
     HOME/local/slots/<n>           locked by the runner (and its agent) that uses the slot
     HOME/local/launching           locked while a job is put into the queue
+    HOME/local/secrets/<job>       values of a job's secrets, for its user alone, until it has ended
     HOME/work/<store>/<project>/<n>/   the job's folders
     HOME/cache/                    what outlives jobs: data of a far store
 
@@ -31,8 +32,14 @@ from typing import NamedTuple
 
 import msgspec
 
+from orchestrator import notify, secrets
+from orchestrator.backends import vault
 from orchestrator.backends.base import Backend, Presence, Sight
-from orchestrator.job import Job
+from orchestrator.job import Final, Job
+from orchestrator.settings import Notify
+from orchestrator.store import open_store
+
+NOBODY = Notify()
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -67,6 +74,13 @@ class Layout(NamedTuple):
     @property
     def launching(self) -> Path:
         return self.home / "local" / "launching"
+
+    def secrets(self, entry: Entry) -> Path:
+        return self.secrets_folder / _label(entry)
+
+    @property
+    def secrets_folder(self) -> Path:
+        return self.home / "local" / "secrets"
 
     @property
     def cache(self) -> Path:
@@ -109,10 +123,14 @@ class LocalBackend(Backend):
 
     name = "local"
 
-    def __init__(self, store_url: str, home: Path, slots: int) -> None:
-        self.store_url, self.slots = store_url, slots
+    def __init__(self, store_url: str, home: Path, slots: int, tell: Notify = NOBODY) -> None:
+        self.store_url, self.slots, self._tell = store_url, slots, tell
         self.layout = Layout(home)
         self.host = host_name(home)
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            secrets.collect(job.secrets, os.environ)
 
     def launch(self, jobs: Sequence[Job]) -> None:
         self.layout.make()
@@ -121,7 +139,11 @@ class LocalBackend(Backend):
             fcntl.flock(alone, fcntl.LOCK_EX)
             for job in jobs:
                 if self.presence(job) is Presence.GONE:
-                    self._queue(Entry(self.store_url, job.project, job.number))
+                    entry = Entry(self.store_url, job.project, job.number)
+                    file = self.layout.secrets(entry)
+                    values = secrets.collect(job.secrets, os.environ, vault.names(file))
+                    vault.keep(file, {**values, **self._tell.addresses})
+                    self._queue(entry)
         self.wake()
 
     def _queue(self, entry: Entry) -> None:
@@ -137,6 +159,18 @@ class LocalBackend(Backend):
 
     def stop(self, jobs: Sequence[Job]) -> None:
         """Nothing more: the agents look for the mark in the store every second."""
+
+    def ended(self, job: Job, final: Final) -> None:
+        self._forget(job)
+        notify.tell(open_store(self.store_url), self._tell, job, final)
+
+    def settle(self, jobs: Sequence[Job]) -> None:
+        if any(self.layout.secrets_folder.glob("*")):
+            for job in jobs:
+                self._forget(job)
+
+    def _forget(self, job: Job) -> None:
+        self.layout.secrets(Entry(self.store_url, job.project, job.number)).unlink(missing_ok=True)
 
     def presence(self, job: Job) -> Presence:
         """Whether the job waits or runs on this computer."""

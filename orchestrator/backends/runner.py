@@ -69,6 +69,7 @@ def run_agent(layout: Layout, entry: Entry, keep: list[int]) -> None:
         note_loss(store, entry, attempts, f"lost: its agent could not be started: {error}")
         return
     if store.exists(contract.final_key(entry.project, entry.number)):
+        layout.secrets(entry).unlink(missing_ok=True)
         if not (work / "output").exists():  # what could not be shipped stays
             shutil.rmtree(work, ignore_errors=True)
     elif code != contract.BUSY:
@@ -85,7 +86,7 @@ def agent_code(layout: Layout, entry: Entry, work: Path, keep: list[int]) -> int
             [
                 *(sys.executable, "-m", "job_image.agent", "--store", entry.store),
                 *("--project", entry.project, "--number", str(entry.number), "--work", str(work)),
-                *("--cache", str(layout.cache)),
+                *("--cache", str(layout.cache), "--secrets", str(layout.secrets(entry))),
             ],
             cwd=work,
             # `python3` in a command is the interpreter that Swatch itself runs on, with the engine's packages.

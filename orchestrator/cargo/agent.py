@@ -29,9 +29,9 @@ FILES = {
             "places",
             "preparation",
         ),
-        *("process", "record", "sandbox", "shipper", "unpack"),
+        *("process", "record", "sandbox", "shipper", "unpack", "vault"),
     ),
-    "orchestrator": ("__init__", "aws", "contract", "errors", "journal"),
+    "orchestrator": ("__init__", "aws", "contract", "errors", "journal", "notice"),
     "orchestrator/store": ("__init__", "base", "crowd", "local", "s3"),
 }
 """The modules that travel: the standard library is all that they need, and boto3 where the store is in S3."""

@@ -18,6 +18,8 @@ from orchestrator.cargo.tree import Entry, LeftOut, Tree
 from orchestrator.errors import SwatchError, UsageError
 from orchestrator.store.base import Store
 
+REQUIREMENTS = ("floyd_requirements.txt", "requirements.txt")
+"""Files at the top of the code that list packages; the first that is there counts."""
 MAX_BYTES = 512 << 20
 """Of all files together. Code beyond this is nearly always data that should be mounted."""
 LISTED = 10
@@ -39,6 +41,12 @@ class Snapshot(NamedTuple):
     def size(self) -> int:
         """Bytes of all files, as they are on this machine."""
         return sum(member.size for member in self.members)
+
+    @property
+    def requirements(self) -> str | None:
+        """The file whose packages the code's commands need; None if there is none."""
+        there = {member.name for member in self.members}
+        return next((name for name in REQUIREMENTS if name in there), None)
 
     def carry(self, store: Store, whole: bool = False) -> int:
         """Put it into the store unless it is there already; how many bytes were sent. What was sent of this folder

@@ -55,7 +55,7 @@ def read(folder: Path, obey: bool = True, without: Path | None = None) -> Tree:
     if not folder.is_dir():
         raise UsageError(f"No such folder: {folder}")
     root = os.path.realpath(folder)
-    skipped = os.path.realpath(without) if without else None
+    skipped = os.stat(without) if without is not None and without.exists() else None
     left_out: list[LeftOut] = []
     try:
         rules = ignore.rules(os.listdir(folder)) if obey else None
@@ -64,12 +64,12 @@ def read(folder: Path, obey: bool = True, without: Path | None = None) -> Tree:
     entries: list[Entry] = []
     for entry in _walk(str(folder), "", rules, root, left_out):
         # Where the file's own folder is a link, its path here is another, and it is the same file all the same.
-        if skipped is not None and entry.kind in ("file", "executable") and os.path.realpath(entry.path) == skipped:
+        if skipped is not None and os.path.samestat(skipped, entry.state) and _same(entry.path, without):
             continue
         entries.append(entry)
         if len(entries) > MAX_FILES:
             raise UsageError(
-                f"{folder} holds more than {MAX_FILES:,} files; at {entry.name} they were too many",
+                f"{folder} holds more than {MAX_FILES:,} files; at {quoted(entry.name)} they were too many",
                 hint=f"Name what is no code in {rules.files[0] if rules else ignore.OURS}, or mount it with --data",
             )
     return Tree(tuple(entries), tuple(left_out), rules.files[0] if rules else ignore.OURS)
@@ -116,6 +116,11 @@ def _walk(folder: str, below: str, rules: ignore.Rules | None, root: str, left_o
             yield Entry(name, one.path, state, "executable" if state.st_mode & 0o100 else "file")
         else:
             left_out.append(LeftOut(name, "special"))
+
+
+def _same(path: str, other: Path | None) -> bool:
+    """Whether both are one name of one file, and not two names of it."""
+    return other is not None and os.path.realpath(path) == os.path.realpath(other)
 
 
 def _lines(path: str) -> str:

@@ -65,6 +65,7 @@ def command(
             {"manifest": str(manifest), "project": wish.project, "queue": queue, **record(choices, jobs), **cost},
         )
         return
+    screen.tell_left_out(asked.code)
     more = (
         []
         if queue is None or not drafts

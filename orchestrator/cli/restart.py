@@ -33,4 +33,5 @@ def command(
     swatch = Swatch(store, slots=slots)
     asked = running.asked(running.command_line(ctx, words), given)
     values = invocation.sweep(given["sweep"])
-    running.perform(swatch, swatch.prepare_restart(name, asked, values=values, argv=sys.argv[1:]), given)
+    launch = swatch.prepare_restart(name, asked, values=values, argv=sys.argv[1:], fetch=not given["dry_run"])
+    running.perform(swatch, launch, given)

@@ -12,7 +12,9 @@ import click
 import msgspec
 
 from orchestrator import recipe
+from orchestrator.cargo.mount import Tell
 from orchestrator.cli import bars, screen
+from orchestrator.cli.data import transfer
 from orchestrator.cli.options import print_json
 from orchestrator.errors import UsageError
 from orchestrator.facts import last_number
@@ -112,7 +114,8 @@ def perform(swatch: Swatch, launch: Launch, given: dict[str, Any]) -> None:
             click.echo(note, err=True)
         if launch.code is not None:
             screen.tell_left_out(launch.code)
-    handles = swatch.start(launch if quiet else launch._replace(carry=lambda: _sync(launch)))
+    with transfer.shown("Data", quiet or not launch.waiting) as tell:
+        handles = swatch.start(launch if quiet else launch._replace(carry=lambda tell: _sync(launch, tell)), tell)
     if quiet and not given["follow"]:
         print_json("run", {"jobs": [_record(handle) for handle in handles]})
         return
@@ -122,15 +125,15 @@ def perform(swatch: Swatch, launch: Launch, given: dict[str, Any]) -> None:
         _follow(swatch, handles, quiet)
 
 
-def _sync(launch: Launch) -> int:
+def _sync(launch: Launch, tell: Tell) -> int:
     if launch.code is None:
         click.echo(f"Restarting job {launch.frame.restarted} ...")
-        return launch.carry()
+        return launch.carry(tell)
     size = launch.code.size
     click.echo(f"Creating project run. Total upload size: {screen.binary_size(size)}")
     click.echo("Syncing code ...")
     began = time.monotonic()
-    sent = launch.carry()
+    sent = launch.carry(tell)
     spent = time.strftime("%H:%M:%S", time.gmtime(time.monotonic() - began))
     click.echo(f"[{'=' * 32}] {size}/{size} - {spent}")
     if not sent:

@@ -11,16 +11,17 @@ from pathlib import Path
 
 import click
 
-from orchestrator import bill, engine, request
+from orchestrator import bill, engine, notify, request
 from orchestrator.backends import Backend, Presence
 from orchestrator.backends.local import host_name
 from orchestrator.cli import bars, money, plan, screen, summary
 from orchestrator.cli.data import transfer
 from orchestrator.cli.options import fleet, into_option, json_option, opened, print_json, queue_option, store_option
-from orchestrator.cli.watch import ending
+from orchestrator.cli.watch import ending, rung
 from orchestrator.cli.watch import home as found_home
 from orchestrator.engine import Submission, Verdict, Wish
 from orchestrator.job import Job
+from orchestrator.settings import Notify
 from orchestrator.watch import Watch
 
 MOST_LINES = 20
@@ -117,7 +118,7 @@ def command(
             show,
             functools.partial(ending, where, machines, settings),
             lambda watch: money.bill_of(where, settings, machines, watch),
-            *(wish, submit, done, as_json),
+            *(wish, submit, done, settings.notify, as_json),
         )
         return
     watch = show(done)
@@ -195,6 +196,7 @@ def _follow(
     wish: Wish,
     submit: Callable[[Wish], Submission],
     done: Submission,
+    tell: Notify,
     as_json: bool,
 ) -> None:
     """Follow to the end, submitting again while that starts anything: what was lost, what may be retried."""
@@ -210,6 +212,7 @@ def _follow(
             break
         done = again
         resumed.update(job.number for job in done.resumed)
+    notify.ring(tell, rung(watch, wish.project))
     if as_json:
         print_json("submit", {**_record(done), "tasks": summary.record(watch)})
     else:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from orchestrator import contract, engine, facts, request, target
+from orchestrator import contract, engine, facts, notify, request, target
 from orchestrator.backends import Backend
 from orchestrator.backends.local import host_name
 from orchestrator.cli import bars, money, summary
@@ -41,6 +41,7 @@ def command(name: str | None, into: Path | None, store: str | None, as_json: boo
     if is_manifest(name):
         watch.remember()
     bars.follow(watch, name or project, *ending(where, machines, settings, watch), quiet=as_json)
+    notify.ring(settings.notify, rung(watch, project))
     if as_json:
         print_json("watch", {"project": project, "tasks": summary.record(watch)})
     else:
@@ -59,6 +60,13 @@ def ending(
         return [stopped.job for stopped in ended if stopped.job.backend not in FREE]
 
     return stop, lambda jobs: billed(store, machines, settings, jobs, err=True)
+
+
+def rung(watch: Watch, project: str) -> str:
+    """What the desktop shows when all is over."""
+    states = [view.state for view in watch.tasks]
+    counted = ", ".join(f"{states.count(state)} {state}" for state in contract.STATES if state in states)
+    return f"{project}: {counted}" if counted else project
 
 
 def is_manifest(name: str | None) -> bool:

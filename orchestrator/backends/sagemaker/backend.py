@@ -17,9 +17,9 @@ from typing import Any
 
 import msgspec
 
-from orchestrator import aws, contract, environments, images, journal, machines, prices
+from orchestrator import aws, contract, environments, images, journal, machines, notify, prices, secrets
 from orchestrator.backends.base import Backend, Presence, Sight, ending, stopped
-from orchestrator.backends.sagemaker import control, model, request
+from orchestrator.backends.sagemaker import control, model, request, vault
 from orchestrator.backends.sagemaker.control import Created, Direct, Door
 from orchestrator.backends.sagemaker.queue import Queue
 from orchestrator.backends.sagemaker.track import (
@@ -36,7 +36,7 @@ from orchestrator.backends.sagemaker.track import (
     worked,
 )
 from orchestrator.cargo import agent, snapshot
-from orchestrator.errors import CloudError, NotFound, SwatchError, Throttled, Unreachable
+from orchestrator.errors import CloudError, NotFound, SwatchError, Throttled, Unreachable, UsageError
 from orchestrator.job import Final, Job
 from orchestrator.launch import Launch, judge, rotated
 from orchestrator.settings import Aws, Settings
@@ -81,8 +81,11 @@ class SageMakerBackend(Backend):
     def check(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             self._request(Track(job), "0" * 64)
+            self._values(job)
 
     def launch(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            vault.keep(job.project, {**self._values(job), **self._addresses})
         for job in jobs:
             track = self._track(job)
             if track.phase in ("unknown", "absent"):
@@ -161,6 +164,21 @@ class SageMakerBackend(Backend):
         final = msgspec.json.decode(self._store.read(key), type=Final)
         if time.time() - final.ended > LEFTOVER_SECONDS:
             self._door(track).stop(self._name(track))
+
+    def ended(self, job: Job, final: Final) -> None:
+        notify.tell(self._store, self._settings.notify, job, final)
+
+    @property
+    def _addresses(self) -> dict[str, str]:
+        """Where jobs tell their end; those without a network cannot."""
+        return {} if self._settings.aws.network_isolation else self._settings.notify.addresses
+
+    def _values(self, job: Job) -> dict[str, str]:
+        """The job's secrets, as far as this terminal has them. Raises UsageError for those that nobody has."""
+        if job.secrets and self._settings.aws.network_isolation:
+            raise UsageError("Secrets come over the network, and jobs have none (aws.network_isolation)")
+        elsewhere = {name for name in job.secrets if name not in os.environ and vault.has(job.project, name)}
+        return secrets.collect(job.secrets, os.environ, elsewhere)
 
     def settled(self, jobs: Sequence[Job]) -> bool:
         return all(job.short in self._settled for job in jobs)
@@ -284,7 +302,8 @@ class SageMakerBackend(Backend):
                 return
             fold = journal.fold(self._store, job.project, job.number)
             final = ending(job, fold, verdict.state, verdict.reason)
-            self._store.create(final_key, msgspec.json.encode(final))
+            if self._store.create(final_key, msgspec.json.encode(final)):
+                self.ended(job, final)
             self._note(track, ended, False)
         track.phase, track.said = "over", ""
 
@@ -382,7 +401,9 @@ class SageMakerBackend(Backend):
         if not self._store.exists(contract.stop_key(job.project, job.number)):
             return False
         fold = journal.fold(self._store, job.project, job.number)
-        self._store.create(final_key, msgspec.json.encode(stopped(job, fold)))
+        final = stopped(job, fold)
+        if self._store.create(final_key, msgspec.json.encode(final)):
+            self.ended(job, final)
         return True
 
     def _adopt(self, track: Track) -> None:
@@ -412,6 +433,7 @@ class SageMakerBackend(Backend):
             aws=settings,
             machines=types,
             endpoints=request.endpoints(os.environ),
+            tell=tuple(self._addresses),
         )
         model.check("CreateTrainingJob", asked)
         return asked

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -110,10 +110,12 @@ def training_job(
     aws: settings.Aws,
     machines: tuple[str, ...],
     endpoints: Mapping[str, str],
+    tell: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The request. `agent` is the digest of the agent's file in the store, `machines` are instance types in order of
-    preference (a spot job takes the first, any other the first five), `endpoints` go into the job's environment.
-    Raises UsageError where the account's settings lack something."""
+    preference (a spot job takes the first, any other the first five), `endpoints` go into the job's environment, and
+    so do the names of the addresses to `tell` its end at. Raises UsageError where the account's settings lack
+    something."""
     check_place(store_url, aws)
     if not machines:
         raise UsageError(f"{job.short} names no machine", hint="Give it one: machine: gpu")
@@ -145,8 +147,8 @@ def training_job(
     if job.spot:
         longest = max(job.max_runtime, min(job.max_runtime + SPOT_WAIT, MAX_RUNTIME))
         request["StoppingCondition"]["MaxWaitTimeInSeconds"] = longest
-    if endpoints:
-        request["Environment"] = dict(endpoints)
+    if endpoints or tell:
+        request["Environment"] = {**endpoints, **({contract.TELL: ",".join(tell)} if tell else {})}
     if aws.kms_key:
         request["OutputDataConfig"]["KmsKeyId"] = aws.kms_key
     if aws.subnets:

@@ -1,0 +1,33 @@
+"""The values of jobs' secrets on this computer: one file a job, for its user alone, from launch to the job's end."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+
+def names(file: Path) -> frozenset[str]:
+    """What the file has values of; nothing where there is none."""
+    return frozenset(_read(file))
+
+
+def keep(file: Path, values: dict[str, str]) -> None:
+    """Have the file hold these, too; no file where there is nothing to hold. Nobody else may read it at any moment."""
+    values = {**_read(file), **values}
+    if not values:
+        return
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    part = file.with_name(f".{file.name}.{os.getpid()}")
+    part.unlink(missing_ok=True)
+    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+        out.write(msgspec.json.encode(values))
+    part.replace(file)
+
+
+def _read(file: Path) -> dict[str, str]:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=dict[str, str])
+    except (FileNotFoundError, msgspec.DecodeError):
+        return {}  # none, or one that was damaged: its job says what is missing
