@@ -435,3 +435,21 @@ def test_weights_are_looked_at_to_the_deepest_layer_that_is_there(tmp_path: Path
     vgg.write_npz(tmp_path / "w.npz", SMALL)
     found = weights.look(tmp_path / "w.npz")
     assert found.layers == tuple(SMALL) and "npz" in found.layout
+
+
+@pytest.mark.slow
+def test_textures_are_made_with_weights_that_were_fetched_once(box: Box, official: bytes) -> None:
+    from PIL import Image
+
+    with Web({OFFICIAL: official}) as web:
+        box.swatch(*fetch(web, official))
+    Image.effect_noise((64, 64), 80).convert("RGB").save(box.folder / "bark.png")
+    manifest = """
+name: try
+data: [vgg-weights:vgg_weights]
+defaults: {width: 64, height: 64, iterations: 2, octaves: 1, method: snelgrove}
+textures: [source: bark.png]
+"""
+    box.swatch("submit", box.manifest(manifest), "--watch")
+    report = (box.folder / "outputs" / "try" / "bark" / "report.json").read_text()
+    assert hashlib.sha256(official).hexdigest() in report

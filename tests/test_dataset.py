@@ -28,7 +28,7 @@ from orchestrator.cargo.snapshot import of_members
 from orchestrator.cargo.upload import Sent, upload
 from orchestrator.errors import NotFound, StoreError, UsageError
 from orchestrator.simulator.front import Rule
-from orchestrator.store import Store, open_store
+from orchestrator.store import Store, open_store, s3
 from orchestrator.store.base import Tell, nothing
 from orchestrator.store.local import LocalStore
 from orchestrator.store.s3 import LARGE, S3Store
@@ -149,6 +149,19 @@ def test_a_copy_on_s3_sends_no_bytes(bucket: str, cloud: Cloud, tmp_path: Path) 
     store.copy("one", "two")
     assert [request.method for request in list(cloud.front.requests)[before:]] == ["HEAD", "PUT"]
     assert store.read("two") == b"x" * 1000
+
+
+def test_a_large_object_is_copied_in_parts(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What S3 does with more than 5 GB, with a smaller limit."""
+    monkeypatch.setattr(s3, "MAX_COPY", 5 << 20)
+    monkeypatch.setattr(s3, "COPY_PART", 5 << 20)
+    store = S3Store(f"s3://{bucket}/store")
+    data = random.Random(2).randbytes(11 << 20)
+    (tmp_path / "file").write_bytes(data)
+    store.upload(tmp_path / "file", "one")
+    store.copy("one", "two")
+    assert store.read("two") == data
+    assert store.sha256("two") == content.sha256_of(tmp_path / "file"), "S3 has no digest of the whole: it is read"
 
 
 # Interruption

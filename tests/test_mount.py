@@ -489,8 +489,9 @@ def test_m10_a_local_job_reads_a_dataset(box: Box) -> None:
     assert box.store.read("datasets/wxswxs/vgg/1/files/w.txt") == b"42\n", "whoever the command ran as"
 
 
-def test_m10_a_training_job_reads_the_same(tmp_path: Path) -> None:
-    with account(tmp_path) as box:
+@pytest.mark.parametrize("isolated", [False, True])
+def test_m10_a_training_job_reads_the_same(tmp_path: Path, isolated: bool) -> None:
+    with account(tmp_path, network_isolation=isolated) as box:
         uploaded(box)
         box.swatch("submit", box.manifest(MANIFEST % ("sagemaker", "wxswxs/vgg/1")), "--watch")
         home = box.folder / "outputs" / "try" / "try"
@@ -503,6 +504,29 @@ def test_m10_a_training_job_reads_the_same(tmp_path: Path) -> None:
         # The same manifest on this computer, with the store far away: the same outputs by the same fingerprint.
         box.swatch("submit", "try.yaml", "--backend", "local")
         assert box.json("status", "try")["jobs"][0]["number"] == 1
+
+
+def test_m9_a_job_reads_the_output_of_an_earlier_one_by_its_number(box: Box) -> None:
+    box.swatch("submit", box.manifest("name: try\ncommand: mkdir /output/m; echo 7 > /output/m/model"), "--watch")
+    box.manifest('name: try\ncommand: cat /model/m/model > /output/seen\ndata: ["1/output:model"]')
+    box.swatch("submit", "try.yaml", "--watch")
+    assert (box.folder / "outputs" / "try" / "try" / "seen").read_text() == "7\n"
+    (mounted,) = json.loads(box.store.read("projects/try/jobs/2/job.json"))["data"]
+    assert (mounted["source"], mounted["files"]) == ("alice/projects/try/1/output", 1)
+
+
+def test_large_data_is_streamed_to_a_training_job(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text("from orchestrator import contract\ncontract.STREAMED = 5\n")
+    with account(tmp_path) as box:
+        box.environment["PYTHONPATH"] += f":{site}"
+        uploaded(box)
+        box.swatch("submit", box.manifest(MANIFEST % ("sagemaker", "wxswxs/vgg/1")), "--watch")
+        assert (box.folder / "outputs" / "try" / "try" / "seen.txt").read_text() == "42\n43\n"
+        (name,) = box.aws.jobs()
+        modes = {one["ChannelName"]: one["InputMode"] for one in box.aws.describe(name)["InputDataConfig"]}
+        assert modes["data-vgg"] == "FastFile" and modes["code"] == "File"
 
 
 def test_a_local_job_of_a_far_store_keeps_data_for_the_next(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def mounted(store: Store, settings: Settings, one: DataMount, name: str, fetch: 
 def _of_web(store: Store, settings: Settings, url: str, name: str, fetch: bool, tell: Tell) -> Version | str:
     """The version that holds the file; without `fetch`, the file's state where none does."""
     plain = download.shown(download.check(url))
-    versions = reversed(dataset.look_all(store, settings.user, name))
+    versions = reversed(upload.recent(store, settings.user, name))
     known = next((one for one in versions if one.state == VALID and one.record.source == plain), None)
     mark = known.record.mark if known else ""
     try:
@@ -81,7 +81,7 @@ def _of_bucket(store: Store, settings: Settings, url: str, name: str, fetch: boo
     user = settings.user
     upload.check_name(user, name)
     while True:
-        versions = list(reversed(dataset.look_all(store, user, name)))
+        versions = list(reversed(upload.recent(store, user, name)))
         same = [one for one in versions if one.record.mark == mark and one.record.source == url.rstrip("/")]
         valid = next((one for one in same if one.state == VALID), None)
         if valid is not None:

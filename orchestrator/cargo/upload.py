@@ -27,6 +27,8 @@ from orchestrator.wording import shown
 
 LOOKED_THROUGH = 5
 """Earlier versions in which files are looked for that need not be sent again."""
+RECENT = 50
+"""Versions that are looked at: a folder that is mounted a thousand times must not cost a thousand requests."""
 
 
 class Sent(NamedTuple):
@@ -68,7 +70,7 @@ def upload(
     resume, StoreError; also when a file has changed since the tree was looked at."""
     check_name(user, name)
     while True:
-        versions = dataset.look_all(store, user, name)
+        versions = recent(store, user, name)
         valid = [one for one in versions if one.state == VALID]
         for one in valid[-1:] if latest else reversed(valid):
             if one.record.digest == content.digest:
@@ -86,8 +88,13 @@ def upload(
 
 def holding(store: Store, user: str, name: str, digest: str) -> Version | None:
     """The newest valid version that holds just this tree."""
-    versions = reversed(dataset.look_all(store, user, name))
+    versions = reversed(recent(store, user, name))
     return next((one for one in versions if one.state == VALID and one.record.digest == digest), None)
+
+
+def recent(store: Store, user: str, name: str) -> list[Version]:
+    """The newest versions of a dataset, ascending."""
+    return dataset.look_all(store, user, name, dataset.numbers(store, user, name)[-RECENT:])
 
 
 def check_name(user: str, name: str) -> None:

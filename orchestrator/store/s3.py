@@ -157,11 +157,10 @@ class S3Store(Store):
 
         with self._told("reading", key):
             found = self._client.head_object(Bucket=self.bucket, Key=name, ChecksumMode="ENABLED")
-            # Of an object that came in parts, S3 has a digest of the parts' digests.
-            if found.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT" and "-" not in found.get(
-                "ChecksumSHA256", "-"
-            ):
-                return base64.b64decode(found["ChecksumSHA256"]).hex()
+            # Of an object that came in parts (its ETag says how many), S3 has a digest of the parts' digests.
+            known, whole = found.get("ChecksumSHA256", "-"), found.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
+            if whole and "-" not in known and "-" not in found["ETag"]:
+                return base64.b64decode(known).hex()
             return self._got(name, read)
 
     def marks(self, prefix: str) -> Iterator[tuple[Entry, str]]:
