@@ -29,6 +29,9 @@ STOP_GRACE = 120.0
 BUSY = 75
 """Exit code of an agent that leaves its job to another one which is at it (sysexits' EX_TEMPFAIL)."""
 
+BROUGHT = ".swatch-brought"
+"""Marks a folder that a clone or an export made: within a folder of code it is none of that."""
+
 HOME_INDEX = ".swatch-index.json"
 """What was brought home into a folder; a folder with it holds outputs, and is no code."""
 

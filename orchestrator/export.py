@@ -23,7 +23,7 @@ from orchestrator.facts import Seen
 from orchestrator.store import crowd
 from orchestrator.store.base import Store, check_key
 
-MARK = ".swatch-export"
+MARK = contract.BROUGHT
 """Tells a folder that an export may go on in."""
 
 

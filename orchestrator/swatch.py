@@ -27,6 +27,7 @@ import msgspec
 from orchestrator import (
     address,
     bill,
+    contract,
     engine,
     environments,
     facts,
@@ -475,6 +476,7 @@ class JobHandle:
         if place.exists() and (not place.is_dir() or any(place.iterdir())):
             raise UsageError(f"{place} is there already", hint="Name another folder: --path NEW")
         snapshot.bring(self._swatch.store, self.record.code, place)
+        (place / contract.BROUGHT).touch()
         return place
 
     def delete(self) -> None:

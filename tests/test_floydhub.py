@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.cargo import snapshot
 from tests.conftest import Box
 
 
@@ -299,21 +300,34 @@ def test_s5_a_dry_run_shows_all_and_changes_nothing(project: Box) -> None:
 
 def test_s12_the_record_keeps_what_it_takes_to_do_it_again(project: Box, tmp_path: Path) -> None:
     git = ["git", "-C", str(project.folder), "-c", "user.email=a@b", "-c", "user.name=a"]
-    for words in (["init", "-q"], ["add", "train.py"], ["commit", "-qm", "first"]):
+    (project.folder / "id_rsa").write_text("before\n")
+    for words in (["init", "-q"], ["add", "train.py", "id_rsa"], ["commit", "-qm", "first"]):
         subprocess.run([*git, *words], check=True)
     commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
     (project.folder / "train.py").write_text("print('dirty')\n")
+    (project.folder / "id_rsa").write_text("hidden\n")
     (project.folder / "swatch.yml").write_text("description: from the file\n")
     project.swatch("run", "python3 train.py", "--cpu", "-f")
     job = project.json("info")["job"]
     assert job["git"]["commit"] == commit and job["git"]["dirty"]
-    assert b"+print('dirty')" in project.store.read(f"code/{job['git']['diff']}.diff")
+    difference = project.store.read(f"code/{job['git']['diff']}.diff")
+    assert b"+print('dirty')" in difference and b"hidden" not in difference
     assert job["argv"] == ["run", "python3 train.py", "--cpu", "-f"]
     assert job["config"]["description"] == "from the file" and job["config"]["machine"] == ["cpu"]
     project.swatch("clone", "1", "-p", str(tmp_path / "again"))
     assert (tmp_path / "again" / "train.py").read_text() == "print('dirty')\n"
+    assert snapshot.of_folder(tmp_path / "again").digest == job["code"]
     said = project.swatch("info")
     assert commit[:12] in said and "with changes" in said
+
+
+def test_what_was_cloned_or_exported_into_the_folder_is_no_code_of_it(project: Box) -> None:
+    project.swatch("run", "true", "-f")
+    project.swatch("clone", "1")
+    project.swatch("export")
+    assert (project.folder / "forest-1" / "train.py").is_file() and (project.folder / "forest-export").is_dir()
+    project.swatch("run", "true", "-f")
+    assert len({project.json("info", number)["job"]["code"] for number in ("1", "2")}) == 1
 
 
 def test_s13_the_project_is_found_from_below(project: Box) -> None:

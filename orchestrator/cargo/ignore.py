@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Collection, Iterable
 from typing import Literal, NamedTuple
 
-from orchestrator import contract
+from orchestrator import contract, folder
 
 Verdict = Literal["keep", "ignore", "secret"]
 
@@ -22,8 +22,8 @@ OURS, GITS, FLOYDHUBS = ".swatchignore", ".gitignore", ".floydignore"
 MAX_FILE = 1 << 20
 """Bytes of an ignore file."""
 
-STATE = (".swatchproject", ".swatchdata", ".floydexpt", ".floyddata")
-"""Files that say to which project or dataset a folder belongs: of this computer, and of no job."""
+STATE = (*folder.STATE_FILES, contract.BROUGHT)
+"""Files that say to what a folder belongs, or that it was brought here: of this computer, and of no job."""
 ALWAYS = (
     *(".git", ".hg/", ".svn/", ".venv/", "venv/", "__pycache__/", "*.py[co]", ".mypy_cache/", ".pytest_cache/"),
     *(".ruff_cache/", ".ipynb_checkpoints/", "node_modules/", ".DS_Store", "/outputs/", ".swatch/", *STATE),

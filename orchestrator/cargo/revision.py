@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from orchestrator import contract
+from orchestrator.cargo import ignore
 from orchestrator.job import Git
 from orchestrator.store.base import Store
 
@@ -16,7 +17,6 @@ MAX_DIFF = 8 << 20
 """Bytes of a difference that is kept; of a larger one only that there was one."""
 SECONDS = 30.0
 """git's own time at most; a folder in which it takes longer is recorded without a revision."""
-_SECRETS = (".env*", "*.pem", "*.key", "id_rsa", "id_ed25519", ".netrc", ".npmrc", ".pypirc")
 
 
 class Revision(NamedTuple):
@@ -43,7 +43,8 @@ def of_folder(folder: Path) -> Revision | None:
     commit = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
     if commit is None:
         return None if _git(folder, "rev-parse", "--git-dir") is None else Revision(None, None)
-    without = [f":(exclude,glob)**/{pattern}" for pattern in _SECRETS]
+    names = [pattern.strip("/") for pattern in ignore.SECRETS if not pattern.startswith("!")]
+    without = [f":(exclude,glob)**/{name}{inside}" for name in names for inside in ("", "/**")]
     difference = _git(folder, "diff", "--binary", "--no-ext-diff", "--no-textconv", "HEAD", "--", ".", *without)
     if difference is None or len(difference) > MAX_DIFF:
         difference = None

@@ -31,6 +31,10 @@ class Entry(NamedTuple):
     kind: str
 
 
+MARKS = (contract.HOME_INDEX, contract.BROUGHT)
+"""Files that tell a folder of what was brought here."""
+
+
 class LeftOut(NamedTuple):
     """What does not travel though no line of an ignore file says so. `why` is `secret` (named as secrets are),
     `outside` (a link that leads out of the folder: the job's machine has nothing there) or `special` (a socket, pipe or
@@ -96,8 +100,8 @@ def _walk(folder: str, below: str, rules: ignore.Rules | None, root: str, left_o
                 left_out.append(LeftOut(f"{name}/" if is_folder else name, verdict))
             continue
         if is_folder:
-            # Outputs that came home, wherever `--into` put them: or every job would change the code.
-            if rules is not None and os.path.isfile(os.path.join(one.path, contract.HOME_INDEX)):
+            # What came home, wherever it was put: or every job would change the code.
+            if rules is not None and any(os.path.isfile(os.path.join(one.path, mark)) for mark in MARKS):
                 continue
             any_inside = False
             for entry in _walk(one.path, f"{name}/", rules, root, left_out):
