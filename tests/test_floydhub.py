@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cargo import snapshot
+from orchestrator.journal import System, encode
 from tests.conftest import Box
 
 
@@ -542,3 +543,35 @@ def test_g11_an_old_project_runs_untouched(box: Box) -> None:
     made = {file["path"] for file in box.json("output")["files"]}
     assert made == {"old.txt", "new.txt", "here.txt"}
     assert (box.folder / "outputs" / "style" / "1" / "old.txt").read_text() == "12"
+
+
+def test_s9_info_shows_the_last_lines_of_a_failure(project: Box) -> None:
+    project.swatch("run", "for i in $(seq 30); do echo line $i; done; exit 3", code=0)
+    project.swatch("logs", "-f", code=1)
+    said = project.swatch("info")
+    assert "exit code 3: line 30" in said and "Its last lines:\n  line 11\n" in said and "line 10\n" not in said
+
+
+def test_s9_info_shows_what_a_job_used(project: Box) -> None:
+    project.swatch("run", "true", "-f")
+    event = System(1.0, cpu=34.0, memory=12.4, used=1_200_000_000, gpu=97.0)
+    project.store.write("projects/forest/jobs/1/journal/90000000.jsonl", f"{encode(event)}\n".encode())
+    rows = dict(re.findall(r"^(\S[^\n]*?) {2,}(.*?) *$", project.swatch("info"), re.MULTILINE))
+    assert rows["Uses"] == "CPU 34 %, memory 12 % (peak 1.2 GB), GPU 97 %"
+    assert project.json("info")["peak_memory"] == 1_200_000_000
+
+
+def test_m6_what_a_job_has_made_is_seen_while_it_runs(project: Box) -> None:
+    gate = project.folder.parent / "gate"
+    os.mkfifo(gate)
+    project.swatch("run", f"echo one > /output/a.txt; read x < {gate}; echo two > /output/b.txt")
+    follow = project.start("watch")
+    home = project.folder / "outputs" / "forest" / "1"
+    assert follow.stdout is not None
+    while not project.json("output")["files"]:
+        assert project.json("status")["jobs"][0]["state"] in ("queued", "starting", "running")
+    project.swatch("sync")
+    assert (home / "a.txt").read_text() == "one\n" and not (home / "b.txt").exists()
+    gate.write_text("go\n")
+    follow.communicate(timeout=60)
+    assert follow.returncode == 0 and (home / "b.txt").read_text() == "two\n"

@@ -15,6 +15,7 @@ from orchestrator.cli.status import record, shown_cost, shown_metrics
 from orchestrator.facts import Seen
 from orchestrator.folder import here
 from orchestrator.job import Git, Job
+from orchestrator.journal import Fold
 from orchestrator.launch import Launch
 
 
@@ -38,6 +39,8 @@ def command(name: str | None, store: str | None, as_json: bool) -> None:
                 "usd": cost,
                 "launches": [msgspec.to_builtins(one) for one in tries],
                 "metrics": fold.metrics,
+                "system": vars(fold.system) if fold.system else None,
+                "peak_memory": fold.peak_memory or None,
                 "job": msgspec.to_builtins(one.job),
                 "final": msgspec.to_builtins(one.final),
                 "task_states": {task.name: task_state(one, fold, task.name) for task in one.job.tasks},
@@ -47,8 +50,38 @@ def command(name: str | None, store: str | None, as_json: bool) -> None:
         return
     tell_away(where)
     _show(one, fold, cost)
+    if one.state in (contract.FAILED, contract.TIMEOUT) and one.job.tasks[0].command is not None:
+        _show_tail(journal.tail(where, project, number, LAST_LINES))
     if tries:
         _show_launches(tries)
+
+
+LAST_LINES = 20
+"""Of the log of a job that failed."""
+
+
+def _show_tail(lines: Sequence[str]) -> None:
+    if lines:
+        console = screen.console()
+        console.print("\nIts last lines:", style="bold")
+        for line in lines:
+            console.print(f"  {screen.plain(line)}", markup=False, highlight=False)
+
+
+def shown_use(fold: Fold) -> str:
+    """`CPU 34 %, memory 12 % (peak 1.2 GB), GPU 97 %`: what a job was last seen to use of its machine."""
+    seen = fold.system
+    if seen is None:
+        return ""
+    peak = f" (peak {screen.size(fold.peak_memory)})" if fold.peak_memory else ""
+    shares = {
+        "CPU": (seen.cpu, ""),
+        "memory": (seen.memory, peak),
+        "disk": (seen.disk, ""),
+        "GPU": (seen.gpu, ""),
+        "GPU memory": (seen.gpu_memory, ""),
+    }
+    return ", ".join(f"{name} {share:.0f} %{more}" for name, (share, more) in shares.items() if share is not None)
 
 
 def machine_of(job: Job) -> str:
@@ -113,6 +146,7 @@ def _show(one: Seen, fold: journal.Fold, cost: float | None) -> None:
         ("Attempts", str(one.final.attempts if one.final else one.fold.attempt)),
         ("Description", job.description),
         ("Metrics", shown_metrics(fold.metrics)),
+        ("Uses", shown_use(fold)),
         ("Command", job.command),
         ("Code", job.code[:16] if job.code else ""),
         ("Git", _git(job.git)),
