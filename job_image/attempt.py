@@ -17,7 +17,7 @@ from job_image import packages
 from job_image.container import Platform
 from job_image.ending import REASONS, Ended, failure
 from job_image.gauges import Gauges
-from job_image.harvest import Harvest
+from job_image.harvest import Before, Harvest, look
 from job_image.places import Places
 from job_image.preparation import prepare
 from job_image.process import Process
@@ -33,6 +33,8 @@ from orchestrator.store import Store
 FAR = 4
 """Times slower where the store is far, and every chunk and look a paid request."""
 STOP_CHECK_SECONDS = 1.0
+LATE = 10.0
+"""Seconds before the end of max_runtime in which a platform's signal means that end: its clock and ours differ."""
 FINAL_TRIES = 60
 """Seconds that the agent goes on trying to write how the job ended, should the store refuse (a full disk)."""
 
@@ -92,6 +94,8 @@ class Attempt:
             installed = self._install()
             if isinstance(installed, Ended):
                 return self._pause(installed) if installed.state == contract.QUEUED else self._finish(installed, None)
+            if installed:
+                prepared = self._as_installed(prepared)
             mounts = [mount["mount"] for mount in self.job["data"]]
             keep = [installed] if installed else []
             scene = arrange(self.job["command"], self.places, mounts, self.platform, keep)
@@ -124,9 +128,9 @@ class Attempt:
             last[:] = [*last[-4:], line]
             self.record.note(line)
 
-        def follow(words: Sequence[str], environment: Mapping[str, str]) -> int | None:
+        def follow(words: Sequence[str], environment: Mapping[str, str], held: int) -> int | None:
             nonlocal wish
-            process = Process(words, self.places.code, environment, self.places.work, _grace())
+            process = Process(words, self.places.code, environment, self.places.work, _grace(), held=[held])
             wish = self._follow(process, take, None)
             return None if wish else process.exit_code
 
@@ -145,6 +149,15 @@ class Attempt:
             network = "; this job has no network: put the packages into its image" if isolated else ""
             return Ended(contract.FAILED, None, f"{error.message}: {packages.why(last)}{network}")
         return Ended(wish, None, REASONS[wish]) if folder is None else folder
+
+    def _as_installed(self, prepared: Before) -> Before:
+        """The working folder before the command, with what pip has left in it; what earlier attempts' commands have
+        made there is still theirs."""
+        made = {path for path, file in self.before.files.items() if file.home}
+        return {
+            **{path: stamp for path, stamp in look(self.places.code).items() if path not in made},
+            **{path: stamp for path, stamp in prepared.items() if path in made},
+        }
 
     def _command(self, scene: Scene, more: Mapping[str, str], shipper: Shipper) -> Ended:
         environment = {
@@ -211,7 +224,7 @@ class Attempt:
 
     def _stop_wish(self) -> str:
         """`shutdown` when the job shall end: by a signal to this agent, or by the mark in the store. On a platform a
-        signal without the mark is `queued`: the job will be started again."""
+        signal without the mark is `queued`, for the job will be started again; or `timeout`, if it has had its time."""
         now = time.monotonic()
         signalled = self.stop_signal and not self._stop_asked
         if signalled or now - self._stop_checked >= STOP_CHECK_SECONDS * self.pace:
@@ -219,7 +232,11 @@ class Attempt:
             self._stop_asked = self._stop_asked or self.store.exists(contract.stop_key(self.project, self.number))
         if self._stop_asked or (self.stop_signal and not self.platform):
             return contract.SHUTDOWN
-        return contract.QUEUED if self.stop_signal else ""
+        if not self.stop_signal:
+            return ""
+        # A platform ends a job of its own accord when its time is up, too: then nothing follows.
+        spent = self.before.seconds(self.before.last) + time.time() - self.record.began
+        return contract.TIMEOUT if spent > self.job["max_runtime"] - LATE else contract.QUEUED
 
     def _finish(self, ended: Ended, shipper: Shipper | None) -> Ended:
         unkept = shipper.problem if shipper is not None else ""

@@ -45,11 +45,11 @@ _MACHINE_OWN = re.compile(r"bin/(?:python|pip|activate|Activate)[^/]*|pyvenv\.cf
 
 
 class Jobs(NamedTuple):
-    """What an installation asks of its agent. follow: run a program in the code's folder with more variables, and note
-    its lines; its exit code, or None when the job must end first. note: say something in the log. ending: whether the
-    job must end."""
+    """What an installation asks of its agent. follow: run a program in the code's folder with more variables, holding a
+    lock, and note its lines; its exit code, or None when the job must end first. note: say something in the log.
+    ending: whether the job must end."""
 
-    follow: Callable[[Sequence[str], Mapping[str, str]], int | None]
+    follow: Callable[[Sequence[str], Mapping[str, str], int], int | None]
     note: Callable[[str], object]
     ending: Callable[[], bool]
 
@@ -70,7 +70,7 @@ def install(name: str, code: Path, root: Path, store: Store | None, offline: boo
         words = [str(folder / "bin" / "python"), *("-m", "pip", "install", "--no-input", "--progress-bar", "off")]
         network = {"PIP_NO_INDEX": "1"} if offline else {}
         environment = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_USER": "0", **variables(folder), **network}
-        ended = jobs.follow([*words, "-r", str(code / name)], environment)
+        ended = jobs.follow([*words, "-r", str(code / name)], environment, held.fileno())
         if ended != 0:
             remove(folder)
             if ended is None:

@@ -66,7 +66,7 @@ class Process:
 
     The program and its children inherit a lock on `work/command.lock`: while anything of it lives the lock is held,
     even after the agent's death, so that the next attempt finds it (`end_orphan`). `wrap` are the words that start what
-    it runs in (see `sandbox`). Raises OSError when it cannot be started.
+    it runs in (see `sandbox`), `held` are files that it shall hold, too. Raises OSError when it cannot be started.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class Process:
         work: Path,
         grace: float,
         wrap: Sequence[str] = (),
+        held: Sequence[int] = (),
     ) -> None:
         guard = lock(work / "command.lock")
         if guard is None:
@@ -93,7 +94,7 @@ class Process:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                pass_fds=[guard.fileno(), *([tell] if wrap else [])],
+                pass_fds=[guard.fileno(), *([tell] if wrap else []), *held],
             )
             undo.pop_all()
         assert self._process.stdout is not None

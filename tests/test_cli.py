@@ -106,7 +106,7 @@ def test_a_bad_manifest_is_lines_exit_code_2_and_nothing_submitted(box: Box) -> 
         (["status", "tri"], 2, "Did you mean try?"),
         (["info", "try/9"], 2, "No job try/9"),
         (["info", "../x"], 2, "Not the name"),
-        (["stop", "try/1"], 2, "ended already"),
+        (["stop", "try/1"], 1, "ended already"),
         (["submitt"], 2, "Did you mean `swatch submit`?"),
         (["submit", "try.yaml", "--slots", "0x"], 2, "slots"),
         (["submit", "try.yaml", "--backend", "moon"], 2, "'moon'"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from job_image.epochs import PAUSE, Epochs
 from job_image.lines import MAX_LINE, Splitter
 from orchestrator import journal
 from tests.conftest import Box
+from tests.test_jobs import Stream, agent_of, write
 
 NEW = "\x1b[1m12/100\x1b[0m \x1b[32m━━━━\x1b[0m\x1b[37m━━━━━━\x1b[0m \x1b[1m1s\x1b[0m 5ms/step - accuracy: 0.9100 - loss: 2.4e-05"
 
@@ -127,3 +130,22 @@ printf '5/5 - not a bar: x\\n\\377\\376\\n'
     assert steps == [("f1", 1), ("f1", 2), ("loss", 2.0), ("val_loss", 2.0)]
     said = box.swatch("logs", "try/1")
     assert '{"metric": "f1", "value": 1e999}' in said and "5/5 - not a bar: x" in said
+
+
+def test_m13_figures_of_earlier_attempts_stand_in_the_final_record(box: Box) -> None:
+    command = f"""
+if test -e "$SWATCH_CHECKPOINT_DIR/half"; then
+  echo '{{"metric": "loss", "value": 1}}'; exit 0
+fi
+touch "$SWATCH_CHECKPOINT_DIR/half"
+echo ready $$; echo '{{"metric": "loss", "value": 2}}'; echo '{{"metric": "first", "value": 3}}'; cat {box.pipe("gate")}
+"""
+    manifest = write(box, command)
+    box.swatch("submit", manifest)
+    stream = Stream(box, "try/1")
+    pid = int(stream.text("ready"))
+    stream.until(kind="metric", metric="first")
+    os.kill(agent_of(pid), signal.SIGKILL)
+    stream.end()
+    box.swatch("submit", manifest, "--watch")
+    assert box.json("info", "try/1")["final"]["metrics"] == {"loss": 1, "first": 3}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from job_image import packages
-from orchestrator import contract
+from orchestrator import contract, journal
 from orchestrator.errors import SwatchError
 from tests.one_job import Bench
 
@@ -142,6 +142,31 @@ def test_s8_a_stop_during_the_installation_is_obeyed(bench: Bench) -> None:
         bench.store.create(contract.stop_key("p", number), b"{}")
         final = bench.finish(number, agent)
     assert (final["state"], final["reason"]) == ("shutdown", "stopped")
+
+
+def test_s8_what_pip_leaves_in_the_code_is_no_output(bench: Bench) -> None:
+    """A package of the code itself, built where it stands; and pip holds the lock that says so."""
+    local = bench.code / "local"
+    local.mkdir()
+    (local / "setup.py").write_text(
+        "import fcntl, glob\n"
+        "from setuptools import setup\n"
+        f"for name in glob.glob({str(bench.cache / 'envs' / '*.lock')!r}):\n"
+        "    try:\n"
+        "        fcntl.flock(open(name), fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+        "    except BlockingIOError:\n"
+        "        open('built', 'w').close()\n"
+        "setup(name='mine', version='1', py_modules=['mine'])\n"
+    )
+    (local / "mine.py").write_text("WORD = 'mine'\n")
+    (bench.code / "requirements.txt").write_text("./local\n")
+    bench.environment["PIP_NO_BUILD_ISOLATION"] = "1"
+    final = bench.run(
+        "ls local; python3 -c 'import mine; print(mine.WORD)' > said.txt", requirements="requirements.txt"
+    )
+    assert final["state"] == "success", bench.log(1)
+    assert "built" in bench.log(1), "it was built in the code's folder, with the lock held"
+    assert [one.path for one in bench.events(1) if isinstance(one, journal.File)] == ["said.txt"]
 
 
 def test_s8_machines_that_keep_nothing_have_it_from_the_store(bench: Bench) -> None:

@@ -75,7 +75,7 @@ def test_s6_a_folder_and_an_output_are_data_on_sagemaker(box: Account) -> None:
 
 
 def test_s14_secrets_on_sagemaker_are_in_no_record(box: Account) -> None:
-    box.environment["TOKEN"] = "very-secret-value"
+    box.environment["TOKEN"] = "very-secret-value"  # noqa: S105
     said = box.swatch("run", 'test "$TOKEN" = very-secret""-value && echo "it is $TOKEN"', "--secret", "TOKEN", "-f")
     assert "it is ***" in said and "very-secret-value" not in said
     (name,) = box.aws.jobs()
@@ -85,7 +85,7 @@ def test_s14_secrets_on_sagemaker_are_in_no_record(box: Account) -> None:
 
 
 def test_g3_a_sweep_on_sagemaker(box: Account) -> None:
-    out = box.swatch("run", "echo '{\"metric\": \"score\", \"value\": '{x}'}'", "--sweep", "x=1,2", "-f")
+    out = box.swatch("run", 'echo \'{"metric": "score", "value": \'{x}\'}\'', "--sweep", "x=1,2", "-f")
     rows = [re.split(r"\s{2,}", line.strip()) for line in out.splitlines() if " success " in line]
     assert sorted((row[1], row[4]) for row in rows) == [("1", "1"), ("2", "2")]
 

@@ -83,7 +83,7 @@ def test_a_spot_interruption_goes_on_from_the_checkpoint(box: Account) -> None:
     assert states(box) == ["success"] and box.aws.jobs() == [name]
 
 
-def test_what_the_account_has_no_machine_for_waits_and_is_started_by_the_watch(box: Account) -> None:
+def test_s10_what_the_account_has_no_machine_for_waits_and_is_started_by_the_watch(box: Account) -> None:
     box.aws.quotas.set("ml.m5.xlarge", 1)
     manifest = box.manifest(SAYING % "ann, ben, cid")
     said = box.swatch("submit", manifest)
@@ -292,7 +292,7 @@ def test_records_of_a_store_that_was_made_anew_are_not_taken_for_the_old(tmp_pat
         assert [job["description"] for job in box.json("status")["jobs"]] == ["try-whoben"]
 
 
-def test_a_plan_tells_the_price_and_a_cap_holds(box: Account) -> None:
+def test_s11_a_plan_tells_the_price_and_a_cap_holds(box: Account) -> None:
     manifest = box.manifest(SAYING.replace("ml.m5.xlarge", "ml.g5.xlarge") % "ann, ben, cid" + "max_cost: 0.5\n")
     priced(box)
     planned = box.json("plan", manifest)
@@ -404,7 +404,7 @@ def test_the_machine_of_a_job_that_ended_long_ago_is_stopped(box: Account) -> No
     assert box.aws.wait_for(name)["TrainingJobStatus"] == "Stopped"
 
 
-def test_what_a_running_job_costs_grows(box: Account) -> None:
+def test_s11_what_a_running_job_costs_grows(box: Account) -> None:
     priced(box)
     pipe = box.pipe("ready")
     asked = SLOW.replace("ml.m5.xlarge", "ml.g5.xlarge") % f"echo > {pipe}; cat {pipe}"

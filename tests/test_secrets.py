@@ -229,3 +229,17 @@ def test_s14_jobs_without_a_network_can_have_none(simulated: Simulator, tmp_path
     one = Job(project="p", number=1, user="alice", created=1.0, command="true", backend="sagemaker", secrets=("TOKEN",))
     with pytest.raises(UsageError, match="network_isolation"):
         backend.check([one])
+
+
+def test_s14_run_with_secrets_and_variables(box: Box) -> None:
+    """As one types it; what one forgot to export is said before anything is recorded."""
+    box.swatch("init", "p")
+    said = box.swatch("run", "--secret", "TOKEN", "true", code=2)
+    assert "No value for the secret TOKEN" in said and "export TOKEN=..." in said
+    assert not box.store.exists(contract.job_key("p", 1))
+    box.environment["TOKEN"] = VALUE
+    said = box.swatch("run", "-f", "--secret", "TOKEN", "--env-var", "LR=0.1", 'echo "$LR $TOKEN"; test -n "$TOKEN"')
+    assert "0.1 ***" in said
+    shown = said + box.swatch("info", "p/1") + box.swatch("logs", "p/1") + box.swatch("status", "p")
+    assert "s3cr3t" not in shown + everything(box.home) + everything(box.folder)
+    assert files(box) == []

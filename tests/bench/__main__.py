@@ -18,6 +18,7 @@ BENCHMARKS = (
     "transfer",
     "cloud",
     "snapshot",
+    "run",
 )
 USUAL = ["cli", "engine"]
 
