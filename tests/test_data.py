@@ -118,6 +118,12 @@ def test_m7_status_has_floydhubs_columns_newest_first(mnist: Box) -> None:
     assert (one["status"], one["size"], one["files"], one["description"]) == ("valid", 3, 2, "first")
 
 
+def test_status_of_what_has_no_versions_says_what_to_type(box: Box) -> None:
+    assert "swatch data init NAME" in box.swatch("data", "status")
+    box.swatch("data", "init", "mnist")
+    assert "no versions yet. In its folder:  swatch data upload" in box.swatch("data", "status")
+
+
 def test_status_elsewhere_lists_all(mnist: Box) -> None:
     mnist.folder = mnist.home.parent
     assert len(mnist.json("data", "status")["data"]) == 2

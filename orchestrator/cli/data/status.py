@@ -26,11 +26,14 @@ def command(name: str | None, store: str | None, as_json: bool) -> None:
     """List the versions of a dataset, newest first: NAME's, this folder's, or all there are."""
     settings, where = opened(store)
     damaged: list[str] = []
-    found = sorted(_found(where, settings.user, here(), name, damaged), key=lambda one: -one.record.created)
+    own = here()
+    found = sorted(_found(where, settings.user, own, name, damaged), key=lambda one: -one.record.created)
     if as_json:
         print_json("data status", {"data": [record(one) for one in found], "damaged": damaged})
     elif found:
         show(found)
+    elif not damaged and (name or own.dataset):
+        click.echo("It has no versions yet. In its folder:  swatch data upload")
     elif not damaged:
         click.echo(f"No datasets in {where.url} yet. Make one:\n  swatch data init NAME\n  swatch data upload")
     for message in damaged:
