@@ -219,15 +219,16 @@ def start(
 
 def delete(store: Store, job: Job) -> None:
     """Remove all that is kept of an ended job but its bills. Its number is never used again: an empty record holds it.
-    Ended at any moment, it can be repeated."""
+    Ended at any moment, it can be repeated: the job's end is the last that goes."""
     gone = msgspec.json.encode({"schema": contract.SCHEMA, "deleted": time.time()})
     for task in job.tasks:
         results.forget(store, task.fingerprint, job.project, job.number)
     store.create(contract.deleted_key(job.project, job.number), gone)
-    record = contract.job_key(job.project, job.number)
-    keys = [entry.key for entry in store.scan(contract.job_prefix(job.project, job.number)) if entry.key != record]
-    list(crowd.each(store.remove, keys, store.width))
+    record, final = contract.job_key(job.project, job.number), contract.final_key(job.project, job.number)
+    there = (entry.key for entry in store.scan(contract.job_prefix(job.project, job.number)))
+    list(crowd.each(store.remove, [key for key in there if key not in (record, final)], store.width))
     store.write(record, gone)
+    store.remove(final)
 
 
 class Stopped(NamedTuple):

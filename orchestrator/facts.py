@@ -110,8 +110,10 @@ def _is_number(name: str) -> bool:
 
 def see(store: Store, backend: Backend, project: str, number: int) -> Seen:
     """One job as it is now. Raises NotFound, StoreError."""
-    (one,) = see_each(store, backend, [(project, number)])
-    return one
+    found = see_each(store, backend, [(project, number)])
+    if not found:
+        raise _no_job(project, number)
+    return found[0]
 
 
 def see_all(store: Store, backend: Backend, project: str, after: int = 0) -> list[Seen]:
@@ -122,18 +124,19 @@ def see_all(store: Store, backend: Backend, project: str, after: int = 0) -> lis
 def see_each(
     store: Store, backend: Backend, names: Sequence[tuple[str, int]], damaged: list[str] | None = None
 ) -> list[Seen]:
-    """The jobs (project, number) as they are now; their backends are asked once, about all that have not ended.
+    """The jobs (project, number) as they are now; their backends are asked once, about all that have not ended. One
+    that is not there is left out: another computer may just have deleted it.
 
     With `damaged`, a job whose records cannot be read is left out, and why is appended there; without, it is raised.
     """
 
-    def known(name: tuple[str, int]) -> Seen | str:
+    def known(name: tuple[str, int]) -> Seen | str | None:
         def read() -> Seen:
             return Seen(read_job(store, *name), read_final(store, *name), Presence.GONE, journal.Fold())
 
         return _or_damage(read, damaged)
 
-    def fold(pair: tuple[Seen | str, Sight | None]) -> Seen | str:
+    def fold(pair: tuple[Seen | str, Sight | None]) -> Seen | str | None:
         one, sight = pair
         if sight is None or isinstance(one, str):
             return one
@@ -147,21 +150,23 @@ def see_each(
 
         return _or_damage(read, damaged)
 
-    found = list(crowd.each(known, names, store.width))
+    found = [one for one in crowd.each(known, names, store.width) if one is not None]
     going = [one for one in found if isinstance(one, Seen) and one.final is None]
     sights = iter(backend.look([one.job for one in going]) if going else [])
     backend.settle([one.job for one in found if isinstance(one, Seen) and one.final is not None])
     pairs = [(one, next(sights) if isinstance(one, Seen) and one.final is None else None) for one in found]
-    found = list(crowd.each(fold, pairs, store.width))
+    found = [one for one in crowd.each(fold, pairs, store.width) if one is not None]
     if damaged is not None:
         damaged += [one for one in found if isinstance(one, str)]
     return [one for one in found if isinstance(one, Seen)]
 
 
-def _or_damage(read: Callable[[], Seen], damaged: list[str] | None) -> Seen | str:
-    """What was read, or the sentence why it could not be, where such sentences are wanted."""
+def _or_damage(read: Callable[[], Seen], damaged: list[str] | None) -> Seen | str | None:
+    """What was read, or the sentence why it could not be, where such sentences are wanted; None for what is gone."""
     try:
         return read()
+    except NotFound:
+        return None
     except CloudError:
         raise  # no job can be seen
     except StoreError as error:
@@ -176,10 +181,14 @@ def read_job(store: Store, project: str, number: int) -> Job:
     try:
         job = _decode(store.read(key), Job, key)
     except NotFound:
-        raise NotFound(f"No job {project}/{number}", hint=f"swatch status {project}") from None
+        raise _no_job(project, number) from None
     if (job.project, job.number) != (project, number):
         raise StoreError(f"{contract.job_key(project, number)} is damaged: it is the record of {job.short}")
     return job
+
+
+def _no_job(project: str, number: int) -> NotFound:
+    return NotFound(f"No job {project}/{number}", hint=f"swatch status {project}")
 
 
 def read_jobs(store: Store, project: str, wanted: Iterable[int]) -> list[Job]:
@@ -189,12 +198,16 @@ def read_jobs(store: Store, project: str, wanted: Iterable[int]) -> list[Job]:
 
 def readers(store: Store, prefix: str) -> list[Job]:
     """The jobs that have not ended and see, or will see, what stands below `prefix`."""
-    found = []
-    for project in projects(store):
-        for job in read_jobs(store, project, numbers(store, project)):
-            if any(one.prefix == prefix for one in job.data) and read_final(store, project, job.number) is None:
-                found.append(job)
-    return found
+
+    def read(name: tuple[str, int]) -> Job | None:
+        try:
+            job = read_job(store, *name)
+        except NotFound:
+            return None  # deleted since it was listed
+        return job if any(one.prefix == prefix for one in job.data) and read_final(store, *name) is None else None
+
+    names = [(project, number) for project in projects(store) for number in numbers(store, project)]
+    return [job for job in crowd.each(read, names, store.width) if job is not None]
 
 
 def read_final(store: Store, project: str, number: int) -> Final | None:

@@ -59,10 +59,14 @@ def intact(store: Store, fingerprint: str) -> bool:
 
 
 def forget(store: Store, fingerprint: str, project: str, number: int) -> None:
-    """Remove the record of a finished task if its output is that job's."""
+    """Remove the record of a finished task if its output is that job's, or if nobody can read it."""
     try:
         result = read(store, fingerprint)
     except NotFound:
         return
-    if (result.project, result.number) == (project, number):
+    except CloudError:
+        raise
+    except StoreError:
+        result = None
+    if result is None or (result.project, result.number) == (project, number):
         store.remove(contract.result_key(fingerprint))

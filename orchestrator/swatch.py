@@ -20,7 +20,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -168,8 +168,7 @@ class Swatch:
         project = self.project
         found = recipe.find(project.folder)
         settled = recipe.settle(asked, recipe.read(found) if found else None, task)
-        settled = self._placed(settled)
-        notes = list(self._notes(settled))
+        settled, notes = self._placed(settled, asked.queue)
         invocation.combinations(settled.command or "true", values or {})  # before a large folder is read
         # A flag's folders are relative to where one is, the file's to the file.
         data = self._data(settled, self.folder if asked.data else project.folder, project.name, fetch)
@@ -201,7 +200,7 @@ class Swatch:
                 f"{old.short} made textures of a manifest, which is what starts them again",
                 hint="swatch submit MANIFEST --retry-failed",
             )
-        settled = self._placed(asked.over(invocation.of_job(old)))
+        settled, notes = self._placed(asked.over(invocation.of_job(old)), asked.queue)
         place = old.home.folder if old.home and old.home.host == host_name(self.settings.home) else None
         frame = self._frame(settled, old.project, old.user, Path(place or self.folder / "outputs" / old.project))
         frame = frame._replace(
@@ -212,7 +211,7 @@ class Swatch:
             restarted=old.name,
         )
         data = self._data(settled, self.folder, old.project, fetch) if asked.data else Prepared(old.data, {})
-        return self._launch(settled, frame, values or {}, data, list(self._notes(settled)))
+        return self._launch(settled, frame, values or {}, data, notes)
 
     def start(self, launch: Launch, tell: Tell = lambda sent: None) -> list[JobHandle]:
         """Start what was prepared; `tell` is told how far data on its way is. Raises SwatchError."""
@@ -221,19 +220,27 @@ class Swatch:
         )
         return [JobHandle(self, job.project, job.number) for job in started]
 
-    def _placed(self, said: Recipe) -> Recipe:
-        """The recipe with its backend, environment and queue settled."""
+    def _placed(self, said: Recipe, queue: str | None) -> tuple[Recipe, list[str]]:
+        """The recipe with its backend, environment and queue settled (`queue` is what was asked for just now), and what
+        a person should know of that."""
         backend = said.backend or self.settings.backend
         self.machines.backend(backend)  # an unknown one ends here
-        env = environments.find(said.env).environment.name if said.env else None
-        queue = request.queue_of(backend, said.queue, None, self.settings.aws.queue)
-        return msgspec.structs.replace(said, backend=backend, env=env, queue=queue)
-
-    def _notes(self, said: Recipe) -> Iterator[str]:
-        if said.backend == "local" and any(one.startswith("gpu") for one in said.machine or ()) and not has_gpu():
-            yield "This computer has no GPU: the job runs on its CPU"
-        if said.backend == "local" and said.env:
-            yield f"The environment {said.env} is an image on AWS; on this computer, commands see Swatch's own Python"
+        env = environments.find(said.env) if said.env else None
+        notes = [env.note] if env is not None and env.note else []
+        if backend == "local" and any(one.startswith("gpu") for one in said.machine or ()) and not has_gpu():
+            notes.append("This computer has no GPU: the job runs on its CPU")
+        name = env.environment.name if env is not None else None
+        if backend == "local" and name:
+            notes.append(
+                f"The environment {name} is an image on AWS; on this computer, commands see Swatch's own Python"
+            )
+        settled = msgspec.structs.replace(
+            said,
+            backend=backend,
+            env=name,
+            queue=request.queue_of(backend, queue, said.queue, self.settings.aws.queue),
+        )
+        return settled, notes
 
     def _data(self, said: Recipe, folder: Path, project: str, fetch: bool) -> Prepared:
         given = mount.parse(said.data or ())
@@ -262,16 +269,11 @@ class Swatch:
         drafts = invocation.drafts(said, frame, values)
         frame = frame._replace(hourly=self._affordable(drafts[0](1), len(drafts)))
 
-        whole = said.backend == "sagemaker" and self.settings.aws.network_isolation
-
         def mounted(draft: Draft, number: int) -> Job:
             return msgspec.structs.replace(draft(number), data=data.mounts)
 
         def carry(tell: Tell = lambda sent: None) -> int:
-            if said.queue is not None:
-                from orchestrator.backends.sagemaker import queue as queues
-
-                queues.check(said.queue)
+            whole = self._alone(said.backend, said.queue)
             if git is not None:
                 git.carry(self.store)
             data.carry(self.store, tell)
@@ -283,6 +285,15 @@ class Swatch:
 
         drafts = [functools.partial(mounted, draft) for draft in invocation.drafts(said, frame, values)]
         return Launch(drafts, said, frame, code, tuple(notes), carry, data.waiting)
+
+    def _alone(self, backend: str | None, queue: str | None) -> bool:
+        """Whether the jobs cannot read the store, so that their code must build on no other snapshot. Raises
+        SwatchError for a queue that takes none: before any record says that a job is there."""
+        if queue is not None:
+            from orchestrator.backends.sagemaker import queue as queues
+
+            queues.check(queue)
+        return backend == "sagemaker" and self.settings.aws.network_isolation
 
     def _affordable(self, job: Job, count: int) -> float | None:
         """USD an hour of such a job. Raises UsageError where jobs could pass their cap."""
@@ -318,9 +329,11 @@ class Swatch:
         queue: str | None = None,
         retry_failed: bool = False,
         into: str | os.PathLike[str] | None = None,
+        fetch: bool = True,
     ) -> tuple[request.Request, Wish]:
-        """A manifest read, and what it wants of the store. Raises ManifestError, UsageError, NotFound."""
-        asked = request.read(Path(manifest), self.store, self.settings)
+        """A manifest read, and what it wants of the store; data at addresses is fetched into the store, unless `fetch`
+        is False. Raises ManifestError, UsageError, NotFound."""
+        asked = request.read(Path(manifest), self.store, self.settings, fetch=fetch)
         place = self.machines.backend(backend or asked.manifest.backend).name
         return asked, asked.wish(
             user=self.settings.user,
@@ -332,16 +345,21 @@ class Swatch:
             afford=bill.Allowance(self.store, self.settings, asked.manifest.max_cost),
         )
 
-    def plan(self, manifest: str | os.PathLike[str], **options: object) -> list[Choice]:
+    def plan(self, manifest: str | os.PathLike[str], **options: Any) -> list[Choice]:
         """What there is of each task that the manifest wants, without changing anything. Options as those of `wish`."""
-        _, wish = self.wish(manifest, **options)  # type: ignore[arg-type]
+        _, wish = self.wish(manifest, **{**options, "fetch": False})
         seen = facts.see_all(self.store, self.machines, wish.project)
         return engine.decide(wish, seen, engine.settled(self.store, wish))
 
-    def submit(self, manifest: str | os.PathLike[str], **options: object) -> Submission:
+    def submit(self, manifest: str | os.PathLike[str], **options: Any) -> Submission:
         """Start what the manifest wants and does not have yet. Options as those of `wish`."""
-        asked, wish = self.wish(manifest, **options)  # type: ignore[arg-type]
-        return engine.submit(self.store, self.machines, wish, lambda: asked.carry(self.store))
+        asked, wish = self.wish(manifest, **options)
+
+        def carry() -> None:
+            like = wish.job(1, tuple(wish.tasks[:1]), None)
+            asked.carry(self.store, self._alone(like.backend, like.queue))
+
+        return engine.submit(self.store, self.machines, wish, carry)
 
     # Jobs
 
@@ -368,7 +386,7 @@ class Swatch:
 
     def delete(self, name: str) -> None:
         """Remove all that is kept of an ended job but its bills; its number is never used again. Raises NotFound, and
-        SwatchError for a job that has not ended."""
+        SwatchError for a job that has not ended, is not billed yet, or whose output another one reads."""
         self.one_job(name).delete()
 
 
@@ -485,6 +503,13 @@ class JobHandle:
         if seen.final is None and not seen.lost and seen.launched:
             raise SwatchError(
                 f"Job in {seen.state} state cannot be deleted: {seen.job.short}", hint=f"swatch stop {seen.job.short}"
+            )
+        if seen.final is not None and not self._swatch.machines.settled([seen.job]):
+            raise SwatchError(f"{seen.job.short} has ended and is not billed yet", hint="Try again in a minute")
+        readers = facts.readers(self._swatch.store, contract.output_prefix(self.project, self.number))
+        if readers:
+            raise UsageError(
+                f"What {seen.job.short} made is mounted by {readers[0].short}", hint=f"swatch stop {readers[0].short}"
             )
         engine.delete(self._swatch.store, seen.job)
 

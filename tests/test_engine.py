@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator import contract, plan
-from orchestrator.backends.base import Presence
+from orchestrator.backends.base import Backend, Presence, Sight
 from orchestrator.cargo.tasklist import listing
-from orchestrator.engine import MAX_ATTEMPTS, Choice, Verdict, Wish, decide, unique
-from orchestrator.facts import Seen
+from orchestrator.engine import MAX_ATTEMPTS, Choice, Verdict, Wish, decide, submit, unique
+from orchestrator.facts import Seen, numbers
 from orchestrator.job import Final, Job, Source, Task
 from orchestrator.journal import Fold
+from orchestrator.store.base import Entry
+from orchestrator.store.local import LocalStore
 
 
 def task(name: str = "bark", fingerprint: str | None = None) -> Task:
@@ -143,3 +146,38 @@ def test_the_task_list_names_sources_by_content_alone() -> None:
     assert listed["tasks"] == [
         {"name": "bark", "sources": [f"sources/{'ab' * 16}.png"], "parameters": {"seed": 1}},
     ]
+
+
+class Idle(Backend):
+    """Takes every job, and runs none."""
+
+    name = "local"
+
+    def launch(self, jobs: Sequence[Job]) -> None:
+        return
+
+    def look(self, jobs: Sequence[Job]) -> list[Sight]:
+        return [Sight(Presence.WAITING)] * len(jobs)
+
+    def wake(self) -> None:
+        return
+
+    def stop(self, jobs: Sequence[Job]) -> None:
+        return
+
+
+@pytest.mark.parametrize("moment", ["results/", "projects/p/deleted/"])
+def test_a_job_that_another_makes_between_two_looks_is_adopted(tmp_path: Path, moment: str) -> None:
+    class Overtaken(LocalStore):
+        asked = 0
+
+        def scan(self, prefix: str, after: str = "") -> Iterator[Entry]:
+            if prefix == moment:
+                Overtaken.asked += 1
+                if Overtaken.asked == 2 or moment == "results/":
+                    submit(LocalStore(str(tmp_path)), Idle(), wish(task()), lambda: None)
+            return super().scan(prefix, after)
+
+    done = submit(Overtaken(str(tmp_path)), Idle(), wish(task()), lambda: None)
+    assert numbers(LocalStore(str(tmp_path)), "p") == [1]
+    assert not done.started and [choice.verdict for choice in done.choices] == [Verdict.QUEUED]

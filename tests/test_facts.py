@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from orchestrator import aws, contract, facts, journal
+from orchestrator import aws, contract, engine, facts, journal
 from orchestrator.backends.base import Backend, Presence, Sight
 from orchestrator.engine import Choice, Verdict
-from orchestrator.errors import CloudError, NotFound
+from orchestrator.errors import CloudError, NotFound, StoreError
 from orchestrator.job import Final, Job, Task
 from orchestrator.simulator.front import Rule
 from orchestrator.store import Store, open_store
+from orchestrator.store.kept import IDENTITY, KeptStore
 from orchestrator.watch import Watch
 from tests.cloud import Cloud
 
@@ -85,6 +86,74 @@ def test_all_jobs_are_seen_in_their_order(store: Store) -> None:
     assert [job.number for job in facts.read_jobs(store, "p", [5, 2])] == [5, 2]
     with pytest.raises(NotFound, match="No job p/99"):
         facts.read_jobs(store, "p", [1, 99])
+
+
+def test_a_job_that_is_deleted_while_one_looks_is_left_out(store: Store) -> None:
+    read = store.read
+
+    def late(key: str) -> bytes:
+        if key == contract.job_key("p", 5) and not store.exists(contract.deleted_key("p", 5)):
+            engine.delete(store, facts.read_jobs(other, "p", [5])[0])
+        return read(key)
+
+    other = open_store(store.url)
+    store.read = late  # type: ignore[method-assign]  # another computer, between the listing and the reading
+    assert [one.job.number for one in facts.see_all(store, Present(), "p")] == [1, 2, 3, 4, *range(6, JOBS + 1)]
+    with pytest.raises(NotFound, match="No job p/5"):
+        facts.see(store, Present(), "p", 5)
+
+
+def test_a_deletion_that_was_cut_short_can_be_repeated(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever of its writes was the last, the job is listed no more, and all that is left of it still goes."""
+    (job,) = facts.read_jobs(store, "p", [3])
+    for last in range(100):
+        left = [last]
+
+        def counted(name: str, left: list[int] = left) -> Callable[..., object]:
+            function = getattr(type(store), name)
+
+            def call(*words: object) -> object:
+                if not left[0]:
+                    raise StoreError("cut short")
+                left[0] -= 1
+                return function(store, *words)
+
+            return call
+
+        with monkeypatch.context() as patch:
+            for name in ("create", "write", "remove"):
+                patch.setattr(store, name, counted(name))
+            try:
+                engine.delete(store, job)
+            except StoreError:
+                assert last == 0 or 3 not in facts.numbers(store, "p")
+                try:
+                    seen = facts.see(store, Present(), "p", 3)
+                except NotFound:
+                    continue  # what is left is its record, emptied, and its end
+                assert seen.final is not None, "it has ended, or it could not be deleted again"
+                continue
+        break
+    assert [entry.key for entry in store.scan(contract.job_prefix("p", 3))] == [contract.job_key("p", 3)]
+    assert last > 3
+
+
+def test_a_damaged_result_keeps_no_job_from_being_deleted(store: Store) -> None:
+    (job,) = facts.read_jobs(store, "p", [3])
+    store.write(contract.result_key(job.tasks[0].fingerprint), b"{")
+    engine.delete(store, job)
+    assert 3 not in facts.numbers(store, "p") and not store.exists(contract.result_key(job.tasks[0].fingerprint))
+
+
+def test_what_another_computer_deleted_is_not_kept(store: Store, tmp_path: Path) -> None:
+    here = KeptStore(store, tmp_path / "kept")
+    store.create(IDENTITY, b'{"schema": 1, "id": "%s"}' % (b"a" * 32))
+    facts.see_all(here, Present(), "p")
+    engine.delete(store, facts.read_jobs(store, "p", [3])[0])
+    assert 3 not in facts.numbers(here, "p")
+    with pytest.raises(NotFound, match="No job p/3"):
+        facts.see(here, Present(), "p", 3)
+    assert facts.see(here, Present(), "p", 6).final is not None
 
 
 def test_a_backend_is_asked_once_about_all_that_have_not_ended(store: Store) -> None:

@@ -208,7 +208,7 @@ def test_m7_delete_refuses_what_runs_and_asks_first(project: Box) -> None:
     assert "Delete Job: alice/projects/forest/1? [y/N]" in asking.stdout and asking.returncode == 0
     assert len(project.json("status")["jobs"]) == 1
     assert project.swatch("delete", code=2)
-    assert "No job forest/9" in project.swatch("delete", "9", "1", "-y", code=1)
+    assert "No job forest/9" in project.swatch("delete", "9", "1", "-y", code=2)
     assert project.json("status")["jobs"] == []
 
 

@@ -18,10 +18,11 @@ from orchestrator.swatch import Swatch
 def command(names: tuple[str, ...], yes: bool, store: str | None) -> None:
     """Remove jobs and all that is kept of them but their bills. Their numbers are never used again.
 
-    A job that waits or runs is not removed: stop it first. What came home stays at home.
+    A job that waits or runs is not removed: stop it first; nor is one whose output another job reads. What came home
+    stays at home.
     """
     swatch = Swatch(store)
-    failed = False
+    code = 0
     for name in names:
         try:
             job = swatch.one_job(name)
@@ -30,7 +31,7 @@ def command(names: tuple[str, ...], yes: bool, store: str | None) -> None:
                 continue
             job.delete()
             click.echo(f"Job {full} Deleted")
-        except SwatchError as error:
-            failed = True
+        except SwatchError as error:  # the others may go all the same
+            code = max(code, error.exit_code)
             click.echo(f"Error: {error.message}" + (f"\nHint: {error.hint}" if error.hint else ""), err=True)
-    sys.exit(1 if failed else 0)
+    sys.exit(code)

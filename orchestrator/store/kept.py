@@ -7,22 +7,24 @@ are never taken for those of another that came to stand at the same URL.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 from orchestrator.errors import CloudError, Expired, NotFound, StoreError, Unreachable
 from orchestrator.store.base import Entry, Store, Tell, nothing
-from orchestrator.store.local import LocalStore
+from orchestrator.store.local import LocalStore, replace_file
 
 IDENTITY = "store.json"
 WRITTEN_ONCE = re.compile(
     r"projects/[^/]+/(jobs/[0-9]+/(job\.json|final\.json|journal/[0-9]{8}\.jsonl)|launches/[^/]+\.json)"
 )
+DELETED = re.compile(r"projects/(?P<project>[^/]+)/deleted/(?P<number>[0-9]+)\.json")
 
 Result = TypeVar("Result")
 
@@ -56,9 +58,19 @@ class KeptStore(Store):
         return self._or_near(lambda: self.far.exists(key), lambda near: near.exists(key))
 
     def scan(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        return iter(
-            self._or_near(lambda: list(self.far.scan(prefix, after)), lambda near: list(near.scan(prefix, after)))
-        )
+        found = self._or_near(lambda: list(self.far.scan(prefix, after)), lambda near: list(near.scan(prefix, after)))
+        if not self.away:
+            self._forget(entry.key for entry in found)
+        return iter(found)
+
+    def _forget(self, keys: Iterable[str]) -> None:
+        """Keep nothing more of jobs that have the mark of the deleted, whoever deleted them."""
+        for mark in filter(None, map(DELETED.fullmatch, keys)):
+            near, job = self._kept(), f"projects/{mark['project']}/jobs/{mark['number']}/"
+            if near is not None and near.exists(f"{job}job.json"):
+                with contextlib.suppress(StoreError):  # without permission, say: it is tried again
+                    for entry in list(near.scan(job)):
+                        near.remove(entry.key)
 
     def folders(self, prefix: str) -> list[str]:
         return self._or_near(lambda: self.far.folders(prefix), lambda near: near.folders(prefix))
@@ -113,8 +125,8 @@ class KeptStore(Store):
             self._nameless = not identity and not self.away
             if identity:
                 self._near = LocalStore(str(self._folder / identity))
-                self._named().parent.mkdir(parents=True, exist_ok=True)
-                self._named().write_text(identity)
+                with contextlib.suppress(OSError):  # a full disk: offline, nothing is known then
+                    replace_file(self._named(), lambda out: out.write(identity.encode()))
         return self._near
 
     def _read_identity(self) -> str:
