@@ -120,7 +120,7 @@ def _apply(archive: Path, folder: Path, tree: Tree) -> None:
             tree.pop(name, None)
         for member in _members(tar, first):
             size += member.size
-            if len(tree) >= MAX_FILES or size > MAX_BYTES:
+            if len(tree) + (member.name not in tree) > MAX_FILES or size > MAX_BYTES:
                 raise StoreError(f"The snapshot is too large to unpack: {archive.name}")
             tree[member.name] = _extract(tar, member, root)
         # To the very end, where gzip keeps the checksum of it all.
@@ -171,7 +171,8 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, root: str) -> tuple[
     if member.isdir():
         os.makedirs(target, exist_ok=True)
         return "folder", ""
-    if not member.issym() and not member.isreg():
+    # Of a sparse file, a few bytes would say that it fills the disk; ours have none.
+    if not member.issym() and (not member.isreg() or member.issparse()):
         raise StoreError(f"The snapshot holds what is neither file, folder nor link: {member.name!r}")
     os.makedirs(os.path.dirname(target), exist_ok=True)
     if member.issym():

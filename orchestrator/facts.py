@@ -183,7 +183,9 @@ def read_job(store: Store, project: str, number: int) -> Job:
     except NotFound:
         raise _no_job(project, number) from None
     if (job.project, job.number) != (project, number):
-        raise StoreError(f"{contract.job_key(project, number)} is damaged: it is the record of {job.short}")
+        raise StoreError(f"{key} is damaged: it is the record of {job.short}")
+    if not 0 <= job.created < journal.LAST_TIME:
+        raise StoreError(f"{key} is damaged: no calendar has the time {job.created:g}")
     return job
 
 

@@ -31,6 +31,7 @@ FILES = ("swatch.yaml", "swatch.yml", "floyd.yaml", "floyd.yml")
 """The first that is there counts."""
 VARIABLE = "[A-Za-z_][A-Za-z0-9_]{0,127}"
 """What an environment variable may be called."""
+_QUERY = re.compile(r"\A((?:--data=)?https?://[^?#]*)[?#].*?(:[A-Za-z0-9._-]+)?\Z", re.DOTALL | re.IGNORECASE)
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +58,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
     def said(self) -> dict[str, Any]:
         """What is said, as a record keeps it."""
-        return {name: value for name, value in msgspec.to_builtins(self).items() if value is not None}
+        data = tuple(map(kept, self.data)) if self.data is not None else None
+        said = msgspec.to_builtins(msgspec.structs.replace(self, data=data))
+        return {name: value for name, value in said.items() if value is not None}
 
 
 class File(NamedTuple):
@@ -66,6 +69,12 @@ class File(NamedTuple):
     path: Path
     recipe: Recipe
     tasks: dict[str, Recipe]
+
+
+def kept(word: str) -> str:
+    """The word as a record keeps it: an address of data without its query, which may be a signature that lets everybody
+    in. Pure."""
+    return _QUERY.sub(r"\1\2", word)
 
 
 def find(folder: Path) -> Path | None:

@@ -138,6 +138,8 @@ def write(home: Path, store: str, role: str) -> bool:
         data = changed if kept else yaml.safe_dump(wanted, sort_keys=False)
         home.mkdir(parents=True, exist_ok=True)
         part = path.with_name("config.yaml.part")
+        part.touch()
+        part.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o600)  # addresses in it may be secrets
         part.write_text(data, encoding="utf-8")
         part.replace(path)
     except OSError as error:

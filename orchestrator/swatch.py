@@ -178,7 +178,7 @@ class Swatch:
         frame = frame._replace(
             code=code.digest,
             git=git.record if git else None,
-            argv=tuple(argv),
+            argv=tuple(map(recipe.kept, argv)),
             requirements=code.requirements,
         )
         return self._launch(settled, frame, values or {}, data, notes, code, git)
@@ -206,7 +206,7 @@ class Swatch:
         frame = frame._replace(
             code=old.code,
             git=old.git,
-            argv=tuple(argv),
+            argv=tuple(map(recipe.kept, argv)),
             requirements=old.requirements,
             restarted=old.name,
         )
@@ -231,9 +231,7 @@ class Swatch:
             notes.append("This computer has no GPU: the job runs on its CPU")
         name = env.environment.name if env is not None else None
         if backend == "local" and name:
-            notes.append(
-                f"The environment {name} is an image on AWS; on this computer, commands see Swatch's own Python"
-            )
+            notes.append(f"The environment {name} is an image on AWS; here, commands see Swatch's own Python")
         settled = msgspec.structs.replace(
             said,
             backend=backend,

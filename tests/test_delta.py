@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -11,23 +12,28 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from job_image import unpack
 from job_image.unpack import fetch
 from orchestrator import contract
+from orchestrator.backends.base import Backend, Presence, Sight
+from orchestrator.backends.fleet import Fleet
 from orchestrator.cargo import archive, index, snapshot
 from orchestrator.cargo.archive import Member
 from orchestrator.cargo.index import Index
 from orchestrator.cargo.snapshot import Snapshot, bring, make_whole, of_folder, of_members
 from orchestrator.errors import NotFound, StoreError, SwatchError
+from orchestrator.job import Job
 from orchestrator.store import open_store
 from orchestrator.store.base import Store
 from orchestrator.store.local import LocalStore
+from orchestrator.swatch import Swatch
 from tests.conftest import REPOSITORY, Box
 
 
@@ -529,3 +535,76 @@ def test_what_is_gone_when_it_is_sent_is_told(desk: Desk) -> None:
         made.carry(desk.store)
     assert not desk.store.exists(contract.code_key(made.digest))
     assert snapshot.of_folder(desk.code).carry(desk.store) > 0
+
+
+def test_a_change_of_the_largest_tree_can_be_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path that is there already counts once, however many archives have it."""
+    monkeypatch.setattr(unpack, "MAX_FILES", 3)
+    store = LocalStore(str(tmp_path / "store"))
+    first = [Member(name, b"1", "file", hashlib.sha256(b"1").hexdigest()) for name in "abc"]
+    base = of_members(first)
+    base.upload(store)
+    changed = of_members([Member("a", b"2", "file", hashlib.sha256(b"2").hexdigest()), *first[1:]])
+    packed = tmp_path / "delta.tar.gz"
+    archive.write(packed, changed.members[:1], archive.Delta(base.digest, 1, changed.members[:1], ()).headers)
+    store.upload(packed, contract.code_key(changed.digest))
+    bring(store, changed.digest, tmp_path / "out")
+    assert [(tmp_path / "out" / name).read_bytes() for name in "abc"] == [b"2", b"1", b"1"]
+    larger = of_members([*first, Member("d", b"1", "file", first[0].content)])
+    larger.upload(store)
+    with pytest.raises(StoreError, match="too large"):
+        bring(store, larger.digest, tmp_path / "more")
+
+
+def test_a_file_that_is_larger_than_its_archive_says_is_refused(tmp_path: Path) -> None:
+    """A sparse file: a few bytes that would fill the disk."""
+    said = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "s", "GNU.sparse.realsize": "1000000"}
+    packed = tmp_path / "sparse.tar.gz"
+    with tarfile.open(packed, "w:gz", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo("s")
+        info.size, info.pax_headers = 512, said
+        tar.addfile(info, io.BytesIO(b"0\n".ljust(512, b"\0")))
+    with pytest.raises(StoreError, match="neither file, folder nor link"):
+        unpack.unpack(packed, tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_the_library_sends_whole_code_to_jobs_without_a_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWATCH_HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "config.yaml").write_text("aws: {network_isolation: true}\n")
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "large.bin").write_bytes(os.urandom(1 << 20))
+    manifest = tmp_path / "try.yaml"
+    manifest.write_text("name: try\ncommand: python a.py\ncode: code\n")
+    swatch = Swatch(str(tmp_path / "store"), folder=tmp_path)
+    swatch.__dict__["machines"] = Fleet(Idle)
+    found = []
+    for backend in ("local", "local", "sagemaker"):
+        (code / "a.py").write_text(f"print({len(found)})")
+        (job,) = swatch.submit(manifest, backend=backend, retry_failed=True).started
+        assert job.code is not None
+        found.append(unpack.base_of(swatch.store.path(contract.code_key(job.code))))  # type: ignore[attr-defined]
+    assert [base is None for base in found] == [True, False, True]
+
+
+class Idle(Backend):
+    """Takes every job, and runs none."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def launch(self, jobs: Sequence[Job]) -> None:
+        return
+
+    def look(self, jobs: Sequence[Job]) -> list[Sight]:
+        return [Sight(Presence.WAITING)] * len(jobs)
+
+    def wake(self) -> None:
+        return
+
+    def stop(self, jobs: Sequence[Job]) -> None:
+        return

@@ -12,11 +12,12 @@ import pytest
 from orchestrator import aws, contract, engine, facts, journal
 from orchestrator.backends.base import Backend, Presence, Sight
 from orchestrator.engine import Choice, Verdict
-from orchestrator.errors import CloudError, NotFound, StoreError
+from orchestrator.errors import CloudError, NotFound, StoreError, SwatchError
 from orchestrator.job import Final, Job, Task
 from orchestrator.simulator.front import Rule
 from orchestrator.store import Store, open_store
 from orchestrator.store.kept import IDENTITY, KeptStore
+from orchestrator.swatch import Swatch
 from orchestrator.watch import Watch
 from tests.cloud import Cloud
 
@@ -143,6 +144,24 @@ def test_a_damaged_result_keeps_no_job_from_being_deleted(store: Store) -> None:
     store.write(contract.result_key(job.tasks[0].fingerprint), b"{")
     engine.delete(store, job)
     assert 3 not in facts.numbers(store, "p") and not store.exists(contract.result_key(job.tasks[0].fingerprint))
+
+
+def test_a_job_whose_bill_is_outstanding_is_not_deleted(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWATCH_HOME", str(tmp_path / "home"))
+    swatch, machines = Swatch(store.url), Present()
+    swatch.__dict__["machines"] = machines
+    monkeypatch.setattr(Present, "settled", lambda self, jobs: False)
+    with pytest.raises(SwatchError, match="p/3 has ended and is not billed yet"):
+        swatch.delete("p/3")
+    assert 3 in facts.numbers(store, "p")
+    monkeypatch.setattr(Present, "settled", lambda self, jobs: True)
+    machines.settling.clear()
+    with pytest.raises(SwatchError, match="cannot be deleted"):
+        swatch.delete("p/4")
+    swatch.delete("p/3")
+    assert machines.settling[-1] == [3] and 3 not in facts.numbers(store, "p")
 
 
 def test_what_another_computer_deleted_is_not_kept(store: Store, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from orchestrator.cargo import snapshot
 from orchestrator.journal import System, encode
 from tests.conftest import Box
+from tests.web import Web
 
 
 @pytest.fixture
@@ -575,3 +576,53 @@ def test_m6_what_a_job_has_made_is_seen_while_it_runs(project: Box) -> None:
     gate.write_text("go\n")
     follow.communicate(timeout=60)
     assert follow.returncode == 0 and (home / "b.txt").read_text() == "two\n"
+
+
+def test_m7_what_another_job_reads_is_not_deleted(project: Box) -> None:
+    gate = project.folder.parent / "gate"
+    os.mkfifo(gate)
+    project.swatch("run", 'echo made > "$SWATCH_OUTPUT_DIR/a.txt"', "-f")
+    project.swatch("run", f"read x < {gate}; cat /first/a.txt", "--data", "1/output:first")
+    assert "mounted by forest/2" in project.swatch("delete", "1", "-y", code=2)
+    gate.write_text("go\n")
+    assert lines(project, "2") == ["made"]
+    project.swatch("delete", "1", "-y")
+    assert [job["number"] for job in project.json("status")["jobs"]] == [2]
+
+
+def test_s10_a_queue_that_was_not_asked_for_keeps_no_job_from_this_computer(project: Box) -> None:
+    (project.folder / "swatch.yml").write_text("queue: gpus\ncommand: echo done\n")
+    project.swatch("run", "-f")
+    assert project.json("info")["job"]["queue"] is None
+    assert "--queue gpus is for jobs on SageMaker" in project.swatch("run", "--queue", "gpus", code=2)
+
+
+def test_m6_an_environment_of_old_says_what_stands_in_for_it(project: Box) -> None:
+    process = project.start("run", "true", "--env", "tensorflow-1.12:py3", "--dry-run")
+    out, err = process.communicate(timeout=60)
+    assert "The environment tensorflow-1.12:py3 is FloydHub's, and gone; tensorflow-2.21 stands in for it" in out + err
+
+
+def test_s9_a_signed_address_is_in_no_record(project: Box) -> None:
+    with Web({"/set.bin": b"data", "/set.bin?X-Signature=hush": b"data"}) as web:
+        address = f"{web.url}/set.bin?X-Signature=hush"
+        project.swatch("run", "cat /set/set.bin", "--data", f"{address}:set", "-f")
+        project.swatch("run", "true", f"--data={address}:set", "-f")
+        (project.folder / "swatch.yml").write_text(f"input: ['{address}:set']\n")
+        project.swatch("run", "true", "-f")
+    assert len(project.json("status")["jobs"]) == 3 and lines(project, "1") == ["data"]
+    job = project.json("info", "1")["job"]
+    assert f"{web.url}/set.bin:set" in job["argv"] and job["config"]["data"] == [f"{web.url}/set.bin:set"]
+    records = [file for file in (project.home / "store").rglob("*") if file.is_file()]
+    assert records and not [file for file in records if b"hush" in file.read_bytes()]
+
+
+def test_a_record_of_no_time_on_any_calendar_is_damaged(project: Box) -> None:
+    project.swatch("run", "true", "-f")
+    project.swatch("run", "true", "-f")
+    file = project.home / "store/projects/forest/jobs/1/job.json"
+    for created in (1e300, -1e15):
+        file.write_text(json.dumps({**json.loads(file.read_text()), "created": created}))
+        assert "damaged" in project.swatch("info", "1", code=1)
+        assert "forest/2" in project.swatch("status", code=1)
+        assert "damaged" in project.swatch("export", "forest", code=1)

@@ -64,3 +64,14 @@ def test_what_is_wrong_is_said_with_the_file(tmp_path: Path, line: str, said: st
         aws(tmp_path, f"aws:\n  {line}\n")
     assert said in caught.value.message
     assert str(tmp_path / "config.yaml") in caught.value.message
+
+
+def test_a_file_that_is_written_anew_is_for_the_same_eyes(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    assert settings.write(tmp_path, "s3://bucket/a", "arn:aws:iam::1:role/r")
+    assert file.stat().st_mode & 0o777 == 0o600
+    file.write_text("notify: {webhook: https://example.org/hush}\n")
+    for mode in (0o600, 0o640):
+        file.chmod(mode)
+        assert settings.write(tmp_path, f"s3://bucket/{mode}", "arn:aws:iam::1:role/r")
+        assert file.stat().st_mode & 0o777 == mode and "hush" in file.read_text()
