@@ -49,6 +49,7 @@ from orchestrator.cargo.index import Index
 from orchestrator.cargo.mount import Prepared, Tell
 from orchestrator.cargo.revision import Revision
 from orchestrator.cargo.snapshot import Snapshot
+from orchestrator.datasets import Datasets
 from orchestrator.engine import Choice, Submission, Verdict, Wish
 from orchestrator.errors import CloudError, NotFound, SwatchError, UsageError
 from orchestrator.facts import Seen
@@ -114,6 +115,11 @@ class Swatch:
     def here(self) -> folder.Here:
         """The project and the dataset that the folder belongs to."""
         return folder.here(self.folder)
+
+    @functools.cached_property
+    def data(self) -> Datasets:
+        """The datasets of the store."""
+        return Datasets(self.store, self.settings, self.here)
 
     # Projects
 

@@ -396,6 +396,12 @@ def test_g5_the_library_does_what_the_command_line_does(project: Box, tmp_path: 
         "both = swatch.sweep('echo {n}', {'n': ['1', '2']})\n"
         "print([one.wait() for one in both])\n"
         "swatch.delete('1')\n"
+        "made = swatch.data.upload('home', 'made')\n"
+        "print(made.version.name, [leaf.path for leaf in swatch.data.find('made').content.files])\n"
+        "print(swatch.data.upload('home', 'made').made, swatch.data.clone('made/1', 'copy').brought)\n"
+        "print(swatch.run('cat /made/1/a.txt', data=['made:made']).wait())\n"
+        "swatch.data.delete('made/1')\n"
+        "print(swatch.data.versions('made'))\n"
         "try:\n    swatch.run('x', machine='moon')\nexcept SwatchError as error:\n    print(error.message)\n"
     )
     environment = {**project.environment}
@@ -409,6 +415,10 @@ def test_g5_the_library_does_what_the_command_line_does(project: Box, tmp_path: 
         "failed exit code 4",
         "[2, 1]",
         "['success', 'success']",
+        "alice/datasets/made/1 ['1/a.txt']",
+        "False ('1/a.txt',)",
+        "success",
+        "[]",
         'machine: unknown machine "moon"; known are cpu, cpu2, gpu, gpu2, ml.g5.xlarge',
     ]
 

@@ -62,9 +62,23 @@ MAY_IMPORT: dict[str, set[str]] = {
     "watch": {"engine", "results", "facts", "sync", "backends", "store", "journal"} | VALUES | WORDS,
     "request": {"engine", "cargo", "store"} | VALUES | WORDS,
     "target": {"facts", "store"} | VALUES | WORDS,
+    "datasets": {"cargo", "facts", "store"} | VALUES | WORDS,
     "export": {"backends", "cargo", "facts", "journal", "store"} | VALUES | WORDS,
     "log": {"facts", "journal", "backends", "store", "watch"} | VALUES | WORDS,
-    "swatch": {"backends", "bill", "cargo", "engine", "facts", "journal", "log", "request", "store", "target", "watch"}
+    "swatch": {
+        "backends",
+        "bill",
+        "cargo",
+        "datasets",
+        "engine",
+        "facts",
+        "journal",
+        "log",
+        "request",
+        "store",
+        "target",
+        "watch",
+    }
     | VALUES
     | WORDS,
     "sheet": WORDS,
