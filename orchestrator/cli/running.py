@@ -19,10 +19,12 @@ from orchestrator.cli.options import print_json
 from orchestrator.environments import ALL
 from orchestrator.errors import UsageError
 from orchestrator.facts import last_number
+from orchestrator.handle import JobHandle
 from orchestrator.job import Job
 from orchestrator.machines import ALIASES
 from orchestrator.recipe import Recipe
-from orchestrator.swatch import JobHandle, Launch, Swatch
+from orchestrator.starter import Launch
+from orchestrator.swatch import Swatch
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 MACHINES = {"cpu": "A few cores, the default", "gpu": "One GPU", "cpu2": "More cores", "gpu2": "One stronger GPU"}
