@@ -251,6 +251,11 @@ def test_m14_the_yml_counts_below_the_flags_and_above_the_defaults(project: Box)
         ("", ["--max-runtime", "soon"], "expected a duration"),
         ("", ["--env-var", "A"], "expected NAME=value"),
         ("", ["--sweep", "lr=0.1"], "the command has no {lr}"),
+        ("", ["--data", "nope"], "Data not found for name: nope"),
+        ("", ["--data", "nope:a b"], "--data: "),
+        ("", ["--data", "./nope:here"], "nope"),
+        ("input: [nope/1:here]\n", [], "Data not found for name: nope/1"),
+        ("", ["--secret", "NOT_THERE"], "No value for the secret NOT_THERE"),
         ("", ["--backend", "moon"], 'expected "local" or "sagemaker", got "moon"'),
     ],
 )
