@@ -22,6 +22,7 @@ from orchestrator.cli.watch import home as found_home
 from orchestrator.engine import Submission, Verdict, Wish
 from orchestrator.job import Job
 from orchestrator.settings import Notify
+from orchestrator.starter import alone
 from orchestrator.watch import Watch
 
 MOST_LINES = 20
@@ -88,12 +89,9 @@ def command(
     )
 
     def carry() -> None:
-        if queue is not None:
-            from orchestrator.backends.sagemaker import queue as queues
-
-            queues.check(queue)  # before any record says that a job is there
+        whole = alone(settings, backend.name, queue)
         with transfer.shown("Sending data", as_json) as tell:
-            asked.carry(where, backend.name == "sagemaker" and settings.aws.network_isolation, tell)
+            asked.carry(where, whole, tell)
 
     def submit(wish: Wish) -> Submission:
         done = engine.submit(where, machines, wish, carry)
