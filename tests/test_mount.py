@@ -289,6 +289,10 @@ def test_s6_an_address_of_the_web_becomes_a_dataset(studio: Studio) -> None:
         one = studio.one(text)
         assert one.source == "alice/datasets/forest-m/1" and planned.digest != one.digest
         assert studio.store.read(one.prefix + "bark.tar.gz") == b"x" * 5000, "archives stay packed"
+        other = studio.one(text.replace("secret", "secret2"))
+        assert other == one and len(web.ranges) == 2, (
+            "another query may be another file: it is fetched, and is the same"
+        )
         sent = web.sent
         assert studio.one(text) == one and web.sent == sent, "what has not changed is not fetched again"
         assert studio.resolve(text, fetch=False).mounts == (one,)
