@@ -83,6 +83,28 @@ def test_a_veil_hides_each_value_wherever_it_stands(values: list[str], before: s
         assert value not in hidden.replace("***", "\0")
 
 
+@given(st.lists(st.text(min_size=SHORTEST_SECRET), max_size=4))
+def test_a_veil_hides_values_that_json_spells(values: list[str]) -> None:
+    veil = Veil(values)
+    for value in values:
+        for spelled in (json.dumps({"error": value}), json.dumps({"error": value}, ensure_ascii=False)):
+            assert value not in str(json.loads(veil.hide(spelled))["error"]).replace("***", "\0")
+
+
+def test_s14_an_event_tells_no_secret_though_json_spells_it_otherwise(bench: Bench) -> None:
+    vault.keep(bench.folder / "secrets", {"TOKEN": 'tök"n-1'})
+    (bench.code / "say.py").write_text(
+        "import json, os\n"
+        "token = os.environ['TOKEN']\n"
+        "print(json.dumps({'task': 'x', 'state': 'failed', 'error': token}))\n"
+        "print(json.dumps({'progress': 'x', 'step': 1, 'steps': 2, 'size': token}))\n"
+        "print(json.dumps({'password': token}))\n"
+    )
+    assert bench.run("python3 say.py", secrets=("TOKEN",))["state"] == "success"
+    told = [event for event in bench.events(1) if 'tök"n-1' in str(event) or "00f6k" in str(event)]
+    assert not told and '{"password": "***"}' in bench.log(1)
+
+
 def test_short_values_are_not_hidden() -> None:
     assert Veil(["1", "abc", ""]).hide("abc 1") == "abc 1"
 
