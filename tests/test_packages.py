@@ -182,6 +182,14 @@ def test_s8_machines_that_keep_nothing_have_it_from_the_store(bench: Bench) -> N
     assert pip_runs(bench) == 2
 
 
+def test_s8_a_store_that_cannot_keep_them_keeps_no_job_from_running(bench: Bench) -> None:
+    bench.options = []
+    bench.store.write("envs", b"in the way")
+    assert bench.run(USE, requirements="requirements.txt")["state"] == "success"
+    assert bench.output(1, "said.txt") == "hello 1.0\n" * 2
+    assert any("requirements.txt will be installed anew by later jobs" in line for line in bench.log(1))
+
+
 def test_s8_a_job_without_a_network_says_what_to_do(bench: Bench) -> None:
     ml = bench.folder / "ml"
     number = bench.record("true", requirements="requirements.txt")
