@@ -64,6 +64,7 @@ def install(name: str, code: Path, root: Path, store: Store | None, offline: boo
         time.sleep(LOCK_SECONDS)  # another job is at it
     with held:
         if (folder / COMPLETE).exists() or (store is not None and _fetched(store, folder)):
+            make_read_only(folder)  # whoever made it may have been killed before this
             return folder
         jobs.note(f"Installing {name} (cached for later jobs) ...")
         _make(folder)

@@ -66,10 +66,13 @@ def test_s8_installed_for_the_first_job_and_not_for_the_second(bench: Bench) -> 
     assert any("Successfully installed greeting" in line for line in bench.log(1)), "pip's words are in the log"
     assert pip_runs(bench) == 1
     (bench.code / "other.txt").write_text("other code, same requirements")
+    (made,) = (path for path in (bench.cache / "envs").iterdir() if path.is_dir())
+    made.chmod(0o755)  # as if the first job had been killed at its end
     assert bench.run(USE, requirements="requirements.txt")["state"] == "success"
     assert bench.output(2, "said.txt") == "hello 1.0\n" * 2
     assert pip_runs(bench) == 1
     assert not any("Installing" in line for line in bench.log(2))
+    assert not made.stat().st_mode & 0o222, "no job changes what others use"
 
 
 def test_s8_other_requirements_are_another_environment(bench: Bench) -> None:

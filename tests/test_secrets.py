@@ -155,6 +155,28 @@ def test_s14_a_secret_that_nobody_has_is_refused_before_there_is_a_record(
         secrets.collect(["TOKEN"], {"TOKEN": "\udcff"})
 
 
+def test_a_job_without_its_secret_keeps_no_other_from_running(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TOKEN", raising=False)
+    woken: list[list[str]] = []
+    monkeypatch.setattr(LocalBackend, "wake", lambda self: woken.append(os.listdir(self.layout.queue)))
+    with pytest.raises(UsageError, match="No value for the secret TOKEN"):
+        box.backend().launch([job(box, 1, secrets=()), job(box, 2)])
+    assert [len(queue) for queue in woken] == [1]
+
+
+def test_s14_what_a_killed_launch_has_left_goes_with_the_job(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LocalBackend, "wake", lambda self: None)
+    monkeypatch.setenv("TOKEN", VALUE)
+    one = job(box)
+    with monkeypatch.context() as killed:
+        killed.setattr(Path, "replace", lambda self, target: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            box.backend().launch([one])
+    assert any(b"s3cr3t" in file.read_bytes() for file in files(box))
+    box.backend().settle([one])
+    assert not files(box)
+
+
 def test_s14_they_go_when_the_job_has_ended_in_the_queue_too(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in box.environment.items():
         monkeypatch.setenv(name, value)
