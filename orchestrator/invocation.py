@@ -39,6 +39,7 @@ class Frame(NamedTuple):
     argv: tuple[str, ...] = ()
     hourly: float | None = None
     restarted: str | None = None
+    image: str | None = None
 
 
 def sweep(given: Sequence[str]) -> dict[str, tuple[str, ...]]:

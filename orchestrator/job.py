@@ -94,7 +94,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     `env` is the environment by name, `requirements` the file within the code whose packages the command needs.
     `variables` go into the command's environment, and so do `secrets`, of which only the names are told. `argv` is the
     command line that asked, `config` what swatch.yml added, `restarted` the job that this one repeats. `hourly` is what
-    the machine costs, in USD; None if nobody knows.
+    the machine costs, in USD; None if nobody knows. `image` is what it runs in; None leaves that to the backend.
     """
 
     schema: int = contract.SCHEMA
@@ -127,6 +127,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     git: Git | None = None
     restarted: str | None = None
     hourly: float | None = None
+    image: str | None = None
 
     @property
     def short(self) -> str:

@@ -8,8 +8,6 @@ from __future__ import annotations
 import http.client
 import json
 import time
-import urllib.error
-import urllib.request
 from typing import Any, Callable, Mapping
 
 from orchestrator import contract
@@ -79,6 +77,10 @@ def tell(addresses: Mapping[str, str], job: Record, final: Record) -> list[str]:
 def send(address: str, data: dict[str, Any]) -> str:
     """Post the JSON, three times if need be; why it could not be, or nothing. The address is a secret: it is not in
     what is said."""
+    # A job has one end, and every verb imports this file: what takes long is imported here.
+    import urllib.error
+    import urllib.request
+
     problem = ""
     for left in range(TRIES - 1, -1, -1):
         try:

@@ -251,6 +251,11 @@ def test_m14_the_yml_counts_below_the_flags_and_above_the_defaults(project: Box)
         ("", ["--max-runtime", "soon"], "expected a duration"),
         ("", ["--env-var", "A"], "expected NAME=value"),
         ("", ["--sweep", "lr=0.1"], "the command has no {lr}"),
+        ("", ["--data", "nope"], "Data not found for name: nope"),
+        ("", ["--data", "nope:a b"], "--data: "),
+        ("", ["--data", "./nope:here"], "nope"),
+        ("input: [nope/1:here]\n", [], "Data not found for name: nope/1"),
+        ("", ["--secret", "NOT_THERE"], "No value for the secret NOT_THERE"),
         ("", ["--backend", "moon"], 'expected "local" or "sagemaker", got "moon"'),
     ],
 )
@@ -396,6 +401,12 @@ def test_g5_the_library_does_what_the_command_line_does(project: Box, tmp_path: 
         "both = swatch.sweep('echo {n}', {'n': ['1', '2']})\n"
         "print([one.wait() for one in both])\n"
         "swatch.delete('1')\n"
+        "made = swatch.data.upload('home', 'made')\n"
+        "print(made.version.name, [leaf.path for leaf in swatch.data.find('made').content.files])\n"
+        "print(swatch.data.upload('home', 'made').made, swatch.data.clone('made/1', 'copy').brought)\n"
+        "print(swatch.run('cat /made/1/a.txt', data=['made:made']).wait())\n"
+        "swatch.data.delete('made/1')\n"
+        "print(swatch.data.versions('made'))\n"
         "try:\n    swatch.run('x', machine='moon')\nexcept SwatchError as error:\n    print(error.message)\n"
     )
     environment = {**project.environment}
@@ -409,6 +420,10 @@ def test_g5_the_library_does_what_the_command_line_does(project: Box, tmp_path: 
         "failed exit code 4",
         "[2, 1]",
         "['success', 'success']",
+        "alice/datasets/made/1 ['1/a.txt']",
+        "False ('1/a.txt',)",
+        "success",
+        "[]",
         'machine: unknown machine "moon"; known are cpu, cpu2, gpu, gpu2, ml.g5.xlarge',
     ]
 

@@ -166,7 +166,8 @@ def test_the_store_and_nothing_beside_it(key: str) -> None:
         assert not allows(policy, "s3:ListBucket", "arn:aws:s3:::studio", s3_prefix=key.replace("textures", "x"))
         assert not allows(policy, "s3:ListBucket", "arn:aws:s3:::studio", s3_prefix="")
         assert not allows(policy, "s3:DeleteBucket", "arn:aws:s3:::studio")
-    assert not allows(person, "s3:DeleteObject", inside), "whoever submits deletes nothing"
+    # Jobs and datasets are deleted by whom they belong to, and never by a job.
+    assert allows(person, "s3:DeleteObject", inside) and not allows(person, "s3:DeleteObject", beside)
 
 
 def test_a_job_deletes_checkpoints_only() -> None:

@@ -104,3 +104,16 @@ def test_whoami_names_the_aws_identity(box: Account) -> None:
 def test_s5_a_dry_run_on_sagemaker_tells_machine_and_price(box: Account) -> None:
     said = box.swatch("run", "--machine", "ml.g5.xlarge", "true", "--dry-run")
     assert "ml.g5.xlarge (sagemaker)" in said and "USD/h" in said and not box.aws.jobs()
+
+
+def test_s12_the_image_is_part_of_the_record(box: Account) -> None:
+    record = box.json("run", "--gpu", "true", "--env", "pytorch-2.8", "--dry-run")
+    assert record["jobs"][0]["image"].endswith("amazonaws.com/pytorch-training:2.8-gpu-py312")
+    box.swatch("run", "true", "-f")
+    image = box.json("info")["job"]["image"]
+    (name,) = box.aws.jobs()
+    assert image == box.aws.describe(name)["AlgorithmSpecification"]["TrainingImage"]
+    again = box.json("restart", "1", "--dry-run")
+    assert again["jobs"][0]["image"] == image
+    other = box.json("restart", "1", "--env", "tensorflow-2.19", "--dry-run")
+    assert other["jobs"][0]["image"].endswith("/tensorflow-training:2.19-cpu-py312")

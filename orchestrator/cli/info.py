@@ -152,6 +152,7 @@ def _show(one: Seen, fold: journal.Fold, cost: float | None) -> None:
         ("Git", _git(job.git)),
         ("Restarted from", job.restarted or ""),
         ("Environment", job.env or ""),
+        ("Image", job.image or ""),
         ("Requirements", job.requirements or ""),
         ("Variables", ", ".join(f"{name}={value}" for name, value in job.variables.items())),
         ("Secrets", ", ".join(job.secrets)),

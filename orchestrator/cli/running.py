@@ -16,15 +16,19 @@ from orchestrator.cargo.mount import Tell
 from orchestrator.cli import bars, screen
 from orchestrator.cli.data import transfer
 from orchestrator.cli.options import print_json
+from orchestrator.environments import ALL
 from orchestrator.errors import UsageError
 from orchestrator.facts import last_number
+from orchestrator.handle import JobHandle
 from orchestrator.job import Job
+from orchestrator.machines import ALIASES
 from orchestrator.recipe import Recipe
-from orchestrator.swatch import JobHandle, Launch, Swatch
+from orchestrator.starter import Launch
+from orchestrator.swatch import Swatch
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-MACHINES = ("gpu2", "cpu2", "gpu", "cpu")
-"""Of several machines, the first of these counts, as it did on FloydHub."""
+MACHINES = {"cpu": "A few cores, the default", "gpu": "One GPU", "cpu2": "More cores", "gpu2": "One stronger GPU"}
+"""FloydHub's four. Of several, the last of these counts, as it did there."""
 _WORDS = "swatch.words"
 
 
@@ -49,11 +53,13 @@ def command_line(ctx: click.Context, words: Sequence[str]) -> str | None:
 def recipe_options(function: Function) -> Function:
     """The options that say what a job is; `asked` makes a recipe of them."""
     options = [
-        *(click.option(f"--{one}", is_flag=True, help=f"Run on the machine {one}.") for one in ("cpu", "gpu")),
-        *(click.option(f"--{one}", is_flag=True, help="The same, stronger.") for one in ("cpu2", "gpu2")),
-        click.option("--machine", metavar="TYPE", multiple=True, help="Such a machine, ml.g5.xlarge say; several: or."),
+        *(
+            click.option(f"--{one}", is_flag=True, help=f"{said} (on AWS {ALIASES[one][0]}).")
+            for one, said in MACHINES.items()
+        ),
+        click.option("--machine", metavar="TYPE", multiple=True, help="Another type; again: what to fall back to."),
         click.option("--data", metavar="SOURCE:MOUNT", multiple=True, help="Data that the job reads at /MOUNT."),
-        click.option("--env", metavar="NAME", multiple=True, help="Environment, such as tensorflow-2.21."),
+        click.option("--env", metavar="NAME", multiple=True, help=f"Image on AWS: {', '.join(ALL)}."),
         click.option("-m", "--message", metavar="TEXT", help="Description; status and info show it."),
         click.option("-r", "--max-runtime", metavar="TIME", help="Stop it after so many seconds, or 2h [1d]."),
         click.option("--max-cost", type=float, metavar="USD", help="Start nothing that could cost more."),
@@ -83,7 +89,7 @@ def asked(command: str | None, given: dict[str, Any]) -> Recipe:
     if len(given["env"]) > 1:
         raise UsageError(f"You passed more than one environment: {', '.join(given['env'])}", hint="--env ONE")
     flags = [one for one in MACHINES if given[one]]
-    machine = flags[:1] or list(given["machine"])
+    machine = flags[-1:] or list(given["machine"])
     runtime = given["max_runtime"]
     return recipe.of(
         {

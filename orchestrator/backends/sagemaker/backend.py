@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from orchestrator import aws, contract, environments, images, journal, machines, notify, prices, secrets
+from orchestrator import aws, contract, images, journal, machines, notify, prices, secrets
 from orchestrator.backends.base import Backend, Presence, Sight, ending, stopped
 from orchestrator.backends.sagemaker import control, model, request, vault
 from orchestrator.backends.sagemaker.control import Created, Direct, Door
@@ -39,7 +39,7 @@ from orchestrator.cargo import agent, snapshot
 from orchestrator.errors import CloudError, NotFound, SwatchError, Throttled, Unreachable, UsageError
 from orchestrator.job import Final, Job
 from orchestrator.launch import Launch, judge, rotated
-from orchestrator.settings import Aws, Settings
+from orchestrator.settings import Settings
 from orchestrator.store import Store, crowd
 
 LOOK_SECONDS = 2.0
@@ -429,7 +429,7 @@ class SageMakerBackend(Backend):
             name=self._name(track),
             store_url=self._store.url,
             agent=agent_digest,
-            image=_image(job, settings, types[0], region),
+            image=job.image or settings.image or images.base(types[0], region),
             aws=settings,
             machines=types,
             endpoints=request.endpoints(os.environ),
@@ -442,10 +442,3 @@ class SageMakerBackend(Backend):
 def sentence(error: SwatchError) -> str:
     """What happened, and what to do."""
     return f"{error.message}; {error.hint}" if error.hint else error.message
-
-
-def _image(job: Job, settings: Aws, machine: str, region: str) -> str:
-    """What the job named goes first, then what the account is configured to."""
-    if job.env is not None:
-        return images.base(machine, region, environments.find(job.env).environment)
-    return settings.image or images.base(machine, region)

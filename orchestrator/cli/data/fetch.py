@@ -6,12 +6,11 @@ from pathlib import Path
 
 import click
 
-from orchestrator import names
-from orchestrator.cargo import dataset, weights
+from orchestrator.cargo import weights
 from orchestrator.cli import screen
 from orchestrator.cli.data import transfer
-from orchestrator.cli.options import json_option, opened, print_json, store_option
-from orchestrator.errors import UsageError
+from orchestrator.cli.options import json_option, print_json, store_option
+from orchestrator.swatch import Swatch
 
 
 @click.command("fetch", short_help="Fetch VGG-19's weights, and make them a dataset.")
@@ -39,19 +38,10 @@ def command(what: str, called: str, file: Path | None, url: str, md5: str, store
     swatch data fetch vgg19 --as wxswxs/vgg-weights      FloydHub's own, for its tutorial
     swatch data fetch vgg19 --from gatys_valid.h5
     """
-    settings, where = opened(store)
-    name = names.dataset(called)
-    if name.dataset is None or name.version is not None:
-        raise UsageError(f"{called} is no name of a dataset", hint="swatch data fetch vgg19 --as vgg-weights")
-    user = name.user or settings.user
+    data = Swatch(store).data
     again = f"swatch data fetch {what}" + (f" --as {called}" if called != weights.NAME else "")
     with transfer.going_on(again), transfer.shown("VGG-19", as_json) as tell:
-        if file is not None:
-            before = dataset.latest(where, user, name.dataset)
-            version = weights.take(where, user, name.dataset, file, "", tell)
-            made = before is None or version.name != before.name
-        else:
-            version, made = weights.fetch(where, settings, user, name.dataset, url, md5, tell)
+        version, made = data.fetch_vgg19(called, file, url=url, md5=md5, tell=tell)
     mounted = f"{version.user}/{version.dataset}/{version.number}:{weights.NAME.replace('-', '_')}"
     if as_json:
         print_json(

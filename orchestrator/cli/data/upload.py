@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import click
 
-from orchestrator.cargo import content
-from orchestrator.cargo.index import Index
 from orchestrator.cargo.upload import Uploaded
-from orchestrator.cargo.upload import upload as send
 from orchestrator.cli import screen
 from orchestrator.cli.data import transfer
-from orchestrator.cli.options import json_option, opened, print_json, store_option
+from orchestrator.cli.options import json_option, print_json, store_option
 from orchestrator.errors import UsageError
-from orchestrator.folder import here
+from orchestrator.swatch import Swatch
 
 
 @click.command("upload", short_help="Upload this folder as a new version; go on where it stopped.")
@@ -26,15 +23,14 @@ def command(resume: bool, message: str, store: str | None, as_json: bool) -> Non
     Only what the store has not got is sent: files of an earlier version are copied there, and an upload that was cut
     short, however hard, goes on (with -r or without). If nothing has changed, there is no new version.
     """
-    own = here().dataset
+    swatch = Swatch(store)
+    own = swatch.here.dataset
     if own is None:
         raise UsageError("This folder belongs to no dataset", hint="swatch data init NAME")
-    settings, where = opened(store)
-    found = content.of_folder(own.folder, Index(settings.home, own.folder))
     if not as_json:
-        click.echo(f"Uploading {screen.counted(len(found.files), 'file')}, {screen.size(found.size)}, of {own.folder}")
+        click.echo(f"Uploading {screen.plain(str(own.folder))} ...")
     with transfer.going_on("swatch data upload -r"), transfer.shown("Uploading", as_json) as tell:
-        done = send(where, own.user or settings.user, own.name, found, description=message, resume=resume, tell=tell)
+        done = swatch.data.upload(own.folder, message=message, resume=resume, tell=tell)
     tell_uploaded("upload", done, as_json)
 
 
