@@ -7,6 +7,7 @@ Standard library only, and Python 3.8 syntax: this file travels into images that
 
 from __future__ import annotations
 
+import collections
 import json
 import sys
 import time
@@ -21,6 +22,8 @@ FLUSH_SECONDS = ((0.0, 0.5), (600.0, 2.0), (3600.0, 5.0))
 """(age of the attempt, pause between chunks): someone watches a young job; a day's journal stays some 20,000 files."""
 MAX_LINES = 10_000
 """Lines of log kept between two chunks: a command that floods its output must not fill the disk or this memory."""
+MAX_LAST = 1_000
+"""Of the lines beyond that, the last so many are kept, too."""
 TAIL = 20
 SHORTEST_SECRET = 4
 """Characters; what is shorter stands in many a harmless word."""
@@ -56,6 +59,7 @@ class Record:
         self._progress: dict[str, Progress] = {}
         self._flushed = 0.0
         self._lines = 0
+        self._last: collections.deque[Log] = collections.deque(maxlen=MAX_LAST)
         self._complained = ""
 
     def line(self, line: str) -> TaskEnd | None:
@@ -73,6 +77,8 @@ class Record:
             self.writer.append(Log(now, line))
             if self._echo:  # the platform's own log: all there is, should this agent be killed
                 print(line, flush=True)
+        else:
+            self._last.append(Log(now, line))
         self.tail = [*self.tail, line][-TAIL:]
         return None
 
@@ -82,9 +88,7 @@ class Record:
 
     def note(self, text: str) -> None:
         """Say something in the agent's own name."""
-        self._lines += 1
-        if self._lines <= MAX_LINES:
-            self.writer.append(Log(time.time(), self.veil.hide(text), note=True))
+        self.writer.append(Log(time.time(), self.veil.hide(text), note=True))
 
     def add(self, event: Event) -> None:
         self.writer.append(event)
@@ -118,9 +122,12 @@ class Record:
         for event in self._progress.values():
             self.writer.append(event)
         self._progress.clear()
-        if self._lines > MAX_LINES:
-            note = f"{self._lines - MAX_LINES:,} lines left out here: too many at once"
-            self.writer.append(Log(time.time(), note, note=True))
+        left = self._lines - MAX_LINES - len(self._last)
+        if left > 0:
+            self.writer.append(Log(time.time(), f"{left:,} lines left out here: too many at once", note=True))
+        for line in self._last:  # an error stands at the end
+            self.writer.append(line)
+        self._last.clear()
         self._lines = 0
 
     def _measured(self, metrics: Iterable[Metric]) -> None:

@@ -259,7 +259,7 @@ def _stopped(store: Store, backend: Backend, one: Seen, now: bool) -> Stopped:
         return Stopped(job, True, one.final.state)
     if one.presence is Presence.RUNNING or (one.presence is Presence.ELSEWHERE and not now):
         return Stopped(job, False, contract.SHUTDOWN)
-    final = stopped(job, one.fold)
+    final = stopped(job, one.fold, one.reason if one.lost else "")
     if store.create(contract.final_key(job.project, job.number), msgspec.json.encode(final)):
         backend.ended(job, final)
     return Stopped(job, True, contract.SHUTDOWN)

@@ -77,6 +77,8 @@ SETTINGS = """# What `swatch run` does, unless its flags say otherwise. Take a #
 # input:
 #   - source: alice/datasets/mnist/1
 #     destination: mnist        # stands at /mnist
+# variables: {EPOCHS: 3}        # of the command's environment
+# secrets: [WANDB_API_KEY]      # from your environment, recorded nowhere
 # task:
 #   evaluate:                   # swatch run --task evaluate
 #     command: python evaluate.py

@@ -109,6 +109,9 @@ def read(path: Path) -> File:
 def of(said: Mapping[str, Any]) -> Recipe:
     """What a caller says, checked as the file is; None is not said. Raises UsageError with every problem."""
     problems: list[str] = []
+    for name, value in said.items():
+        if any(0xD800 <= ord(letter) <= 0xDFFF for letter in str(value)):
+            raise UsageError(f"{name}: {shown(str(value))} is no text", hint="Put such bytes into a file")
     given = {name: _plain(value) for name, value in said.items() if value is not None}
     fitted = shape.fit(_type(), given, (), lambda at, message: problems.append(f"{where(at)}: {message}"))
     if problems or "task" in fitted:
@@ -127,8 +130,9 @@ def settle(flags: Recipe, file: File | None, task: str | None) -> Recipe:
     if file is None:
         raise UsageError(f"--task {task}, and there is no swatch.yml here", hint="swatch init writes one to fill in")
     if task not in file.tasks:
-        hint = "" if file.tasks else "; it has none"
-        raise UsageError(f"{file.path}: task: {shape.unknown('task', task, file.tasks)}{hint}")
+        if not file.tasks:
+            raise UsageError(f"--task {task}, and {file.path} has no tasks", hint=f"task: {{{task}: {{command: ...}}}}")
+        raise UsageError(f"{file.path}: task: {shape.unknown('task', task, file.tasks)}")
     return flags.over(file.tasks[task]).over(file.recipe)
 
 

@@ -29,16 +29,17 @@ from orchestrator.store import Store
 
 class Launch(NamedTuple):
     """Jobs that are ready to start: see `Swatch.prepare`. `notes` are sentences that a person should read first; `code`
-    is None where an earlier job's is run again. `carry` puts into the store what is not there; it says how many bytes
-    it sent, and tells of the bytes of data on their way, of which `waiting` are not there yet."""
+    is None where an earlier job's is run again. `carry_code` puts the code into the store, and says how many bytes it
+    sent; `carry_data` what is mounted, `waiting` bytes at most, and tells how far it is."""
 
     drafts: Sequence[Draft]
     recipe: Recipe
     frame: Frame
     code: Snapshot | None
     notes: tuple[str, ...]
-    carry: Callable[[Tell], int]
-    waiting: int = 0
+    waiting: int
+    carry_code: Callable[[], int]
+    carry_data: Callable[[Tell], object]
 
     def jobs(self, first: int) -> list[Job]:
         """The jobs as they would be, numbered from `first` on."""
@@ -77,6 +78,9 @@ class Starter:
         found = recipe.find(project.folder)
         settled = recipe.settle(asked, recipe.read(found) if found else None, task)
         notes = list(self._notes(settled))
+        others = [name for name in recipe.FILES if found and name != found.name and (project.folder / name).is_file()]
+        if others and found:
+            notes.append(f"{found.name} counts; {' and '.join(others)} beside it is not read")
         settled = self._placed(settled, asked.queue)
         invocation.combinations(settled.command or "true", values or {})  # before a large folder is read
         # A flag's folders are relative to where one is, the file's to the file.
@@ -136,7 +140,12 @@ class Starter:
 
     def start(self, launch: Launch, tell: Tell) -> list[Job]:
         """Start what was prepared. Raises SwatchError."""
-        return engine.start(self.store, self.machines, launch.frame.project, launch.drafts, lambda: launch.carry(tell))
+
+        def carry() -> None:
+            launch.carry_code()
+            launch.carry_data(tell)
+
+        return engine.start(self.store, self.machines, launch.frame.project, launch.drafts, carry)
 
     def _placed(self, said: Recipe, queue: str | None) -> Recipe:
         """The recipe with its backend, environment and queue settled; `queue` is what was asked for just now."""
@@ -201,11 +210,13 @@ class Starter:
         def mounted(draft: Draft, number: int) -> Job:
             return msgspec.structs.replace(draft(number), data=data.mounts)
 
-        def carry(tell: Tell = lambda sent: None) -> int:
+        def carry_data(tell: Tell) -> None:
+            data.carry(self.store, tell)
+
+        def carry_code() -> int:
             whole = alone(self.settings, said.backend, said.queue)
             if git is not None:
                 git.carry(self.store)
-            data.carry(self.store, tell)
             if code is not None:
                 return code.carry(self.store, whole)
             if whole and frame.code is not None:
@@ -213,7 +224,8 @@ class Starter:
             return 0
 
         drafts = [functools.partial(mounted, draft) for draft in invocation.drafts(said, frame, values)]
-        return Launch(drafts, said, frame, code, tuple(notes), carry, data.waiting)
+
+        return Launch(drafts, said, frame, code, tuple(notes), data.waiting, carry_code, carry_data)
 
     def _affordable(self, job: Job, count: int) -> float | None:
         """USD an hour of such a job. Raises UsageError where jobs could pass their cap."""

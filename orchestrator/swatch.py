@@ -188,10 +188,16 @@ class Swatch:
     def job(self, name: str | None = None) -> JobHandle:
         """The job of that name, in any of its forms; a project stands for its latest, nothing for the folder's latest.
         Raises NotFound, UsageError."""
-        return JobHandle(self, *target.job(self.store, name, self.here))
+        found = JobHandle(self, *target.job(self.store, name, self.here))
+        _ = found.record  # raises NotFound now, and not when it is asked something
+        return found
 
     def one_job(self, name: str) -> JobHandle:
         """The job of exactly that name: a project does not stand for its latest. Raises NotFound, UsageError."""
+        if names.job(name).part is not None:
+            raise UsageError(
+                f"{name} is a part of a job: name the job", hint=f"swatch status {name.rpartition('/')[0]}"
+            )
         found = target.resolve(self.store, name, self.here)
         if found.number is None:
             raise UsageError(f"{name} is a project: name a job of it", hint=f"swatch status {name}")

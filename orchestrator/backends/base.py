@@ -77,9 +77,10 @@ class Backend(ABC):
         return True
 
 
-def stopped(job: Job, fold: Fold) -> Final:
-    """The final record of a job that was stopped while no agent worked on it."""
-    return ending(job, fold, contract.SHUTDOWN, "stopped" if fold.attempt else "stopped before it started")
+def stopped(job: Job, fold: Fold, before: str = "") -> Final:
+    """The final record of a job that was stopped while no agent worked on it; `before` is what had become of it."""
+    said = "stopped" if fold.attempt else "stopped before it started"
+    return ending(job, fold, contract.SHUTDOWN, f"{said}; {before}" if before and fold.attempt else said)
 
 
 def ending(job: Job, fold: Fold, state: str, reason: str) -> Final:

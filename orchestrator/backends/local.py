@@ -160,7 +160,10 @@ class LocalBackend(Backend):
         temporary.rename(self.layout.queue / name)
 
     def look(self, jobs: Sequence[Job]) -> list[Sight]:
-        return [Sight(self.presence(job)) for job in jobs]
+        one = self.slots == 1
+        said = f"waits for its turn: {'one job runs' if one else f'{self.slots} jobs run'} at a time here (--slots)"
+        seen = [self.presence(job) for job in jobs]
+        return [Sight(presence, said if presence is Presence.WAITING else "") for presence in seen]
 
     def stop(self, jobs: Sequence[Job]) -> None:
         """Nothing more: the agents look for the mark in the store every second."""

@@ -106,7 +106,10 @@ def main() -> None:
         sys.exit(error.exit_code)
     except click.exceptions.Exit as exit_:
         sys.exit(exit_.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except click.Abort:
+        click.echo("\nNothing was done.", err=True)
+        sys.exit(130)
+    except KeyboardInterrupt:
         click.echo("Interrupted; jobs that were started go on.", err=True)
         sys.exit(130)
     except OSError as error:

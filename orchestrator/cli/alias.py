@@ -16,8 +16,8 @@ from orchestrator.errors import UsageError
 def command(name: str, remove: bool) -> None:
     """Have this program answer to another NAME [floyd] too, so that old scripts go on working."""
     mine = Path(sys.argv[0]).absolute()
-    other = mine.with_name(name)
-    if "/" in name or name in ("", ".", "..") or mine.name == "__main__.py" or other == mine:
+    other = mine.parent / name
+    if "/" in name or "\0" in name or name in ("", ".", "..") or mine.name == "__main__.py" or other == mine:
         raise UsageError(f"{name!r} cannot be another name for {mine}", hint="swatch alias floyd")
     ours = other.is_symlink() and other.readlink() == Path(mine.name)
     if remove:

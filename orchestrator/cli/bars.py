@@ -26,13 +26,19 @@ MOST_BARS = 20
 
 
 def follow(
-    watch: Watch, name: str, stop: Callable[[], Sequence[Job]], bill: Callable[[Sequence[Job]], object], quiet: bool
+    watch: Watch,
+    name: str,
+    stop: Callable[[], Sequence[Job]],
+    bill: Callable[[Sequence[Job]], object],
+    quiet: bool,
+    show: Callable[[Watch], None] | None = None,
 ) -> None:
-    """Poll the watch until all is over, showing how it goes (unless `quiet`). Ctrl-C detaches: it says how to take up
-    watching `name` again, and ends this program; nothing is stopped. A second Ctrl-C has machines that are paid for
-    stopped (`stop`, which says the jobs); what they made is still brought home, and their `bill` told."""
+    """Poll the watch until all is over, showing how it goes (unless `quiet`: then as `show` does). Ctrl-C detaches: it
+    says how to take up watching `name` again, and ends this program; nothing is stopped. A second Ctrl-C has machines
+    that are paid for stopped (`stop`, which says the jobs); what they made is still brought home, and their `bill`
+    told."""
     try:
-        _show(watch, quiet)
+        _show(watch, quiet, show)
     except KeyboardInterrupt:
         again = f"Take up watching:  swatch watch {name}\nEnd them:          swatch stop {name}"
         if watch.over or not watch.paid:
@@ -58,10 +64,10 @@ def _stop(
         click.echo(f"\nSee them end:  swatch watch {name}", err=True)
 
 
-def _show(watch: Watch, quiet: bool) -> None:
+def _show(watch: Watch, quiet: bool, show: Callable[[Watch], None] | None = None) -> None:
     console = screen.console()
     if quiet:
-        _until_over(watch, lambda _: None)
+        _until_over(watch, show or (lambda _: None))
     elif console.is_terminal and not console.is_dumb_terminal and console.width >= 40:
         _live(watch, console)
     else:

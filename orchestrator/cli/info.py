@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 
@@ -123,6 +124,13 @@ def task_state(one: Seen, fold: journal.Fold, name: str) -> str:
     return one.state
 
 
+def _home(job: Job) -> str:
+    """Where its outputs come home to; those of a command have a folder of their own there."""
+    if job.home is None:
+        return ""
+    return os.path.join(job.home.folder, job.tasks[0].name) if job.tasks[0].command else job.home.folder
+
+
 def _git(git: Git | None) -> str:
     if git is None:
         return ""
@@ -161,7 +169,7 @@ def _show(one: Seen, fold: journal.Fold, cost: float | None) -> None:
             "Outputs",
             f"{screen.counted(len(fold.files), 'file')}, {screen.size(sum(f.size for f in fold.files.values()))}",
         ),
-        ("Come home to", job.home.folder if job.home else ""),
+        ("Come home to", _home(job)),
     ]
     for label, value in about:
         if value:

@@ -13,9 +13,10 @@ import msgspec
 
 from orchestrator import recipe
 from orchestrator.cargo.mount import Tell
-from orchestrator.cli import bars, screen
+from orchestrator.cli import bars, logs, screen, summary
 from orchestrator.cli.data import transfer
 from orchestrator.cli.options import print_json
+from orchestrator.cli.watch import ending
 from orchestrator.environments import ALL
 from orchestrator.errors import UsageError
 from orchestrator.facts import last_number
@@ -25,6 +26,7 @@ from orchestrator.machines import ALIASES
 from orchestrator.recipe import Recipe
 from orchestrator.starter import Launch
 from orchestrator.swatch import Swatch
+from orchestrator.watch import Watch
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 MACHINES = {"cpu": "A few cores, the default", "gpu": "One GPU", "cpu2": "More cores", "gpu2": "One stronger GPU"}
@@ -38,7 +40,11 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[_WORDS] = "--" in args
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            said = f"{error.option_name} of the command: put that in quotes, or -- before it"
+            raise click.NoSuchOption(error.option_name, f"No such option: {said}.", error.possibilities, ctx) from error
 
 
 def command_line(ctx: click.Context, words: Sequence[str]) -> str | None:
@@ -89,6 +95,8 @@ def asked(command: str | None, given: dict[str, Any]) -> Recipe:
     if len(given["env"]) > 1:
         raise UsageError(f"You passed more than one environment: {', '.join(given['env'])}", hint="--env ONE")
     flags = [one for one in MACHINES if given[one]]
+    if flags and given["machine"]:
+        raise UsageError(f"--{flags[-1]} and --machine {given['machine'][0]}: give one of them")
     machine = flags[-1:] or list(given["machine"])
     runtime = given["max_runtime"]
     return recipe.of(
@@ -120,34 +128,49 @@ def perform(swatch: Swatch, launch: Launch, given: dict[str, Any]) -> None:
             click.echo(note, err=True)
         if launch.code is not None:
             screen.tell_left_out(launch.code)
-    with transfer.shown("Data", quiet or not launch.waiting) as tell:
-        handles = swatch.start(launch if quiet else launch._replace(carry=lambda tell: _sync(launch, tell)), tell)
+    # The code is sent before the data: what is said of both stands in that order.
+    handles = swatch.start(launch if quiet else _telling(launch))
     if quiet and not given["follow"]:
-        print_json("run", {"jobs": [_record(handle) for handle in handles]})
+        print_json("restart" if launch.frame.restarted else "run", {"jobs": [_record(handle) for handle in handles]})
         return
     if not quiet:
-        _tell(handles)
+        _tell(handles, given["follow"])
     if given["follow"]:
         _follow(swatch, handles, quiet)
 
 
-def _sync(launch: Launch, tell: Tell) -> int:
+def _telling(launch: Launch) -> Launch:
+    """The same, telling what is sent as FloydHub did."""
+
+    def data(tell: Tell) -> None:
+        with transfer.shown("Data", quiet=not launch.waiting) as show:
+            launch.carry_data(show)
+
+    return launch._replace(carry_code=lambda: _sync(launch), carry_data=data)
+
+
+def _sync(launch: Launch) -> int:
     if launch.code is None:
         click.echo(f"Restarting job {launch.frame.restarted} ...")
-        return launch.carry(tell)
+        return launch.carry_code()
     size = launch.code.size
     click.echo(f"Creating project run. Total upload size: {screen.binary_size(size)}")
     click.echo("Syncing code ...")
     began = time.monotonic()
-    sent = launch.carry(tell)
+    sent = launch.carry_code()
     spent = time.strftime("%H:%M:%S", time.gmtime(time.monotonic() - began))
     click.echo(f"[{'=' * 32}] {size}/{size} - {spent}")
     if not sent:
-        click.echo("All of it was in the store already: nothing was sent.")
+        click.echo(UNCHANGED)
+    elif sent < size:
+        click.echo(f"Sent {screen.binary_size(sent)}: the rest was in the store, or is packed smaller.")
     return sent
 
 
-def _tell(handles: Sequence[JobHandle]) -> None:
+UNCHANGED = "All of it was in the store already: nothing was sent."
+
+
+def _tell(handles: Sequence[JobHandle], follow: bool) -> None:
     """The table of names, where to look, and how to go on."""
     swept = list(handles[0].record.tasks[0].parameters)
     rows = screen.table("JOB NAME", *(name.upper() for name in swept))
@@ -166,25 +189,25 @@ def _tell(handles: Sequence[JobHandle]) -> None:
             mounts.add_row(screen.cell(mount.source), screen.cell(f"/{mount.mount}"))
         console.print(mounts)
         console.print()
+    if follow:
+        return
     if len(handles) == 1:
         click.echo(f"To view logs enter:\n   swatch logs {handles[0].name}\n")
+        click.echo(f"What it makes comes home by:\n   swatch sync {handles[0].project}/{handles[0].number}\n")
     else:
         click.echo(f"To compare them enter:\n   swatch status {handles[0].project}\n")
 
 
 def _follow(swatch: Swatch, handles: Sequence[JobHandle], quiet: bool) -> None:
     """Follow to the end, outputs coming home; exit with the result."""
-    from orchestrator.cli import logs, summary
-    from orchestrator.cli.watch import ending
-    from orchestrator.watch import Watch
-
     alone = len(handles) == 1
     listen = logs.Printer(as_json=quiet) if alone else None
     choices = [choice for handle in handles for choice in handle.choices()]
     watch = Watch(swatch.store, swatch.machines, choices, handles[0].home, listen=listen)
     name = f"{handles[0].project}/{handles[0].number}" if alone else handles[0].project
     stop, bill = ending(swatch.store, swatch.machines, swatch.settings, watch)
-    bars.follow(watch, name, stop, bill, quiet=quiet or alone)
+    show = _Waiting(listen) if listen is not None and not quiet else None
+    bars.follow(watch, name, stop, bill, quiet=quiet or alone, show=show)
     if alone and not quiet and watch.brought:
         count = screen.counted(len(watch.brought), "file")
         place = Path(handles[0].home, handles[0].record.tasks[0].name)
@@ -193,6 +216,23 @@ def _follow(swatch: Swatch, handles: Sequence[JobHandle], quiet: bool) -> None:
         compare(handles, quiet)
     summary.tell_problems(watch.home.problems)
     sys.exit(1 if watch.failed or watch.home.problems else 0)
+
+
+class _Waiting:
+    """Says why nothing happens yet, on the way to a job's first line."""
+
+    def __init__(self, printer: logs.Printer) -> None:
+        self._printer, self._said = printer, ""
+
+    def __call__(self, watch: Watch) -> None:
+        said = watch.trouble or next((view.reason for view in watch.tasks if view.reason), "")
+        if (self._printer.told and not watch.trouble) or watch.over:
+            return
+        if not self._said:
+            click.echo("Waiting for logs ...", err=True)
+        if said and said != self._said:
+            click.echo(screen.plain(said), err=True)
+        self._said = said or self._said or "waiting"
 
 
 def compare(handles: Sequence[JobHandle], as_json: bool) -> None:

@@ -34,12 +34,14 @@ STYLE = {
 
 PIPE_WIDTH = 160
 
+_COLOUR = re.compile(r"\x1b\[[0-9;]*[mK]")
+"""What colours text, or clears the rest of a line: neither says anything (ECMA-48, SGR and EL)."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def plain(text: str) -> str:
     """The text without what could steer a terminal or turn its direction."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", _COLOUR.sub("", text))
 
 
 def console(stderr: bool = False) -> Console:

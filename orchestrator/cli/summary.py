@@ -130,7 +130,13 @@ def _next(watch: Watch, name: str) -> None:
         lines = [(f"swatch logs {latest}", "what the job wrote"), (f"swatch info {latest}", "all that is known of it")]
     lines.append((f"swatch status {name}", "the jobs of this project"))
     if failed:
-        lines.append(("swatch submit MANIFEST --retry-failed --watch", "try again; what was lost goes on by itself"))
+        again = next((job.short for job in jobs if job.argv), None)
+        if again is None:
+            lines.append(
+                ("swatch submit MANIFEST --retry-failed --watch", "try again; what was lost goes on by itself")
+            )
+        else:
+            lines.append((f"swatch restart {again}", "run it again, with other options if any"))
     width = max(len(line) for line, _ in lines)
     click.echo("\nNext:")
     for line, why in lines:
