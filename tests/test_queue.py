@@ -82,7 +82,7 @@ def test_a_second_submission_adopts_all(box: Account) -> None:
     said = [job["reason"] for job in box.json("status", "try")["jobs"]]
     assert any("RUNNABLE: waits in the queue night" in one for one in said), said
     stopped = box.swatch("stop", "try")
-    assert stopped.count("shutdown") == 3 and states(box) == ["shutdown"] * 3
+    assert stopped.count(" shutdown: ") == 3 and states(box) == ["shutdown"] * 3
 
 
 def test_a_job_is_stopped_before_it_starts_and_while_it_runs(box: Account) -> None:
