@@ -248,7 +248,7 @@ class Attempt:
         failed = sum(state == contract.FAILED for state in tasks.values())
         if ended.state == contract.SUCCESS and failed:
             ended = Ended(contract.FAILED, ended.exit_code, f"{failed} of {len(tasks)} tasks failed")
-        shipped = list(shipper.shipped.values()) if shipper else []
+        shipped = list((shipper.shipped if shipper else self.before.files).values())
         ended = ended._replace(reason=self.record.veil.hide(ended.reason))
         now = time.time()
         self.record.state(ended.state, self.attempt, ended.reason)

@@ -64,6 +64,7 @@ def install(name: str, code: Path, root: Path, store: Store | None, offline: boo
         time.sleep(LOCK_SECONDS)  # another job is at it
     with held:
         if (folder / COMPLETE).exists() or (store is not None and _fetched(store, folder)):
+            make_read_only(folder)  # whoever made it may have been killed before this
             return folder
         jobs.note(f"Installing {name} (cached for later jobs) ...")
         _make(folder)
@@ -78,7 +79,10 @@ def install(name: str, code: Path, root: Path, store: Store | None, offline: boo
             raise Failed(f"{name} could not be installed")
         _complete(folder)
         if store is not None:
-            _keep(store, folder)
+            try:
+                _keep(store, folder)
+            except (SwatchError, OSError) as error:  # this job has its packages all the same
+                jobs.note(f"{name} will be installed anew by later jobs: {error}")
         return folder
 
 
@@ -197,14 +201,17 @@ def _keep(store: Store, folder: Path) -> None:
     archive = folder.with_suffix(".tar.gz")
     made_in = folder.parent / "made-in"
     made_in.write_text(str(folder))
-    with tarfile.open(str(archive), "w:gz", compresslevel=1) as tar:
-        tar.add(str(made_in), "made-in")
-        for parent, folders, names in os.walk(str(folder)):
-            folders.sort()
-            for name in sorted(names):
-                path = Path(parent, name)
-                inside = path.relative_to(folder).as_posix()
-                if not path.is_symlink() and not _MACHINE_OWN.fullmatch(inside):
-                    tar.add(str(path), inside)
-    store.upload(archive, contract.env_key(folder.name))
-    archive.unlink()
+    try:
+        with tarfile.open(str(archive), "w:gz", compresslevel=1) as tar:
+            tar.add(str(made_in), "made-in")
+            for parent, folders, names in os.walk(str(folder)):
+                folders.sort()
+                for name in sorted(names):
+                    path = Path(parent, name)
+                    inside = path.relative_to(folder).as_posix()
+                    if not path.is_symlink() and not _MACHINE_OWN.fullmatch(inside):
+                        tar.add(str(path), inside)
+        store.upload(archive, contract.env_key(folder.name))
+    finally:
+        if archive.exists():
+            archive.unlink()

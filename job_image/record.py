@@ -7,6 +7,7 @@ Standard library only, and Python 3.8 syntax: this file travels into images that
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from typing import Iterable
@@ -26,12 +27,13 @@ SHORTEST_SECRET = 4
 
 
 class Veil:
-    """Hides values, and each line of those that have several, in any text."""
+    """Hides values, and each line of those that have several, in any text; also as JSON spells them."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        pieces = {piece for value in values for piece in (value, *value.splitlines())}
+        plain = {piece for value in values for piece in (value, *value.splitlines()) if len(piece) >= SHORTEST_SECRET}
+        spelled = {json.dumps(piece, ensure_ascii=ascii)[1:-1] for piece in plain for ascii in (True, False)}
         # The longest first: one may be part of another.
-        self._pieces = sorted((piece for piece in pieces if len(piece) >= SHORTEST_SECRET), key=len, reverse=True)
+        self._pieces = sorted(plain | spelled, key=len, reverse=True)
 
     def hide(self, text: str) -> str:
         for piece in self._pieces:
@@ -76,7 +78,7 @@ class Record:
 
     def glance(self, drawing: str) -> None:
         """Take what a line shows that is still redrawn."""
-        self._measured(self._epochs.glance(drawing, time.time()))
+        self._measured(self._epochs.glance(self.veil.hide(drawing), time.time()))
 
     def note(self, text: str) -> None:
         """Say something in the agent's own name."""

@@ -66,7 +66,8 @@ class Vault(NamedTuple):
                 found = json.loads(source.read(MAX_FILE))
         except (OSError, ValueError) as error:  # what json would say of it may quote it
             raise SwatchError(f"the job's secrets cannot be read: {type(error).__name__}") from None
-        return {name: value for name, value in found.items() if isinstance(value, str)} if found else {}
+        items = found.items() if isinstance(found, dict) else ()
+        return {name: value for name, value in items if isinstance(value, str)}
 
 
 def _secret(project: str, name: str) -> str | None:

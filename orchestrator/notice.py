@@ -5,6 +5,7 @@ Standard library only, and Python 3.8 syntax: the agent carries this file into i
 
 from __future__ import annotations
 
+import http.client
 import json
 import time
 from typing import Any, Callable, Mapping
@@ -96,7 +97,8 @@ def send(address: str, data: dict[str, Any]) -> str:
             problem = f"the address answers {error.code}"
             if 400 <= error.code < 500 and error.code != 429:
                 return problem  # it will not like it better the next time
-        except (OSError, ValueError) as error:  # ValueError: no URL after all
+        # ValueError: no URL after all; HTTPException: what answers speaks no HTTP
+        except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             problem = getattr(reason, "strerror", None) or type(reason).__name__
         if left:

@@ -168,37 +168,41 @@ def test_a_large_object_is_copied_in_parts(bucket: str, tmp_path: Path, monkeypa
 
 
 KILLED = """
-import os, signal, sys
+import itertools, os, signal, sys
 from pathlib import Path
+from orchestrator.cargo import upload
 from orchestrator.cargo.content import of_folder
-from orchestrator.cargo.upload import upload
 from orchestrator.store.local import LocalStore
-left = int(sys.argv[3])
+upload.AT_ONCE = int(sys.argv[5])
+count = itertools.count(1)
 class Dying(LocalStore):
     def _put(self, *words):
-        global left
-        left -= 1
-        if left == 0 and sys.argv[4] == "before":
+        last = next(count) == int(sys.argv[3])
+        if last and sys.argv[4] == "before":
             os.kill(os.getpid(), signal.SIGKILL)
         super()._put(*words)
-        if left == 0:
+        if last:
             os.kill(os.getpid(), signal.SIGKILL)
-done = upload(Dying(sys.argv[1]), "alice", "d", of_folder(Path(sys.argv[2])))
+done = upload.upload(Dying(sys.argv[1]), "alice", "d", of_folder(Path(sys.argv[2])))
 print(done.kept)
 """
 
 
+@pytest.mark.parametrize("at_once", [1, 16])
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_m10_an_upload_survives_kill_9_at_every_write_and_sends_nothing_twice(tmp_path: Path, moment: str) -> None:
+def test_m10_an_upload_survives_kill_9_at_every_write_and_sends_nothing_twice(
+    tmp_path: Path, moment: str, at_once: int
+) -> None:
     folder = write(tmp_path / "data", **{f"f{n}": f"content {n}" for n in range(4)})
     writes = 6  # upload.json, four files, dataset.json
     for step in range(1, writes + 1):
         place = tmp_path / f"store{step}"
-        words = [sys.executable, "-c", KILLED, str(place), str(folder), str(step), moment]
+        words = [sys.executable, "-c", KILLED, str(place), str(folder), str(step), moment, str(at_once)]
         assert subprocess.run(words, cwd=REPOSITORY, check=False).returncode == -signal.SIGKILL
         store = Counting(str(place))
         there = {entry.key for entry in store.scan("datasets/alice/d/1/files/")}
-        assert len(there) == min(max(0, step - (1 if moment == "after" else 2)), 4)
+        if at_once == 1:  # else others are on their way, too
+            assert len(there) == min(max(0, step - (1 if moment == "after" else 2)), 4)
         for version in dataset.look_all(store, "alice", "d"):
             assert version.state == (VALID if (step, moment) == (writes, "after") else UPLOADING)
         done = upload(store, "alice", "d", of_folder(folder))

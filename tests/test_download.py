@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,54 @@ def test_it_gives_up_where_nothing_comes_any_more(tmp_path: Path) -> None:
         assert fetched(web, tmp_path) == DATA
 
 
+def test_a_server_without_marks_that_always_breaks_at_one_place_is_given_up(tmp_path: Path) -> None:
+    with Web({"/a.bin": DATA}) as web:
+        web.marks, web.cut = False, 1_000_000
+        with pytest.raises(Unreachable, match="breaks again and again"):
+            fetched(web, tmp_path)
+        assert len(web.ranges) == 1 + download.TRIES
+
+
+def test_a_server_that_heeds_no_if_range_makes_no_mixture(tmp_path: Path) -> None:
+    with Web({"/a.bin": DATA}) as web:
+        web.cut, web.cuts, web.heeds_if_range = 1_000_000, 1, False
+
+        def change(done: int, total: int) -> None:
+            if done == 1_000_000:
+                web.files["/a.bin"] = DATA[::-1]
+
+        assert fetched(web, tmp_path, tell=change) == DATA[::-1]
+
+
+def test_an_answer_of_unknown_length_that_breaks_at_once_is_no_empty_file(tmp_path: Path) -> None:
+    class Broken(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.close_connection = True
+
+        def log_message(self, format: str, *args: object) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Broken) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(Unreachable):
+            download.fetch(f"http://127.0.0.1:{server.server_port}/a.bin", tmp_path)
+        server.shutdown()
+    assert not (tmp_path / "a.bin").exists()
+
+
+@pytest.mark.parametrize("target", ["http://[bad", "http://a..b/"])
+def test_a_server_that_leads_nowhere_is_said(tmp_path: Path, target: str) -> None:
+    with Web({}) as web:
+        web.redirect = target
+        with pytest.raises(Unreachable, match="no answer"):
+            fetched(web, tmp_path)
+
+
 def test_there_is_a_limit(tmp_path: Path) -> None:
     with Web({"/a.bin": DATA}) as web, pytest.raises(SwatchError, match="3,000,000 bytes, and 1,000 is the most"):
         fetched(web, tmp_path, limit=1000)
@@ -133,7 +182,9 @@ def test_names_are_made_safe(url: str, name: str) -> None:
     assert download.file_name(url).endswith(name) and "/" not in download.file_name(url)
 
 
-@pytest.mark.parametrize("url", ["https://u:p@h/x", "javascript:x", "https:///x", "https://h/a b", "x"])
+@pytest.mark.parametrize(
+    "url", ["https://u:p@h/x", "javascript:x", "https:///x", "https://h/a b", "https://h/ä", "https://[", "x"]
+)
 def test_addresses_that_are_none(url: str) -> None:
     with pytest.raises(UsageError):
         download.check(url)

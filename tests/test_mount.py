@@ -26,7 +26,7 @@ from orchestrator.journal import File, Writer
 from orchestrator.settings import Settings
 from orchestrator.shape import Unfit
 from orchestrator.store import Store, open_store
-from orchestrator.store.local import LocalStore
+from orchestrator.store.local import LocalStore, make_read_only
 from tests.account import account
 from tests.cloud import Cloud
 from tests.conftest import Box
@@ -289,6 +289,10 @@ def test_s6_an_address_of_the_web_becomes_a_dataset(studio: Studio) -> None:
         one = studio.one(text)
         assert one.source == "alice/datasets/forest-m/1" and planned.digest != one.digest
         assert studio.store.read(one.prefix + "bark.tar.gz") == b"x" * 5000, "archives stay packed"
+        other = studio.one(text.replace("secret", "secret2"))
+        assert other == one and len(web.ranges) == 2, (
+            "another query may be another file: it is fetched, and is the same"
+        )
         sent = web.sent
         assert studio.one(text) == one and web.sent == sent, "what has not changed is not fetched again"
         assert studio.resolve(text, fetch=False).mounts == (one,)
@@ -393,8 +397,12 @@ def test_a_far_store_is_fetched_once_for_a_machine(
         for job in ("one", "two"):
             at = places(tmp_path / job)._replace(shared=tmp_path / "cache")
             mounts.mount(distant.store, raw(one), at, None)
-            assert os.path.realpath(at.data / one.mount) == str(tmp_path / "cache" / "data" / one.digest)
+            made = tmp_path / "cache" / "data" / one.digest
+            assert os.path.realpath(at.data / one.mount) == str(made)
             remove(at.work)
+            assert not made.stat().st_mode & 0o222
+            made.chmod(0o755)  # as if that job had been killed before it made it read-only
+        make_read_only(made)
     fetched = [one.path for one in cloud.front.requests if one.method == "GET" and one.path.endswith(("/b", "/model"))]
     assert len(fetched) == 2
     assert (tmp_path / "cache" / "data" / distant.one("mnist:m").digest / "sub" / "b").read_text() == "22"

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from typing import Any
 
 import msgspec
@@ -125,6 +126,23 @@ def test_s16_an_address_where_nobody_listens_is_a_note(bench: Bench, ear: Ear) -
     ear.server.shutdown()
     assert bench.run("true")["state"] == "success"
     assert bench.log(1).count("the end of the job could not be told: Connection refused") == 2
+
+
+def test_s16_an_address_where_something_else_answers_is_a_note(bench: Bench) -> None:
+    class Other(BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1 << 16)
+            self.request.sendall(b"220 mail.example ESMTP\r\n")
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}/"
+        vault.keep(bench.folder / "secrets", {contract.WEBHOOK: address})
+        agent = bench.start(bench.record("true"))
+        agent.communicate()
+        server.shutdown()
+    assert agent.returncode == 0, "the job has ended well all the same"
+    assert "the end of the job could not be told: BadStatusLine" in bench.log(1)
 
 
 def test_s16_a_job_that_ends_without_an_agent_is_told_by_who_ends_it(

@@ -66,10 +66,13 @@ def test_s8_installed_for_the_first_job_and_not_for_the_second(bench: Bench) -> 
     assert any("Successfully installed greeting" in line for line in bench.log(1)), "pip's words are in the log"
     assert pip_runs(bench) == 1
     (bench.code / "other.txt").write_text("other code, same requirements")
+    (made,) = (path for path in (bench.cache / "envs").iterdir() if path.is_dir())
+    made.chmod(0o755)  # as if the first job had been killed at its end
     assert bench.run(USE, requirements="requirements.txt")["state"] == "success"
     assert bench.output(2, "said.txt") == "hello 1.0\n" * 2
     assert pip_runs(bench) == 1
     assert not any("Installing" in line for line in bench.log(2))
+    assert not made.stat().st_mode & 0o222, "no job changes what others use"
 
 
 def test_s8_other_requirements_are_another_environment(bench: Bench) -> None:
@@ -180,6 +183,14 @@ def test_s8_machines_that_keep_nothing_have_it_from_the_store(bench: Bench) -> N
     bench.options = ["--ml", str(bench.folder / "ml3")]
     assert bench.run(USE, requirements="requirements.txt")["state"] == "success"
     assert pip_runs(bench) == 2
+
+
+def test_s8_a_store_that_cannot_keep_them_keeps_no_job_from_running(bench: Bench) -> None:
+    bench.options = []
+    bench.store.write("envs", b"in the way")
+    assert bench.run(USE, requirements="requirements.txt")["state"] == "success"
+    assert bench.output(1, "said.txt") == "hello 1.0\n" * 2
+    assert any("requirements.txt will be installed anew by later jobs" in line for line in bench.log(1))
 
 
 def test_s8_a_job_without_a_network_says_what_to_do(bench: Bench) -> None:

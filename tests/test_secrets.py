@@ -83,6 +83,28 @@ def test_a_veil_hides_each_value_wherever_it_stands(values: list[str], before: s
         assert value not in hidden.replace("***", "\0")
 
 
+@given(st.lists(st.text(min_size=SHORTEST_SECRET), max_size=4))
+def test_a_veil_hides_values_that_json_spells(values: list[str]) -> None:
+    veil = Veil(values)
+    for value in values:
+        for spelled in (json.dumps({"error": value}), json.dumps({"error": value}, ensure_ascii=False)):
+            assert value not in str(json.loads(veil.hide(spelled))["error"]).replace("***", "\0")
+
+
+def test_s14_an_event_tells_no_secret_though_json_spells_it_otherwise(bench: Bench) -> None:
+    vault.keep(bench.folder / "secrets", {"TOKEN": 'tök"n-1'})
+    (bench.code / "say.py").write_text(
+        "import json, os\n"
+        "token = os.environ['TOKEN']\n"
+        "print(json.dumps({'task': 'x', 'state': 'failed', 'error': token}))\n"
+        "print(json.dumps({'progress': 'x', 'step': 1, 'steps': 2, 'size': token}))\n"
+        "print(json.dumps({'password': token}))\n"
+    )
+    assert bench.run("python3 say.py", secrets=("TOKEN",))["state"] == "success"
+    told = [event for event in bench.events(1) if 'tök"n-1' in str(event) or "00f6k" in str(event)]
+    assert not told and '{"password": "***"}' in bench.log(1)
+
+
 def test_short_values_are_not_hidden() -> None:
     assert Veil(["1", "abc", ""]).hide("abc 1") == "abc 1"
 
@@ -131,6 +153,28 @@ def test_s14_a_secret_that_nobody_has_is_refused_before_there_is_a_record(
         secrets.collect(["TOKEN"], {"TOKEN": "x" * (secrets.MAX_BYTES + 1)})
     with pytest.raises(UsageError, match="is no text"):
         secrets.collect(["TOKEN"], {"TOKEN": "\udcff"})
+
+
+def test_a_job_without_its_secret_keeps_no_other_from_running(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TOKEN", raising=False)
+    woken: list[list[str]] = []
+    monkeypatch.setattr(LocalBackend, "wake", lambda self: woken.append(os.listdir(self.layout.queue)))
+    with pytest.raises(UsageError, match="No value for the secret TOKEN"):
+        box.backend().launch([job(box, 1, secrets=()), job(box, 2)])
+    assert [len(queue) for queue in woken] == [1]
+
+
+def test_s14_what_a_killed_launch_has_left_goes_with_the_job(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LocalBackend, "wake", lambda self: None)
+    monkeypatch.setenv("TOKEN", VALUE)
+    one = job(box)
+    with monkeypatch.context() as killed:
+        killed.setattr(Path, "replace", lambda self, target: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            box.backend().launch([one])
+    assert any(b"s3cr3t" in file.read_bytes() for file in files(box))
+    box.backend().settle([one])
+    assert not files(box)
 
 
 def test_s14_they_go_when_the_job_has_ended_in_the_queue_too(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:

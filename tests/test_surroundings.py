@@ -21,6 +21,7 @@ from orchestrator import contract, journal
 from orchestrator.job import Job, Mount
 from orchestrator.store.local import LocalStore
 from tests.conftest import Box
+from tests.one_job import Bench
 from tests.test_jobs import Stream, agent_of, alive, state, write
 
 
@@ -288,3 +289,15 @@ def test_m5_the_same_on_sagemaker(tmp_path: Path) -> None:
     assert store.read(contract.output_prefix("p", 1) + "made.txt") == b"made\n"
     events = [event for chunk in journal.read(store, "p", 1) for event in chunk.events]
     assert {one.path: one.home for one in events if isinstance(one, journal.File)} == {"o.txt": False, "made.txt": True}
+
+
+def test_the_end_counts_what_earlier_attempts_have_made(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    number = bench.record("true")
+    writer = journal.Writer(bench.store, "p", number)
+    writer.append(journal.State(1.0, contract.RUNNING, 1))
+    writer.append(journal.File(2.0, "model", 7, "0" * 64))
+    writer.flush()
+    bench.store.create(contract.stop_key("p", number), b"{}")
+    final = bench.finish(number, bench.start(number))
+    assert (final["state"], final["files"], final["bytes"]) == ("shutdown", 1, 7)

@@ -11,14 +11,14 @@ from types import TracebackType
 
 class Web:
     """Serves `files` (path to bytes). `sent` counts bytes of bodies, `ranges` has the Range of each GET. While `cut` is
-    a number, an answer breaks off after so many bytes; `marks` and `heeds_ranges` can be switched off,
+    a number, an answer breaks off after so many bytes; `marks`, `heeds_ranges` and `heeds_if_range` can be switched off,
     and `redirect` sends elsewhere."""
 
     def __init__(self, files: dict[str, bytes]) -> None:
         self.files, self.sent, self.ranges = files, 0, list[str]()
         self.cut: int | None = None
         self.cuts = 0  # answers that break off; 0: all
-        self.marks, self.heeds_ranges, self.redirect = True, True, ""
+        self.marks, self.heeds_ranges, self.heeds_if_range, self.redirect = True, True, True, ""
         self.hold: threading.Event | None = None  # an answer that is cut waits for it before it breaks off
         web = self
 
@@ -55,7 +55,7 @@ class Web:
         if (
             self.heeds_ranges
             and (found := re.fullmatch(r"bytes=(\d+)-", wanted))
-            and request.headers.get("If-Range") == mark
+            and (request.headers.get("If-Range") == mark or not self.heeds_if_range)
         ):
             start = int(found[1])
         headers = {**marks, "Content-Length": str(len(data) - start)}

@@ -137,14 +137,19 @@ class LocalBackend(Backend):
         # One launch at a time, or two that both find a job GONE would queue it twice.
         with open(self.layout.launching, "ab") as alone:
             fcntl.flock(alone, fcntl.LOCK_EX)
-            for job in jobs:
-                if self.presence(job) is Presence.GONE:
-                    entry = Entry(self.store_url, job.project, job.number)
-                    file = self.layout.secrets(entry)
-                    values = secrets.collect(job.secrets, os.environ, vault.names(file))
-                    vault.keep(file, {**values, **self._tell.addresses})
-                    self._queue(entry)
-        self.wake()
+            try:
+                for job in jobs:
+                    if self.presence(job) is Presence.GONE:
+                        self._launch(job)
+            finally:  # those before one that cannot be go on
+                self.wake()
+
+    def _launch(self, job: Job) -> None:
+        entry = Entry(self.store_url, job.project, job.number)
+        file = self.layout.secrets(entry)
+        values = secrets.collect(job.secrets, os.environ, vault.names(file))
+        vault.keep(file, {**values, **self._tell.addresses})
+        self._queue(entry)
 
     def _queue(self, entry: Entry) -> None:
         for stale in _named(self.layout.running, entry):
@@ -170,7 +175,7 @@ class LocalBackend(Backend):
                 self._forget(job)
 
     def _forget(self, job: Job) -> None:
-        self.layout.secrets(Entry(self.store_url, job.project, job.number)).unlink(missing_ok=True)
+        vault.forget(self.layout.secrets(Entry(self.store_url, job.project, job.number)))
 
     def presence(self, job: Job) -> Presence:
         """Whether the job waits or runs on this computer."""

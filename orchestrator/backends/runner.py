@@ -24,6 +24,7 @@ from typing import IO
 import msgspec
 
 from orchestrator import contract, journal
+from orchestrator.backends import vault
 from orchestrator.backends.local import Entry, Layout
 from orchestrator.errors import SwatchError
 from orchestrator.store import Store, open_store
@@ -69,7 +70,7 @@ def run_agent(layout: Layout, entry: Entry, keep: list[int]) -> None:
         note_loss(store, entry, attempts, f"lost: its agent could not be started: {error}")
         return
     if store.exists(contract.final_key(entry.project, entry.number)):
-        layout.secrets(entry).unlink(missing_ok=True)
+        vault.forget(layout.secrets(entry))
         if not (work / "output").exists():  # what could not be shipped stays
             shutil.rmtree(work, ignore_errors=True)
     elif code != contract.BUSY:

@@ -14,16 +14,27 @@ def names(file: Path) -> frozenset[str]:
 
 
 def keep(file: Path, values: dict[str, str]) -> None:
-    """Have the file hold these, too; no file where there is nothing to hold. Nobody else may read it at any moment."""
+    """Have the file hold these, too; no file where there is nothing to hold. Nobody else may read it at any moment.
+    For one caller at a time."""
     values = {**_read(file), **values}
     if not values:
         return
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.{os.getpid()}")
+    part = _part(file)
     part.unlink(missing_ok=True)
     with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
         out.write(msgspec.json.encode(values))
     part.replace(file)
+
+
+def forget(file: Path) -> None:
+    """Remove the file, and what a killed `keep` has left of it."""
+    for one in (file, _part(file)):
+        one.unlink(missing_ok=True)
+
+
+def _part(file: Path) -> Path:
+    return file.with_name(f".{file.name}.part")
 
 
 def _read(file: Path) -> dict[str, str]:

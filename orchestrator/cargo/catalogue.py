@@ -55,8 +55,8 @@ def find(store: Store, user: str, here: Here, text: str) -> Data:
 
 
 def any_version(store: Store, user: str, here: Here, text: str) -> Version:
-    """The version of a dataset that a name means (the latest without a number), whole or not. Raises UsageError for
-    the output of a job, NotFound."""
+    """The version of a dataset that a name means (the latest without a number), whole or not; by its number, also one
+    whose deletion was cut short. Raises UsageError for the output of a job, NotFound."""
     for meant in names.data(text):
         if isinstance(meant, JobName):
             project = meant.project or (here.project.name if here.project else None)
@@ -66,6 +66,9 @@ def any_version(store: Store, user: str, here: Here, text: str) -> Version:
         owner, called, number = version_of(user, here, str(meant))
         for version in reversed(dataset.look_all(store, owner, called, None if number is None else [number])):
             return version
+        left = dataset.half_deleted(store, owner, called, number) if number is not None else None
+        if left is not None:
+            return left
     raise NotFound(
         f"Data not found for name: {shown(text)[1:-1]}. Check if the data name is correct and you have permission to "
         f"access it in {store.url}",

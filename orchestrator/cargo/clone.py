@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from orchestrator import contract
 from orchestrator.cargo.content import Content, Leaf, Shelf, sha256_of
 from orchestrator.cargo.upload import Sent, Tell
 from orchestrator.errors import NotFound, StoreError, UsageError
@@ -43,10 +44,12 @@ def chosen(content: Content, patterns: Sequence[str]) -> tuple[Leaf, ...]:
 
 def clone(content: Content, leaves: Sequence[Leaf], folder: Path, tell: Tell = lambda sent: None) -> Cloned:
     """Have these files of the content stand in the folder. Those that are there are not fetched again; what is there
-    and is another file is never overwritten: then nothing is brought. Raises UsageError, StoreError."""
+    and is another file is never overwritten: then nothing is brought. A folder that is new or empty is marked
+    (contract.BROUGHT): within a folder of code it is none of that. Raises UsageError, StoreError."""
     assert isinstance(content.place, Shelf)
     place = content.place
     try:
+        _mark(folder)
         there = {leaf.path for leaf in leaves if _is_there(target(folder, leaf.path), leaf)}
         wanted = [leaf for leaf in leaves if leaf.path not in there]
         in_the_way = [leaf.path for leaf in wanted if os.path.lexists(folder / leaf.path)]
@@ -94,6 +97,13 @@ def target(folder: Path, path: str) -> Path:
             f"{quoted(path)} would leave {folder} through a link", hint="Name another folder: --into FOLDER"
         )
     return where
+
+
+def _mark(folder: Path) -> None:
+    """Say of a folder that is new or empty that it was brought. One that holds a person's own files stays theirs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not any(folder.iterdir()):
+        (folder / contract.BROUGHT).touch()
 
 
 def _is_there(file: Path, leaf: Leaf) -> bool:

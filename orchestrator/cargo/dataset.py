@@ -130,6 +130,15 @@ def delete(store: Store, version: Version) -> None:
         pass
 
 
+def half_deleted(store: Store, user: str, dataset: str, number: int) -> Version | None:
+    """A version that was deleted and has left something in the store: `delete` was cut short."""
+    version = look(store, user, dataset, number)
+    if version is None or version.state != DELETED:
+        return None
+    left = store.exists(contract.dataset_key(user, dataset, number)) or any(store.scan(version.prefix))
+    return version if left else None
+
+
 def _decoded(data: bytes, key: str) -> Record:
     """The record. Raises StoreError for one that is damaged, later than this version, or would leave its folder."""
     try:

@@ -19,7 +19,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from orchestrator.errors import SwatchError, Unreachable, UsageError
 from orchestrator.store.local import explain
@@ -47,8 +47,8 @@ class Fetched(NamedTuple):
 
 def check(url: str) -> str:
     """The address itself. Raises UsageError for one that is none of the web's or has a password in it."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("https", "http") or not parts.hostname or re.search(r"[\x00-\x20\x7f]", url):
+    parts = _parts(url)
+    if parts.scheme not in ("https", "http") or not parts.hostname or not re.fullmatch("[\x21-\x7e]+", url):
         raise UsageError(
             f"Not an address that can be fetched: {shown(url)}", hint="https://HOST/FILE, s3://BUCKET/PREFIX"
         )
@@ -59,13 +59,20 @@ def check(url: str) -> str:
 
 def shown(url: str) -> str:
     """The address without what may be a secret: user, password and query."""
-    parts = urlsplit(url)
+    parts = _parts(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))[:300]
+
+
+def _parts(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:  # brackets that are no IPv6 address, for one
+        return urlsplit("")
 
 
 def file_name(url: str) -> str:
     """What the file is called: the end of the address, in letters that any file system takes."""
-    name = re.sub("[^A-Za-z0-9._-]+", "-", unquote(urlsplit(url).path).rpartition("/")[2]).strip("-.")
+    name = re.sub("[^A-Za-z0-9._-]+", "-", unquote(_parts(url).path).rpartition("/")[2]).strip("-.")
     return name[-120:] or "data"
 
 
@@ -92,11 +99,13 @@ def fetch(
 
 def _fetch(url: str, folder: Path, unless: str, limit: int, tell: Tell) -> Fetched | None:
     part, noted, file = folder / "part", folder / "mark", folder / file_name(url)
-    idle, whole = 0, False
+    idle = most = 0
     while True:
+        whole = False
         known = noted.read_text(encoding="utf-8") if noted.is_file() else ""
         # Without a word for its state nobody knows whether the rest belongs to this beginning.
         begun = part.stat().st_size if part.is_file() and known else 0
+        most = max(most, begun)
         asked = {"Range": f"bytes={begun}-", "If-Range": known} if begun else {}
         if unless:
             asked["If-None-Match" if unless.startswith(('"', "W/")) else "If-Modified-Since"] = unless
@@ -104,7 +113,8 @@ def _fetch(url: str, folder: Path, unless: str, limit: int, tell: Tell) -> Fetch
             with _answer(url, "GET", asked) as answer:
                 if answer.status == 304:
                     return None
-                if answer.status == 416:  # what is here is not the beginning of what is there
+                # What is here is not the beginning of what is there, though a server may heed Range and not If-Range.
+                if answer.status == 416 or (answer.status == 206 and _mark(answer) not in ("", known)):
                     part.unlink(missing_ok=True)
                     begun, total = 0, 1
                 else:
@@ -119,11 +129,12 @@ def _fetch(url: str, folder: Path, unless: str, limit: int, tell: Tell) -> Fetch
             if idle + 1 >= TRIES:
                 raise
         got = part.stat().st_size if part.is_file() else 0
-        if got == total or (total == 0 and whole):
+        if got == total if total else whole:
             os.replace(part, file)
             noted.unlink(missing_ok=True)
             return Fetched(file, now)
-        idle = 0 if got > begun else idle + 1
+        # Where nothing can be gone on with, a connection that always breaks at one place brings nothing new.
+        idle, most = (0, got) if got > most else (idle + 1, most)
         if idle >= TRIES:
             raise Unreachable(f"{shown(url)}: the connection breaks again and again", hint="The same command goes on")
         time.sleep(random.uniform(0, PAUSE * 2**idle) if idle else 0)
@@ -175,8 +186,17 @@ def _mark(answer: Any) -> str:
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """To the web, and never from an encrypted connection to one that is not."""
 
+    def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)
+        except ValueError:  # it leads nowhere
+            fp.close()
+            raise
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        parts = urlsplit(newurl)
+        parts = _parts(newurl)
         if parts.scheme not in ("https", "http") or (req.type == "https" and parts.scheme == "http"):
             raise SwatchError(f"{shown(req.full_url)} leads to {shown(newurl)}", hint="Download it by hand")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
@@ -206,7 +226,7 @@ def _answer(url: str, method: str, headers: dict[str, str]) -> Iterator[Any]:
             if error.code in (408, 429, 500, 502, 503, 504):
                 raise Unreachable(f"{shown(url)}: {error.code}", hint="Try again later") from error
             raise SwatchError(f"{shown(url)}: the server says {error.code}", hint="Check the address") from error
-    except (http.client.HTTPException, OSError) as error:
+    except (http.client.HTTPException, OSError, ValueError) as error:  # ValueError: a host's name that cannot be one
         why = getattr(error, "reason", None) or error
         raise Unreachable(f"{shown(url)}: no answer ({why})", hint="Check the network, and HTTPS_PROXY") from error
     with answer:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from orchestrator import contract
 from orchestrator.cargo import dataset, download, upload
@@ -51,8 +52,10 @@ def mounted(store: Store, settings: Settings, one: DataMount, name: str, fetch: 
 def _of_web(store: Store, settings: Settings, url: str, name: str, fetch: bool, tell: Tell) -> Version | str:
     """The version that holds the file; without `fetch`, the file's state where none does."""
     plain = download.shown(download.check(url))
+    query = urlsplit(url).query  # it may hold a secret, and another one is another file
+    source = f"{plain}?{hashlib.sha256(query.encode()).hexdigest()[:16]}" if query else plain
     versions = reversed(upload.recent(store, settings.user, name))
-    known = next((one for one in versions if one.state == VALID and one.record.source == plain), None)
+    known = next((one for one in versions if one.state == VALID and one.record.source == source), None)
     mark = known.record.mark if known else ""
     try:
         if not fetch:
@@ -70,7 +73,7 @@ def _of_web(store: Store, settings: Settings, url: str, name: str, fetch: bool, 
         raise Unreachable(f"{plain}: the server says that nothing has changed, and nothing is here", hint="Try again")
     leaf = Leaf(fetched.file.name, fetched.file.stat().st_size, sha256_of(fetched.file))
     content = of_files([leaf], fetched.file.parent)
-    done = upload.upload(store, settings.user, name, content, source=plain, mark=fetched.mark, latest=False, tell=tell)
+    done = upload.upload(store, settings.user, name, content, source=source, mark=fetched.mark, latest=False, tell=tell)
     fetched.file.unlink(missing_ok=True)
     return done.version
 

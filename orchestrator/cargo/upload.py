@@ -27,6 +27,8 @@ from orchestrator.wording import shown
 
 LOOKED_THROUGH = 5
 """Earlier versions in which files are looked for that need not be sent again."""
+AT_ONCE = 16
+"""Files that are sent at once, at least: on a disk of this computer, too, each waits until it is there to stay."""
 RECENT = 50
 """Versions that are looked at: a folder that is mounted a thousand times must not cost a thousand requests."""
 
@@ -152,7 +154,7 @@ def _fill(store: Store, version: Version, content: Content, valid: Sequence[Vers
         counted.add(leaf.size)
         return True
 
-    copied = list(crowd.each(bring, missing, store.width))
+    copied = list(crowd.each(bring, missing, max(store.width, AT_ONCE)))
     sent = sum(leaf.size for leaf, one in zip(missing, copied, strict=True) if not one)
     return Uploaded(finish(store, version, content), True, sent, sum(copied), len(content.files) - len(missing))
 
