@@ -3,7 +3,7 @@
 README.md              what there is, job by job
 jobs/<n>/job.json      what was asked; final.json: how it ended
 jobs/<n>/log.txt       what it printed; metrics.csv: its figures
-jobs/<n>/output/       what it made
+jobs/<n>/output/       what it made; missing.txt: what of that could not be brought, and why
 code/<digest>/         the code that jobs ran, unpacked; <digest>.diff: what git had not
 """
 
@@ -18,18 +18,19 @@ from pathlib import Path
 from orchestrator import contract, facts, journal
 from orchestrator.backends.base import Backend
 from orchestrator.cargo import snapshot
-from orchestrator.errors import NotFound, StoreError, UsageError
+from orchestrator.errors import CloudError, NotFound, StoreError, UsageError
 from orchestrator.facts import Seen
 from orchestrator.store import crowd
 from orchestrator.store.base import Store, check_key
 
 MARK = contract.BROUGHT
 """Tells a folder that an export may go on in."""
+MISSING = "missing.txt"
 
 
 def project(store: Store, backend: Backend, name: str, folder: Path) -> Iterator[Seen]:
     """Write the project into an empty, new or earlier exported folder; yields each job once it is there. What is there
-    from before is not brought again, unless the job had not ended. Raises UsageError, StoreError."""
+    from before is not brought again, unless the job had not ended or files were missing. Raises SwatchError."""
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / MARK).is_file())):
         raise UsageError(f"{folder} is there already, and no export", hint="Name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
@@ -37,7 +38,7 @@ def project(store: Store, backend: Backend, name: str, folder: Path) -> Iterator
     seen = facts.see_all(store, backend, name)
     for one in seen:
         whole = folder / "jobs" / str(one.job.number)
-        if not (whole / "final.json").is_file():
+        if not (whole / "final.json").is_file() or (whole / MISSING).is_file():
             _job(store, one, whole)
         _code(store, one, folder / "code")
         yield one
@@ -87,12 +88,20 @@ def _job(store: Store, one: Seen, whole: Path) -> None:
     fold = _journal(store, one, part)
     prefix = contract.output_prefix(job.project, job.number)
 
-    def bring(file: journal.File) -> None:
-        if store.download(prefix + check_key(file.path), part / "output" / file.path) != file.sha256:
-            raise StoreError(f"{prefix}{file.path} is damaged: it is not what its job made")
+    def bring(file: journal.File) -> str:
+        try:
+            if store.download(prefix + check_key(file.path), part / "output" / file.path) == file.sha256:
+                return ""
+        except CloudError:
+            raise
+        except (NotFound, StoreError) as error:  # the others are worth having all the same
+            return error.message
+        (part / "output" / file.path).unlink()
+        return f"{prefix}{file.path} is not what the journal says: damaged, or just being replaced"
 
-    for _ in crowd.each(bring, list(fold.files.values()), store.width):
-        pass
+    problems = [one for one in crowd.each(bring, list(fold.files.values()), store.width) if one]
+    if problems:
+        (part / MISSING).write_text("\n".join(problems) + "\n", encoding="utf-8")
     shutil.rmtree(whole, ignore_errors=True)
     part.rename(whole)
 

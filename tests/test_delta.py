@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,19 +22,18 @@ from hypothesis import strategies as st
 from job_image import unpack
 from job_image.unpack import fetch
 from orchestrator import contract
-from orchestrator.backends.base import Backend, Presence, Sight
 from orchestrator.backends.fleet import Fleet
 from orchestrator.cargo import archive, index, snapshot
 from orchestrator.cargo.archive import Member
 from orchestrator.cargo.index import Index
 from orchestrator.cargo.snapshot import Snapshot, bring, make_whole, of_folder, of_members
 from orchestrator.errors import NotFound, StoreError, SwatchError
-from orchestrator.job import Job
 from orchestrator.store import open_store
 from orchestrator.store.base import Store
 from orchestrator.store.local import LocalStore
 from orchestrator.swatch import Swatch
 from tests.conftest import REPOSITORY, Box
+from tests.idle import Idle
 
 
 def later() -> int:
@@ -582,29 +581,10 @@ def test_the_library_sends_whole_code_to_jobs_without_a_network(
     manifest.write_text("name: try\ncommand: python a.py\ncode: code\n")
     swatch = Swatch(str(tmp_path / "store"), folder=tmp_path)
     swatch.__dict__["machines"] = Fleet(Idle)
-    found = []
+    found: list[unpack.Base | None] = []
     for backend in ("local", "local", "sagemaker"):
         (code / "a.py").write_text(f"print({len(found)})")
         (job,) = swatch.submit(manifest, backend=backend, retry_failed=True).started
         assert job.code is not None
         found.append(unpack.base_of(swatch.store.path(contract.code_key(job.code))))  # type: ignore[attr-defined]
     assert [base is None for base in found] == [True, False, True]
-
-
-class Idle(Backend):
-    """Takes every job, and runs none."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def launch(self, jobs: Sequence[Job]) -> None:
-        return
-
-    def look(self, jobs: Sequence[Job]) -> list[Sight]:
-        return [Sight(Presence.WAITING)] * len(jobs)
-
-    def wake(self) -> None:
-        return
-
-    def stop(self, jobs: Sequence[Job]) -> None:
-        return

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator import contract, plan
-from orchestrator.backends.base import Backend, Presence, Sight
+from orchestrator.backends.base import Presence
 from orchestrator.cargo.tasklist import listing
 from orchestrator.engine import MAX_ATTEMPTS, Choice, Verdict, Wish, decide, submit, unique
 from orchestrator.facts import Seen, numbers
@@ -18,6 +18,7 @@ from orchestrator.job import Final, Job, Source, Task
 from orchestrator.journal import Fold
 from orchestrator.store.base import Entry
 from orchestrator.store.local import LocalStore
+from tests.idle import Idle
 
 
 def task(name: str = "bark", fingerprint: str | None = None) -> Task:
@@ -146,24 +147,6 @@ def test_the_task_list_names_sources_by_content_alone() -> None:
     assert listed["tasks"] == [
         {"name": "bark", "sources": [f"sources/{'ab' * 16}.png"], "parameters": {"seed": 1}},
     ]
-
-
-class Idle(Backend):
-    """Takes every job, and runs none."""
-
-    name = "local"
-
-    def launch(self, jobs: Sequence[Job]) -> None:
-        return
-
-    def look(self, jobs: Sequence[Job]) -> list[Sight]:
-        return [Sight(Presence.WAITING)] * len(jobs)
-
-    def wake(self) -> None:
-        return
-
-    def stop(self, jobs: Sequence[Job]) -> None:
-        return
 
 
 @pytest.mark.parametrize("moment", ["results/", "projects/p/deleted/"])

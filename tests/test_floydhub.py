@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cargo import snapshot
-from orchestrator.journal import System, encode
+from orchestrator.journal import File, System, encode
 from tests.conftest import Box
 from tests.web import Web
 
@@ -651,3 +651,27 @@ def test_m7_a_restart_whose_data_was_deleted_starts_nothing(project: Box) -> Non
     assert "No job forest/1" in said or "alice/projects/forest/1/output" in said
     assert "--data SOURCE:first" in said
     assert [job["number"] for job in project.json("status")["jobs"]] == [2]
+
+
+def test_an_export_goes_on_where_a_file_is_missing_and_nothing_leaves_its_folder(project: Box, tmp_path: Path) -> None:
+    project.swatch("run", "cd $SWATCH_OUTPUT_DIR; echo a > a.txt; echo b > b.txt; echo c > c.txt", "-f")
+    job = project.home / "store/projects/forest/jobs/1"
+    good = (job / "output/c.txt").read_bytes()
+    (job / "output/a.txt").unlink()
+    (job / "output/b.txt").write_text("other")
+    journal = sorted((job / "journal").iterdir())
+    hostile = [encode(File(1e9, path, 2, "0" * 64)) for path in ("../../../evil", "/evil", "c.txt/evil")]
+    journal[-1].with_name(f"{len(journal) + 1:08d}.jsonl").write_text("\n".join(hostile) + "\n")
+    place = tmp_path / "out"
+    said = project.swatch("export", "forest", str(place), code=1)
+    assert "forest/1  success" in said and "see jobs/1/missing.txt" in said
+    made = place / "jobs" / "1"
+    assert [file.name for file in (made / "output").iterdir()] == ["c.txt"]
+    assert (made / "output/c.txt").read_bytes() == good and len((made / "missing.txt").read_text().splitlines()) == 5
+    assert not list(tmp_path.rglob("*evil*"))
+    journal[-1].with_name(f"{len(journal) + 1:08d}.jsonl").unlink()
+    (job / "output/a.txt").write_text("a\n")
+    (job / "output/b.txt").write_text("b\n")
+    project.swatch("export", "forest", str(place))
+    assert sorted(file.name for file in (made / "output").iterdir()) == ["a.txt", "b.txt", "c.txt"]
+    assert not (made / "missing.txt").exists()

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from job_image import process as processes
+from orchestrator import facts
 from orchestrator.backends.base import Presence
 from orchestrator.backends.local import LocalBackend
 from orchestrator.errors import SwatchError
@@ -431,6 +432,21 @@ def test_a_submission_cut_short_is_completed_by_the_next(box: Box) -> None:
     assert box.json("submit", manifest)["resumed"] == ["alice/projects/try/1"]
     box.swatch("watch", "try")
     assert state(box, "try/1") == "success"
+
+
+def test_a_launch_cut_short_leaves_nothing_that_seems_to_wait(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    box.swatch("submit", write(box, "true"), "--watch")
+    job = facts.read_job(box.store, "try", 1)
+    backend = box.backend()
+
+    def killed(self: Path, to: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            backend.launch([job])
+    assert backend.presence(job) is Presence.GONE, "so the next launch has it run"
 
 
 def test_a_full_disk_is_said_and_nothing_is_lost(box: Box) -> None:

@@ -223,7 +223,8 @@ def _named(folder: Path, entry: Entry) -> list[Path]:
         names = os.listdir(folder)
     except FileNotFoundError:
         return []
-    return [folder / name for name in names if name.partition("-")[2] == label]
+    # One that begins with a dot was half put there by who then died: it is no job that waits.
+    return [folder / name for name in names if name.partition("-")[2] == label and not name.startswith(".")]
 
 
 def _locked(file: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -27,8 +28,15 @@ def command(name: str | None, folder: Path | None, store: str | None) -> None:
     if wanted.number is not None:
         raise UsageError(f"{name} is a job: a project is exported whole", hint=f"swatch export {wanted.project}")
     place = folder or Path(f"{wanted.project}-export")
-    count = 0
+    count, missing = 0, []
     for one in export.project(where, fleet(settings, where), wanted.project, place):
         count += 1
         click.echo(f"{one.job.short}  {one.state}")
+        if (place / "jobs" / str(one.job.number) / export.MISSING).is_file():
+            missing.append(one.job.number)
     click.echo(f"\n{screen.counted(count, 'job')} in {screen.plain(shown_path(place))}: begin with README.md there")
+    for at in missing:
+        click.echo(
+            f"Some of what {wanted.project}/{number} made is missing: see jobs/{number}/{export.MISSING}", err=True
+        )
+    sys.exit(1 if missing else 0)
