@@ -35,7 +35,7 @@ def command(name: str | None, folder: Path | None, store: str | None) -> None:
         if (place / "jobs" / str(one.job.number) / export.MISSING).is_file():
             missing.append(one.job.number)
     click.echo(f"\n{screen.counted(count, 'job')} in {screen.plain(shown_path(place))}: begin with README.md there")
-    for at in missing:
+    for number in missing:
         click.echo(
             f"Some of what {wanted.project}/{number} made is missing: see jobs/{number}/{export.MISSING}", err=True
         )
