@@ -30,7 +30,7 @@ from orchestrator.errors import NotFound, StoreError, UsageError
 from orchestrator.simulator.front import Rule
 from orchestrator.store import Store, open_store, s3
 from orchestrator.store.base import Tell, nothing
-from orchestrator.store.local import LocalStore
+from orchestrator.store.local import LocalStore, sha256_of
 from orchestrator.store.s3 import LARGE, S3Store
 from tests.cloud import Cloud
 from tests.conftest import REPOSITORY
@@ -136,7 +136,7 @@ def test_files_on_s3_are_copied_inside_the_store(store: Store, tmp_path: Path) -
     store.upload(tmp_path / "file", "a/one")
     store.copy("a/one", "b/two")
     assert store.read("b/two") == data
-    assert store.sha256("b/two") == content.sha256_of(tmp_path / "file")
+    assert store.sha256("b/two") == sha256_of(tmp_path / "file")
     with pytest.raises(NotFound):
         store.copy("a/nothing", "b/three")
 
@@ -161,7 +161,7 @@ def test_a_large_object_is_copied_in_parts(bucket: str, tmp_path: Path, monkeypa
     store.upload(tmp_path / "file", "one")
     store.copy("one", "two")
     assert store.read("two") == data
-    assert store.sha256("two") == content.sha256_of(tmp_path / "file"), "S3 has no digest of the whole: it is read"
+    assert store.sha256("two") == sha256_of(tmp_path / "file"), "S3 has no digest of the whole: it is read"
 
 
 # Interruption
