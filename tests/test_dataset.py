@@ -284,6 +284,19 @@ def test_two_uploads_at_once_are_never_a_mixture(store: Store, tmp_path: Path) -
         assert len({data.split()[0] for data in held(store, version).values()}) == 1
 
 
+def test_an_upload_that_another_one_brings_to_its_end_meanwhile_is_done(tmp_path: Path) -> None:
+    place, tree = str(tmp_path / "store"), of_folder(write(tmp_path / "data", a="1", b="2"))
+
+    class Slower(LocalStore):
+        def upload(self, file: Path, key: str, sha256: str = "", tell: Tell = nothing) -> None:
+            upload(LocalStore(place), "alice", "d", tree)
+            assert not self.path(key).parent.stat().st_mode & 0o222
+            raise StoreError(f"No permission: {key}")  # so says the system, to all but root
+
+    done = upload(Slower(place), "alice", "d", tree)
+    assert (done.version.number, done.version.state, done.made) == (1, VALID, False)
+
+
 def test_progress_counts_bytes_as_they_go(tmp_path: Path) -> None:
     folder = write(tmp_path / "data", a="x" * 3_000_000, b="yy")
     told: list[Sent] = []
