@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -23,7 +22,7 @@ from orchestrator.errors import StoreError
 from orchestrator.journal import fold
 from orchestrator.store import Store, crowd
 from orchestrator.store.base import check_key
-from orchestrator.store.local import copy_bytes, make_read_only
+from orchestrator.store.local import copy_bytes, make_read_only, sha256_of
 
 _OUTPUT = re.compile(r"projects/([^/]+)/jobs/([0-9]{1,9})/output/")
 
@@ -103,7 +102,7 @@ def _kept(store: Store, wanted: dict[str, Any], folder: Path) -> Path:
 
 def _fetch(store: Store, prefix: str, file: _File, folder: Path) -> None:
     target = folder / file.path
-    if target.is_file() and _sha256(target) == file.sha256:
+    if target.is_file() and sha256_of(target) == file.sha256:
         return  # of a try that was cut short
     found = store.download(prefix + file.path, target)
     if found != file.sha256 or target.stat().st_size != file.size:
@@ -130,11 +129,3 @@ def _listed(store: Store, wanted: dict[str, Any]) -> list[_File]:
     if contract.data_digest((file.path, file.sha256) for file in files) != wanted["digest"]:
         raise StoreError("{} is no longer what was mounted as /{}".format(wanted["source"], wanted["mount"]))
     return files
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with open(str(file), "rb") as opened:
-        for block in iter(lambda: opened.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()

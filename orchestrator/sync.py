@@ -6,7 +6,6 @@ one or it is missing here, and one that a person has edited stays as it is.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import uuid
 from collections.abc import Collection, Iterable, Iterator
@@ -19,7 +18,7 @@ from orchestrator import contract
 from orchestrator.errors import NotFound, StoreError, SwatchError
 from orchestrator.store import crowd
 from orchestrator.store.base import Store, check_key
-from orchestrator.store.local import explain, replace_file
+from orchestrator.store.local import explain, replace_file, sha256_of
 
 
 class Output(NamedTuple):
@@ -77,7 +76,7 @@ class Homecoming:
     def _is_edited(self, path: str, target: Path) -> bool:
         brought, status = self._index[path], target.stat()
         same = (status.st_size, status.st_mtime_ns) == (brought.size, brought.modified)
-        return not same and _sha256(target) != brought.sha256
+        return not same and sha256_of(target) != brought.sha256
 
     def bring(self, output: Output) -> Path | None:
         """Bring one file if it is new; its path if it was brought now. What fails is told in `problems` and is tried
@@ -139,7 +138,7 @@ class Homecoming:
             if self._is_edited(output.path, target):
                 self.edited.add(output.path)
             return True
-        if status.st_size == output.size and _sha256(target) == output.sha256:
+        if status.st_size == output.size and sha256_of(target) == output.sha256:
             self._index[output.path] = Brought(output.sha256, status.st_size, status.st_mtime_ns)
             self._dirty = True
             return True
@@ -159,11 +158,6 @@ class Homecoming:
             os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
-
-
-def _sha256(file: Path) -> str:
-    with open(file, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 class _Index(msgspec.Struct):

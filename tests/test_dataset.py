@@ -30,7 +30,7 @@ from orchestrator.errors import NotFound, StoreError, UsageError
 from orchestrator.simulator.front import Rule
 from orchestrator.store import Store, open_store, s3
 from orchestrator.store.base import Tell, nothing
-from orchestrator.store.local import LocalStore
+from orchestrator.store.local import LocalStore, sha256_of
 from orchestrator.store.s3 import LARGE, S3Store
 from tests.cloud import Cloud
 from tests.conftest import REPOSITORY
@@ -136,7 +136,7 @@ def test_files_on_s3_are_copied_inside_the_store(store: Store, tmp_path: Path) -
     store.upload(tmp_path / "file", "a/one")
     store.copy("a/one", "b/two")
     assert store.read("b/two") == data
-    assert store.sha256("b/two") == content.sha256_of(tmp_path / "file")
+    assert store.sha256("b/two") == sha256_of(tmp_path / "file")
     with pytest.raises(NotFound):
         store.copy("a/nothing", "b/three")
 
@@ -161,7 +161,7 @@ def test_a_large_object_is_copied_in_parts(bucket: str, tmp_path: Path, monkeypa
     store.upload(tmp_path / "file", "one")
     store.copy("one", "two")
     assert store.read("two") == data
-    assert store.sha256("two") == content.sha256_of(tmp_path / "file"), "S3 has no digest of the whole: it is read"
+    assert store.sha256("two") == sha256_of(tmp_path / "file"), "S3 has no digest of the whole: it is read"
 
 
 # Interruption
@@ -282,6 +282,19 @@ def test_two_uploads_at_once_are_never_a_mixture(store: Store, tmp_path: Path) -
     for version in versions:
         assert version.state == VALID
         assert len({data.split()[0] for data in held(store, version).values()}) == 1
+
+
+def test_an_upload_that_another_one_brings_to_its_end_meanwhile_is_done(tmp_path: Path) -> None:
+    place, tree = str(tmp_path / "store"), of_folder(write(tmp_path / "data", a="1", b="2"))
+
+    class Slower(LocalStore):
+        def upload(self, file: Path, key: str, sha256: str = "", tell: Tell = nothing) -> None:
+            upload(LocalStore(place), "alice", "d", tree)
+            assert not self.path(key).parent.stat().st_mode & 0o222
+            raise StoreError(f"No permission: {key}")  # so says the system, to all but root
+
+    done = upload(Slower(place), "alice", "d", tree)
+    assert (done.version.number, done.version.state, done.made) == (1, VALID, False)
 
 
 def test_progress_counts_bytes_as_they_go(tmp_path: Path) -> None:

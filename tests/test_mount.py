@@ -26,7 +26,7 @@ from orchestrator.journal import File, Writer
 from orchestrator.settings import Settings
 from orchestrator.shape import Unfit
 from orchestrator.store import Store, open_store
-from orchestrator.store.local import LocalStore, make_read_only
+from orchestrator.store.local import LocalStore, make_read_only, sha256_of
 from tests.account import account
 from tests.cloud import Cloud
 from tests.conftest import Box
@@ -129,7 +129,7 @@ class Studio:
         writer = Writer(self.store, "forest", number)
         for name, text in files.items():
             path = self.write("made", **{name: text}) / name
-            digest = content.sha256_of(path)
+            digest = sha256_of(path)
             self.store.upload(path, contract.output_prefix("forest", number) + name)
             writer.append(File(1.0, name, len(text), digest))
         writer.flush()

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from orchestrator import contract
-from orchestrator.cargo.content import Content, Leaf, Shelf, sha256_of
+from orchestrator.cargo.content import Content, Leaf, Shelf
 from orchestrator.cargo.upload import Sent, Tell
 from orchestrator.errors import NotFound, StoreError, UsageError
 from orchestrator.store import crowd
 from orchestrator.store.base import check_key
-from orchestrator.store.local import explain
+from orchestrator.store.local import explain, sha256_of
 from orchestrator.wording import quoted
 
 NAMED = 5

@@ -6,7 +6,6 @@ Everything in the folder counts, links that stay inside as what they lead to; bu
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from orchestrator.cargo.index import Index
 from orchestrator.cargo.tree import Entry
 from orchestrator.errors import StoreError, UsageError
 from orchestrator.store.base import Store, check_key
+from orchestrator.store.local import sha256_of
 from orchestrator.wording import quoted
 
 MAX_FILES = 1_000_000
@@ -54,12 +54,6 @@ class Content(NamedTuple):
     def size(self) -> int:
         """Bytes of all files."""
         return sum(leaf.size for leaf in self.files)
-
-
-def sha256_of(file: Path) -> str:
-    """The SHA-256 of a file, in hex."""
-    with open(file, "rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def of_files(files: Iterable[Leaf], place: Path | Shelf) -> Content:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from orchestrator import contract
 from orchestrator.cargo import dataset, download, upload
-from orchestrator.cargo.content import MAX_FILES, Content, Leaf, Shelf, of_files, sha256_of
+from orchestrator.cargo.content import MAX_FILES, Content, Leaf, Shelf, of_files
 from orchestrator.cargo.dataset import UPLOADING, VALID, Version
 from orchestrator.cargo.upload import Sent, Tell
 from orchestrator.entries import DataMount
@@ -21,6 +21,7 @@ from orchestrator.job import Mount
 from orchestrator.settings import Settings
 from orchestrator.store.base import Store
 from orchestrator.store.crowd import each
+from orchestrator.store.local import sha256_of
 
 if TYPE_CHECKING:
     from orchestrator.store.s3 import S3Store

@@ -154,7 +154,14 @@ def _fill(store: Store, version: Version, content: Content, valid: Sequence[Vers
         counted.add(leaf.size)
         return True
 
-    copied = list(crowd.each(bring, missing, max(store.width, AT_ONCE)))
+    try:
+        copied = list(crowd.each(bring, missing, max(store.width, AT_ONCE)))
+    except StoreError:
+        # Whoever uploads the same tree may have brought it to its end, and then nothing can be written there any more.
+        now = dataset.look(store, version.user, version.dataset, version.number)
+        if now is None or now.state != VALID:
+            raise
+        return Uploaded(now, False)
     sent = sum(leaf.size for leaf, one in zip(missing, copied, strict=True) if not one)
     return Uploaded(finish(store, version, content), True, sent, sum(copied), len(content.files) - len(missing))
 

@@ -17,6 +17,7 @@ from orchestrator.cargo.upload import Sent, Tell
 from orchestrator.errors import SwatchError, Unreachable, UsageError
 from orchestrator.settings import Settings
 from orchestrator.store.base import Store
+from orchestrator.store.local import sha256_of
 
 NAME = "vgg-weights"
 """What the dataset is called; FloydHub's users had it under this name."""
@@ -69,7 +70,7 @@ def take(store: Store, user: str, name: str, file: Path, source: str, tell: Tell
     upload.check_name(user, name)
     look(file)
     called = file.name if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", file.name) else f"vgg19{file.suffix.lower()}"
-    leaf = Leaf(called, file.stat().st_size, content.sha256_of(file))
+    leaf = Leaf(called, file.stat().st_size, sha256_of(file))
     with tempfile.TemporaryDirectory(prefix="swatch-") as folder:
         Path(folder, called).symlink_to(file.absolute())
         made = content.of_files([leaf], Path(folder))

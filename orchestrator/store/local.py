@@ -89,11 +89,8 @@ class LocalStore(Store):
                 file.unlink()
 
     def sha256(self, key: str) -> str:
-        with self._told(key), open(self.path(key), "rb") as file:
-            digest = hashlib.sha256()
-            for block in iter(lambda: file.read(1 << 20), b""):
-                digest.update(block)
-            return digest.hexdigest()
+        with self._told(key):
+            return sha256_of(self.path(key))
 
     def place(self, prefix: str) -> Path | None:
         folder = self.path(prefix.rstrip("/"))
@@ -179,6 +176,15 @@ def _claim(temporary: str, target: str) -> None:
 def changed(file: Path) -> StoreError:
     """What to say of a file that is no longer what it was when it was looked at."""
     return StoreError(f"{file} has changed meanwhile", hint="Leave it as it is for a while, and do the same again")
+
+
+def sha256_of(file: Path) -> str:
+    """The SHA-256 of a file, in hex. Raises OSError."""
+    digest = hashlib.sha256()
+    with open(str(file), "rb") as opened:
+        for block in iter(lambda: opened.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def copy_bytes(file: Path, out: BinaryIO) -> None:

@@ -24,7 +24,7 @@ from orchestrator import aws
 from orchestrator.errors import CloudError, NotFound, StoreError, UsageError
 from orchestrator.store import crowd
 from orchestrator.store.base import MAX_KEY, Entry, Store, Tell, check_key, nothing
-from orchestrator.store.local import changed, explain, replace_file
+from orchestrator.store.local import changed, explain, replace_file, sha256_of
 
 WIDTH = 32
 """Requests at once. S3 answers each on its own; at 50 ms apiece, so many keep one laptop busy."""
@@ -345,12 +345,6 @@ def _verified(response: dict[str, Any]) -> str:
     if sums != ["ChecksumSHA256"] or not isinstance(response["Body"], StreamingChecksumBody):
         return ""
     return base64.b64decode(response["ChecksumSHA256"]).hex()
-
-
-def sha256_of(file: Path) -> str:
-    """The SHA-256 of a file, in hex."""
-    with open(str(file), "rb") as opened:
-        return _digest(opened)
 
 
 def _digest(file: BinaryIO) -> str:
