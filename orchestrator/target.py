@@ -75,7 +75,7 @@ def _existing(store: Store, project: str, number: int | None) -> Target:
 
         near = difflib.get_close_matches(project, facts.projects(store), 1)
         hint = f"Did you mean {near[0]}?" if near else "swatch status lists what there is"
-        raise NotFound(f"No jobs of a project {project} in {store.url}", hint=hint)
+        raise NotFound(f"No project {project} with jobs in {store.url}", hint=hint)
     return Target(project, number)
 
 
