@@ -110,7 +110,8 @@ def of(said: Mapping[str, Any]) -> Recipe:
     """What a caller says, checked as the file is; None is not said. Raises UsageError with every problem."""
     problems: list[str] = []
     for name, value in said.items():
-        if any(0xD800 <= ord(letter) <= 0xDFFF for letter in str(value)):
+        parts = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else [value]
+        if any(0xD800 <= ord(letter) <= 0xDFFF for part in parts for letter in str(part)):
             raise UsageError(f"{name}: {shown(str(value))} is no text", hint="Put such bytes into a file")
     given = {name: _plain(value) for name, value in said.items() if value is not None}
     fitted = shape.fit(_type(), given, (), lambda at, message: problems.append(f"{where(at)}: {message}"))

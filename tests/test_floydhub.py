@@ -11,8 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orchestrator.cargo import snapshot
+from orchestrator.cli.status import FLEXIBLE, GAP, fitted
 from orchestrator.journal import File, System, encode
 from tests.conftest import Box
 from tests.web import Web
@@ -675,3 +678,67 @@ def test_an_export_goes_on_where_a_file_is_missing_and_nothing_leaves_its_folder
     project.swatch("export", "forest", str(place))
     assert sorted(file.name for file in (made / "output").iterdir()) == ["a.txt", "b.txt", "c.txt"]
     assert not (made / "missing.txt").exists()
+
+
+def test_m2_init_without_a_name_keeps_the_project(box: Box) -> None:
+    (box.folder / ".floydexpt").write_text(json.dumps({"name": "style", "namespace": "bob"}))
+    assert 'Project "bob/style" initialized' in box.swatch("init")
+    said = box.swatch("init", "moss")
+    assert 'Project "moss" initialized' in said and 'It was "bob/style"' in said
+    assert 'Project "moss" initialized' in box.swatch("init")
+
+
+def test_m7_a_part_of_a_job_is_not_the_job(project: Box) -> None:
+    project.swatch("run", "echo x > /output/a.txt", "-f")
+    assert "is a part of a job" in project.swatch("delete", "1/output", "-y", code=2)
+    assert project.json("output")["files"]
+
+
+def test_the_end_of_a_flood_is_kept(project: Box) -> None:
+    flood = "i=0; while [ $i -lt 30000 ]; do echo line $i; i=$((i+1)); done; echo the error; exit 1"
+    project.swatch("run", flood, "-f", code=1)
+    events = [json.loads(line) for line in project.swatch("logs", "--json").splitlines()]
+    said = [event["text"] for event in events if event["kind"] == "log"]
+    assert (said[0], said[-1]) == ("line 0", "the error")
+
+
+def test_s10_a_job_that_waits_its_turn_says_so(project: Box) -> None:
+    gate = project.folder.parent / "gate"
+    os.mkfifo(gate)
+    project.swatch("run", f"read x < {gate}")
+    second = project.start("run", "echo second", "-f")
+    assert second.stderr is not None and second.stdout is not None
+    assert "Waiting for logs ..." in second.stderr.readline()
+    assert "one job runs at a time" in second.stderr.readline()
+    gate.write_text("go\n")
+    out, _ = second.communicate(timeout=60)
+    assert second.returncode == 0 and "second" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--gpu", "--machine", "ml.g5.xlarge"], "give one of them"),
+        (["-c", "x"], "put that in quotes, or -- before it"),
+        (["--env-var", b"A=\xff"], "is no text"),
+    ],
+)
+def test_odd_calls_are_one_line(project: Box, words: list[str], says: str) -> None:
+    assert says in project.swatch("run", "true", *words, code=2)
+
+
+def test_colours_are_no_part_of_a_log(project: Box) -> None:
+    project.swatch("run", "printf '\\033[31mred\\033[0m\\n'", "-f")
+    assert project.swatch("logs").splitlines()[-2].endswith("  red")
+
+
+texts = st.text("abcdefgh ", max_size=80)
+
+
+@given(st.lists(st.tuples(texts, texts, texts), min_size=1, max_size=5), st.integers(60, 200))
+def test_a_status_fits_its_terminal(found: list[tuple[str, str, str]], width: int) -> None:
+    usual = {"JOB NAME": "12", "CREATED": "1 minute ago", "STATUS": "shutdown", "DURATION(s)": "3", "INSTANCE": "cpu"}
+    rows = [{**usual, **dict(zip(FLEXIBLE, three, strict=True))} for three in found]
+    widths = fitted(rows, width)
+    assert sum(widths.values()) + GAP * (len(widths) - 1) <= width
+    assert all(widths[name] >= len(row[name]) for row in rows for name in usual)

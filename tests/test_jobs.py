@@ -229,6 +229,7 @@ def test_kill_the_agent_and_a_retry_resumes_from_the_checkpoint(box: Box) -> Non
     stream = Stream(box, "try/1")
     agent = agent_of(int(stream.text("agent")))
     orphan = int(stream.text("ready"))
+    os.kill(parent(agent), signal.SIGKILL)  # else the runner ends what its agent left
     os.kill(agent, signal.SIGKILL)
     assert stream.end() == 1
     (job,) = box.json("status", "try/1")["jobs"]
@@ -241,6 +242,23 @@ def test_kill_the_agent_and_a_retry_resumes_from_the_checkpoint(box: Box) -> Non
     assert not alive(orphan), "and must not write beside the next attempt"
     (job,) = box.json("status", "try")["jobs"]
     assert (job["state"], job["attempts"]) == ("success", 2)
+
+
+@pytest.mark.parametrize("runner", [True, False], ids=["with its runner", "without"])
+def test_a_command_that_lost_its_agent_is_ended_and_why_it_was_lost_is_kept(box: Box, runner: bool) -> None:
+    box.swatch("submit", write(box, RESUMABLE.format(pipe=box.pipe("gate"))))
+    stream = Stream(box, "try/1")
+    agent = agent_of(int(stream.text("agent")))
+    orphan = int(stream.text("ready"))
+    if not runner:
+        os.kill(parent(agent), signal.SIGKILL)
+    os.kill(agent, signal.SIGKILL)
+    assert stream.end() == 1
+    assert alive(orphan) is not runner, "the runner ends what its agent left"
+    box.swatch("stop", "try/1")
+    assert not alive(orphan), "and so does a stop"
+    (job,) = box.json("status", "try/1")["jobs"]
+    assert job["state"] == "shutdown" and "lost" in job["reason"]
 
 
 def test_a_watched_job_that_is_lost_is_taken_up_again_by_itself(box: Box) -> None:

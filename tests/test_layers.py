@@ -46,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cargo": {"store", "journal", "unpack"} | VALUES | WORDS,
     "notice": WORDS,
     "notify": {"journal", "notice", "store"} | VALUES | WORDS,
-    "backends": {"aws", "notify", "cargo", "images", "journal", "store"} | VALUES | WORDS,
+    "backends": {"agent", "aws", "notify", "cargo", "images", "journal", "store"} | VALUES | WORDS,
     "facts": {"backends", "store", "journal"} | VALUES | WORDS,
     "engine": {"facts", "results", "backends", "cargo", "store", "journal"} | VALUES | WORDS,
     "bill": {"aws", "backends", "facts", "journal", "store"} | VALUES | WORDS,

@@ -32,6 +32,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from job_image.process import end_orphan
 from orchestrator import notify, secrets
 from orchestrator.backends import vault
 from orchestrator.backends.base import Backend, Presence, Sight
@@ -166,7 +167,11 @@ class LocalBackend(Backend):
         return [Sight(presence, said if presence is Presence.WAITING else "") for presence in seen]
 
     def stop(self, jobs: Sequence[Job]) -> None:
-        """Nothing more: the agents look for the mark in the store every second."""
+        """The agents look for the mark in the store every second; a command without an agent is ended here."""
+        for job in jobs:
+            work = self.layout.work(Entry(self.store_url, job.project, job.number))
+            if self.presence(job) is Presence.GONE and work.is_dir():
+                end_orphan(work)
 
     def ended(self, job: Job, final: Final) -> None:
         self._forget(job)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -14,6 +14,7 @@ from orchestrator.cli import money, screen
 from orchestrator.cli.options import fleet, json_option, opened, print_json, store_option, tell_away
 from orchestrator.facts import Seen
 from orchestrator.folder import here
+from orchestrator.job import Job
 
 MOST = 50
 """Jobs that are shown unless more are asked for."""
@@ -97,40 +98,73 @@ def shown_cost(cost: float | None) -> str:
     return "?" if cost is None else f"{cost:.4f}" if cost else "0"
 
 
-NARROW = 110
-"""Columns of a terminal below which names are short."""
+WIDE, NARROW = 150, 90
+"""Columns of a terminal from which names are full, and below which those of one project are numbers."""
+
+
+ALWAYS = ("JOB NAME", "CREATED", "STATUS", "DURATION(s)", "INSTANCE")
+FLEXIBLE = ("DESCRIPTION", "METRICS", "REASON")
+"""Columns that give way where there is no room, the last first."""
+LEAST, GAP = 10, 3
+"""Columns of the terminal: that a flexible column takes, and between two."""
+
+
+def fitted(rows: Sequence[Mapping[str, str]], width: int) -> dict[str, int]:
+    """The columns that have something to show, each with its width: what is long is cut, and nothing else."""
+    natural = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
+    wide = ("DESCRIPTION", "METRICS") if width >= WIDE else ()  # FloydHub's own columns always have a place
+    wanted = [name for name in natural if name in (*ALWAYS, *wide) or any(row[name] for row in rows)]
+    flexible = [name for name in wanted if name in FLEXIBLE]
+    left = 0
+    while flexible:
+        fixed = sum(natural[name] for name in wanted if name not in flexible)
+        left = width - fixed - GAP * (len(wanted) - 1)
+        if left >= LEAST * len(flexible):
+            break
+        wanted.remove(flexible.pop())
+    widths = dict(natural)
+    for at, name in enumerate(sorted(flexible, key=lambda name: natural[name])):
+        widths[name] = min(natural[name], left // (len(flexible) - at))
+        left -= widths[name]
+    return {name: widths[name] for name in wanted}
+
+
+def _called(job: Job, width: int, alone: bool) -> str:
+    if width >= WIDE:
+        return job.name
+    return str(job.number) if alone and width < NARROW else job.short
+
+
+def shortened(text: str, width: int) -> str:
+    """The text in so many characters."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def _show(seen: list[Seen], limit: int, costs: dict[str, float | None]) -> None:
     console = screen.console()
     shown = seen[:limit]
-    usual = ("JOB NAME", "CREATED", "STATUS", "DURATION(s)", "INSTANCE")
-    cut = {"DESCRIPTION": 60, "METRICS": 60, "REASON": 120}
+    alone = len({one.job.project for one in shown}) == 1
     rows = [
         {
-            "JOB NAME": screen.cell(one.job.short if console.width < NARROW else one.job.name),
-            "CREATED": screen.cell(screen.ago(one.job.created)),
-            "STATUS": screen.state(one.state),
-            "DURATION(s)": screen.cell(f"{one.seconds(time.time()):.0f}"),
-            "INSTANCE": screen.cell(one.job.machine),
-            "USD": screen.cell(shown_cost(costs.get(one.job.short, 0.0)) if costs else ""),
-            "DESCRIPTION": screen.cell(one.job.description[: cut["DESCRIPTION"]]),
-            "METRICS": screen.cell(shown_metrics(one.metrics)[: cut["METRICS"]]),
-            "REASON": screen.cell(one.reason[: cut["REASON"]]),
+            "JOB NAME": _called(one.job, console.width, alone),
+            "CREATED": screen.ago(one.job.created),
+            "STATUS": one.state,
+            "DURATION(s)": f"{one.seconds(time.time()):.0f}",
+            "INSTANCE": one.job.machine,
+            "USD": shown_cost(costs.get(one.job.short, 0.0)) if costs else "",
+            "DESCRIPTION": screen.plain(one.job.description),
+            "METRICS": screen.plain(shown_metrics(one.metrics)),
+            "REASON": screen.plain(one.reason),
         }
         for one in shown
     ]
-    # What stands in no row has no column; FloydHub's own columns always have.
-    always = (*usual, "DESCRIPTION", "METRICS") if console.width >= NARROW else usual
-    columns = [name for name in rows[0] if name in always or any(row[name].plain for row in rows)]
-    table = screen.table(*columns, right=("DURATION(s)", "USD"))
+    widths = fitted(rows, console.width)
+    table = screen.table(*widths, right=("DURATION(s)", "USD"))
     for column in table.columns:
         column.no_wrap, column.overflow = True, "ellipsis"
-        if column.header in cut:
-            column.ratio = 2 if column.header == "REASON" else 1  # what is long gives way, and nothing else
-            column.min_width = 6
     for row in rows:
-        table.add_row(*(row[name] for name in columns))
+        cells = [shortened(row[name], width) for name, width in widths.items()]
+        table.add_row(*(screen.state(text) if text == row["STATUS"] else screen.cell(text) for text in cells))
     console.print(table)
     if len(seen) > limit:
         console.print(f"and {len(seen) - limit} more: swatch status -n {len(seen)}")

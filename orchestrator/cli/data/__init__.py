@@ -42,6 +42,6 @@ def command() -> None:
     swatch submit forest.yaml       with  data: [bark/1:bark]  in it
 
     A version never changes once it is valid. NAME is alice/datasets/bark/2, bark/2, bark
-    (its latest version) or, in a dataset's folder, nothing or a number. Where files are
-    read, it may also be the output of a job: forest/3/output.
+    (its latest version) or, in a dataset's folder, a number. Where files are read, it may
+    also be the output of a job: forest/3/output.
     """

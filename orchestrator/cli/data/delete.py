@@ -31,5 +31,5 @@ def command(names: tuple[str, ...], yes: bool, store: str | None) -> None:
                 click.echo(f"Data {version.name}: Deleted")
         except SwatchError as error:  # the others may go all the same
             code = max(code, error.exit_code)
-            click.echo(f"{error.message}{f'. {error.hint}' if error.hint else ''}", err=True)
+            click.echo(f"{error.message.rstrip('.')}{f'. {error.hint}' if error.hint else ''}", err=True)
     sys.exit(code)
