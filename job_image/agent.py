@@ -22,10 +22,10 @@ from pathlib import Path
 
 from job_image.attempt import Attempt, Options
 from job_image.container import JobStore, Platform
-from job_image.process import end_orphan, lock
 from orchestrator import contract
 from orchestrator.errors import SwatchError
 from orchestrator.journal import Fenced
+from orchestrator.leash import end_orphan, lock
 from orchestrator.store import open_store
 
 

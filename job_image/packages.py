@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Callable, Mapping, NamedTuple, Sequence
 
 from job_image.places import remove
-from job_image.process import lock
 from job_image.unpack import unpack
 from orchestrator import contract
 from orchestrator.errors import SwatchError
+from orchestrator.leash import lock
 from orchestrator.store import Store
 from orchestrator.store.local import make_read_only
 

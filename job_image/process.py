@@ -14,15 +14,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import IO, Mapping, Sequence
+from typing import Mapping, Sequence
 
 from job_image.lines import Splitter
 from orchestrator.errors import SwatchError
+from orchestrator.leash import lock, signal_group
 
-try:
-    import fcntl
-except ImportError as missing:  # Windows
-    raise SwatchError("Jobs run on Linux and macOS; on Windows, use WSL") from missing
+LAST_WORDS = 2.0
+"""Seconds that the output of an ended command may stay open: what it wrote before its end is there at once."""
 
 
 LAUNCHER = """
@@ -39,26 +38,6 @@ os.write(tell, b"%d\\n" % os.waitpid(pid, 0)[1])
 """
 """Starts a program inside a sandbox, and tells its process group and how it ended. The group is the program's alone:
 signals to it reach neither this nor the sandbox; and no shell's 128 + n stands for a signal."""
-
-LAST_WORDS = 2.0
-"""Seconds that the output of an ended command may stay open: what it wrote before its end is there at once."""
-
-ORPHAN_WAIT = 10.0
-"""Seconds in which a killed command must be gone."""
-
-
-def lock(file: Path) -> IO[bytes] | None:
-    """An exclusive lock on the file, held until it is closed or the process ends; None if another holds it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle = open(str(file), "ab")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        handle.close()
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            return None
-        raise
-    return handle
 
 
 class Process:
@@ -174,28 +153,3 @@ class Process:
 def _code(status: int) -> int:
     """What a status of wait(2) says, as `subprocess` tells it."""
     return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-
-
-def signal_group(group: int, number: int) -> None:
-    """Send a signal to a process group; nothing if it has ended."""
-    try:
-        os.killpg(group, number)
-    except ProcessLookupError:
-        return
-
-
-def end_orphan(work: Path) -> None:
-    """End a command that outlived its agent: it would write into the same folders as the next attempt's. Raises
-    SwatchError when something of it cannot be ended."""
-    held = lock(work / "command.lock")
-    if held is None:
-        # The lock proves that something of that command lives, so the number is still its group's. There is none if
-        # the agent was killed before it could write it.
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            signal_group(int((work / "command.pid").read_text()), signal.SIGKILL)
-        deadline = time.monotonic() + ORPHAN_WAIT
-        while (held := lock(work / "command.lock")) is None:
-            if time.monotonic() > deadline:
-                raise SwatchError("a process of an earlier attempt still runs", hint="End it, and submit again")
-            time.sleep(0.05)
-    held.close()

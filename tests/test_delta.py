@@ -144,6 +144,7 @@ bring(store, made.digest, folder / "out")
 """
 
 
+@pytest.mark.slow
 def test_s3_50000_files_and_200_descriptors(tmp_path: Path) -> None:
     """S3 and 2.1: no "too many open files" at 50,000 files; FloydHub opened all of them at once, and took a broken link
     for too many files."""

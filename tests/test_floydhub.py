@@ -135,6 +135,7 @@ def test_m4_each_verb_knows_each_form_of_a_name(project: Box, verb: str) -> None
         assert said, name
 
 
+@pytest.mark.slow
 def test_m4_verbs_that_act_know_each_form_of_a_name(project: Box, tmp_path: Path) -> None:
     project.swatch("run", "true", "-f")
     for at, name in enumerate(NAMES[1:]):

@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from job_image import process as processes
-from orchestrator import facts
+from orchestrator import facts, leash
 from orchestrator.backends.base import Presence
 from orchestrator.backends.local import LocalBackend
 from orchestrator.errors import SwatchError
@@ -385,6 +384,7 @@ def test_two_submits_at_once_make_one_job(box: Box) -> None:
     assert [job["number"] for job in box.json("status", "try")["jobs"]] == [1]
 
 
+@pytest.mark.slow
 def test_twenty_at_once_have_twenty_numbers(box: Box) -> None:
     for number in range(20):
         (box.folder / f"m{number}.yaml").write_text(f"name: try\ncommand: echo {number}\n")
@@ -599,13 +599,13 @@ def test_a_process_that_outlives_its_agent_unknown_is_an_error_not_a_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The agent was killed before it could write whose lock that is."""
-    monkeypatch.setattr(processes, "ORPHAN_WAIT", 0.1)
-    held = processes.lock(tmp_path / "command.lock")
+    monkeypatch.setattr(leash, "ORPHAN_WAIT", 0.1)
+    held = leash.lock(tmp_path / "command.lock")
     with pytest.raises(SwatchError, match="still runs"):
-        processes.end_orphan(tmp_path)
+        leash.end_orphan(tmp_path)
     assert held is not None
     held.close()
-    processes.end_orphan(tmp_path)
+    leash.end_orphan(tmp_path)
 
 
 def test_a_job_that_cannot_have_its_folder_is_said_and_the_queue_goes_on(box: Box) -> None:

@@ -497,6 +497,7 @@ def test_m10_a_local_job_reads_a_dataset(box: Box) -> None:
     assert box.store.read("datasets/wxswxs/vgg/1/files/w.txt") == b"42\n", "whoever the command ran as"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("isolated", [False, True])
 def test_m10_a_training_job_reads_the_same(tmp_path: Path, isolated: bool) -> None:
     with account(tmp_path, network_isolation=isolated) as box:

@@ -75,6 +75,7 @@ def test_s8_installed_for_the_first_job_and_not_for_the_second(bench: Bench) -> 
     assert not made.stat().st_mode & 0o222, "no job changes what others use"
 
 
+@pytest.mark.slow
 def test_s8_other_requirements_are_another_environment(bench: Bench) -> None:
     wheel(bench.folder / "wheels", "2.0")
     for text in ("greeting==1.0\n", "greeting==2.0\n", "-r deep/more.txt\n"):

@@ -44,6 +44,7 @@ def test_m1_the_tutorial_on_sagemaker(box: Account) -> None:
     assert machines[0] == {"InstanceType": "ml.g5.xlarge"}
 
 
+@pytest.mark.slow
 def test_m7_restart_clone_and_delete_on_sagemaker(box: Account, tmp_path: Path) -> None:
     box.swatch("run", "python3 train.py one", "-f")
     (box.folder / "train.py").write_text("print('changed')\n")
@@ -57,6 +58,7 @@ def test_m7_restart_clone_and_delete_on_sagemaker(box: Account, tmp_path: Path) 
     assert "changed" in said and "alice/projects/forest/3" in said
 
 
+@pytest.mark.slow
 def test_m8_max_runtime_and_failures_on_sagemaker(box: Account) -> None:
     said = box.swatch("run", "echo made > /output/a.txt; exec sleep 600", "--max-runtime", "3", "-f", code=1)
     assert "[timeout]" in said
@@ -65,6 +67,7 @@ def test_m8_max_runtime_and_failures_on_sagemaker(box: Account) -> None:
     assert [job["state"] for job in box.json("status")["jobs"]] == ["failed", "timeout"]
 
 
+@pytest.mark.slow
 def test_s6_a_folder_and_an_output_are_data_on_sagemaker(box: Account) -> None:
     (box.folder / ".swatchignore").write_text("/photos/\n")
     (box.folder / "photos").mkdir()
@@ -84,6 +87,7 @@ def test_s14_secrets_on_sagemaker_are_in_no_record(box: Account) -> None:
     assert "it is ***" in box.swatch("restart", "1", "-f")
 
 
+@pytest.mark.slow
 def test_g3_a_sweep_on_sagemaker(box: Account) -> None:
     out = box.swatch("run", 'echo \'{"metric": "score", "value": \'{x}\'}\'', "--sweep", "x=1,2", "-f")
     rows = [re.split(r"\s{2,}", line.strip()) for line in out.splitlines() if " success " in line]

@@ -375,6 +375,7 @@ def test_a_stop_that_was_cut_short_ends_a_job_that_waits(box: Account) -> None:
 FAILING = 'case "$TRAINING_JOB_NAME" in *-1) while :; do sleep 0.1; done;; esac'
 
 
+@pytest.mark.slow
 def test_all_tries_of_a_job_together_have_its_maximum_runtime(box: Account) -> None:
     box.aws.faults.internal = {"*": Fault(next=3)}
     box.swatch("submit", box.manifest(SLOW % FAILING), "--watch")
@@ -384,6 +385,7 @@ def test_all_tries_of_a_job_together_have_its_maximum_runtime(box: Account) -> N
     assert states(box) == ["success"]
 
 
+@pytest.mark.slow
 def test_a_job_whose_maximum_runtime_is_used_up_is_not_tried_again(box: Account) -> None:
     box.aws.faults.internal = {"*": Fault(next=3)}
     box.swatch("submit", box.manifest(SLOW.replace("10m", "1m") % FAILING), "--watch", code=1)

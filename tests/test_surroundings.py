@@ -22,7 +22,7 @@ from orchestrator.job import Job, Mount
 from orchestrator.store.local import LocalStore
 from tests.conftest import Box
 from tests.one_job import Bench
-from tests.test_jobs import Stream, agent_of, alive, state, write
+from tests.test_jobs import Stream, agent_of, alive, parent, state, write
 
 
 def works() -> bool:
@@ -175,7 +175,9 @@ def test_the_command_of_a_killed_agent_is_ended_by_the_next(box: Box, wrapped: s
     box.swatch("submit", manifest)
     stream = Stream(box, "try/1")
     orphan = int(stream.text("ready"))
-    os.kill(agent_of(orphan), signal.SIGKILL)
+    agent = agent_of(orphan)
+    os.kill(parent(agent), signal.SIGKILL)  # else the runner ends what its agent left
+    os.kill(agent, signal.SIGKILL)
     assert stream.end() == 1
     assert alive(orphan)
     box.swatch("submit", manifest, "--watch")

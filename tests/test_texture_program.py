@@ -210,6 +210,7 @@ def test_wrong_usage_is_told_at_once(tmp_path: Path, source: Path, capsys: pytes
     assert ended.value.code == 2 and "neither a number nor random" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path: Path, source: Path) -> None:
     listed = write_tasks(tmp_path, task("moss", "moss.png", width=64, height=64))
     as_module = [sys.executable, "-m", "job_image.synthesize", "--tasks", listed]

@@ -32,11 +32,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from job_image.process import end_orphan
 from orchestrator import notify, secrets
 from orchestrator.backends import vault
 from orchestrator.backends.base import Backend, Presence, Sight
 from orchestrator.job import Final, Job
+from orchestrator.leash import end_orphan
 from orchestrator.settings import Notify
 from orchestrator.store import open_store
 

@@ -23,11 +23,11 @@ from typing import IO
 
 import msgspec
 
-from job_image.process import end_orphan
 from orchestrator import contract, journal
 from orchestrator.backends import vault
 from orchestrator.backends.local import Entry, Layout
 from orchestrator.errors import SwatchError
+from orchestrator.leash import end_orphan
 from orchestrator.store import Store, open_store
 
 
@@ -75,7 +75,10 @@ def run_agent(layout: Layout, entry: Entry, keep: list[int]) -> None:
         if not (work / "output").exists():  # what could not be shipped stays
             shutil.rmtree(work, ignore_errors=True)
     elif code != contract.BUSY:
-        end_orphan(work)  # the next job has this machine to itself
+        try:
+            end_orphan(work)  # the next job has this machine to itself
+        except (SwatchError, OSError) as error:
+            print(f"{entry.project}/{entry.number}: {error}", file=sys.stderr, flush=True)
         why = f"killed by {contract.signal_name(-code)}" if code < 0 else f"exit code {code}"
         said = (work / "agent.log").read_text(errors="replace").strip().rpartition("\n")[2]
         note_loss(store, entry, attempts, f"lost: its agent ended early ({why}){f': {said[:300]}' if said else ''}")

@@ -31,7 +31,7 @@ FILES = {
         ),
         *("process", "record", "sandbox", "shipper", "unpack", "vault"),
     ),
-    "orchestrator": ("__init__", "aws", "contract", "errors", "journal", "notice"),
+    "orchestrator": ("__init__", "aws", "contract", "errors", "journal", "leash", "notice"),
     "orchestrator/store": ("__init__", "base", "crowd", "local", "s3"),
 }
 """The modules that travel: the standard library is all that they need, and boto3 where the store is in S3."""

@@ -61,6 +61,7 @@ matrix: {who: [ann, ben]}
 """
 
 
+@pytest.mark.slow
 def test_a_manifest_runs_in_the_account_with_one_line(box: Box) -> None:
     box.swatch("simulate", "--", *SWATCH, "submit", box.manifest(TEXTS), "--watch")
     said = sorted(path.read_text() for path in (box.folder / "outputs").rglob("said.txt"))
