@@ -511,6 +511,7 @@ def test_m1_a_missing_dataset_says_exactly_what_to_type(seed: Box) -> None:
     assert seed.json("status")["jobs"] == []
 
 
+@pytest.mark.slow
 def test_m9_outputs_are_the_next_job_s_data_by_number(project: Box) -> None:
     project.swatch("run", "echo first > /output/a.txt", "-f")
     for source in ("1/output", "1", "forest/1/output", "alice/projects/forest/1/files"):

@@ -538,6 +538,7 @@ def test_large_data_is_streamed_to_a_training_job(tmp_path: Path) -> None:
         assert modes["data-vgg"] == "FastFile" and modes["code"] == "File"
 
 
+@pytest.mark.slow
 def test_a_local_job_of_a_far_store_keeps_data_for_the_next(tmp_path: Path) -> None:
     with account(tmp_path) as box:
         uploaded(box)

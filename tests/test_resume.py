@@ -187,6 +187,7 @@ def test_a_run_stopped_before_it_has_a_state_begins_again_in_its_folder(
     assert (program.only(out) / "texture.png").is_file(), "the one folder there is"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "sign"), [("swatch", signal.SIGTERM), ("snelgrove", signal.SIGTERM), ("swatch", signal.SIGINT)]
 )

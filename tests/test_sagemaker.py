@@ -199,6 +199,7 @@ def test_code_that_builds_on_other_code_is_fetched_from_the_store(box: Account) 
         assert len(sizes(box)) == 2 and sizes(box)[0] < 1000, "the channel brings what differs, and no more"
 
 
+@pytest.mark.slow
 def test_without_a_network_code_is_brought_whole(tmp_path: Path) -> None:
     """Sent whole at submit; and what was stored as a delta meanwhile is made whole before a job starts."""
     with account(tmp_path, network_isolation=True) as box, there(box):
@@ -253,6 +254,7 @@ def test_ctrl_c_twice_stops_what_is_paid_for_and_brings_the_last_outputs(box: Ac
     assert (box.folder / "outputs/try/try/bye.txt").read_text() == "bye\n"
 
 
+@pytest.mark.slow
 def test_an_expired_sign_in_is_told_and_watching_goes_on(box: Account) -> None:
     pipe = box.pipe("ready")
     box.swatch("submit", box.manifest(SLOW % f"cat {pipe}"))

@@ -141,6 +141,7 @@ def test_many_come_home_at_once_and_each_as_it_must(store: Store, tmp_path: Path
     assert not [name for name in names(folder) if name.endswith(".part")]
 
 
+@pytest.mark.slow
 def test_trouble_on_the_way_home_tears_and_forgets_nothing(
     cloud: Cloud, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
