@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.cargo import agent
 from tests.conftest import REPOSITORY
 
 # Part -> the parts it may import, beside itself. A part is a package or module of `orchestrator`, or of `job_image`.
@@ -84,23 +85,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "novelty": {"synthesize"},
     "texture": set(),
 }
-AGENT = {
-    *(
-        "agent",
-        "attempt",
-        "container",
-        "ending",
-        "epochs",
-        "gauges",
-        "harvest",
-        "lines",
-        "mounts",
-        "packages",
-        "places",
-        "preparation",
-    ),
-    *("process", "record", "sandbox", "shipper", "vault"),
-}
+AGENT = set(agent.FILES["job_image"]) - {"__init__", "unpack"}
 TOP = {"cli", "__main__", "__init__"}
 
 
