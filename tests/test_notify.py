@@ -252,6 +252,9 @@ def test_s16_watching_rings_at_the_end(box: Box, tmp_path: Path, monkeypatch: py
     assert shown.read_text().splitlines()[-1] == "try: 1 success"
     box.swatch("submit", box.manifest("name: other\ncommand: exit 3\n"), "--watch", code=1)
     assert shown.read_text().splitlines()[-1] == "other: 1 failed"
+    box.swatch("init", "third")
+    box.swatch("run", "true", "-f")
+    assert shown.read_text().splitlines()[-1] == "third/1: 1 success"
 
 
 def test_final_records_of_both_sides_can_be_told() -> None:

@@ -33,6 +33,7 @@ def test_m1_the_tutorial_on_sagemaker(box: Account) -> None:
         *("--data", "wxswxs/vgg-weights/1:vgg_weights", "-f"),
     )
     assert "Syncing code ..." in said and "alice/projects/forest/1" in said and "[success]" in said
+    assert re.search(r"^(Billed|Cost)", said, re.M), "what it has cost is told at the end"
     assert re.search(r"^URL to job: https://console\.aws\.amazon\.com/s3/buckets/swatch\?prefix=studio/", said, re.M)
     assert (box.folder / "outputs/forest/1/out.txt").read_bytes() == b"weights"
     assert (box.folder / "outputs/forest/1/here.txt").read_text() == "x\n"

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from orchestrator import recipe
+from orchestrator import notify, recipe
 from orchestrator.cargo.mount import Tell
-from orchestrator.cli import bars, logs, screen, summary
+from orchestrator.cli import bars, logs, money, screen, summary
 from orchestrator.cli.data import transfer
 from orchestrator.cli.options import print_json
-from orchestrator.cli.watch import ending
+from orchestrator.cli.watch import ending, rung
 from orchestrator.environments import ALL
 from orchestrator.errors import UsageError
 from orchestrator.facts import last_number
@@ -208,12 +208,16 @@ def _follow(swatch: Swatch, handles: Sequence[JobHandle], quiet: bool) -> None:
     stop, bill = ending(swatch.store, swatch.machines, swatch.settings, watch)
     show = _Waiting(listen) if listen is not None and not quiet else None
     bars.follow(watch, name, stop, bill, quiet=quiet or alone, show=show)
+    notify.ring(swatch.settings.notify, rung(watch, name))
     if alone and not quiet and watch.brought:
         count = screen.counted(len(watch.brought), "file")
         place = Path(handles[0].home, handles[0].record.tasks[0].name)
         click.echo(f"\n{count} brought to {screen.plain(bars.shown_path(place))}")
     if not alone:
         compare(handles, quiet)
+    cost = "" if quiet else money.bill_of(swatch.store, swatch.settings, swatch.machines, watch)
+    if cost:
+        click.echo(cost)
     summary.tell_problems(watch.home.problems)
     sys.exit(1 if watch.failed or watch.home.problems else 0)
 
@@ -239,7 +243,8 @@ def compare(handles: Sequence[JobHandle], as_json: bool) -> None:
     """The results of a sweep side by side: values, state, and the last of each figure."""
     seen = [(handle, handle.look()) for handle in handles]
     if as_json:
-        print_json("run", {"jobs": [{**_record(handle), **_result(handle)} for handle in handles]})
+        verb = "restart" if handles[0].record.restarted else "run"
+        print_json(verb, {"jobs": [{**_record(handle), **_result(handle)} for handle in handles]})
         return
     figures = sorted({name for _, one in seen for name in one.metrics})
     swept = list(handles[0].record.tasks[0].parameters)
