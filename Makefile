@@ -8,20 +8,23 @@ LOCK := requirements.txt
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow check format bench lock schema textures clean
+.PHONY: help demo test slow containers check format bench lock schema textures clean
 
 help:  ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.local textures  ## Set everything up and make the textures of manifests/quickstart.yaml
 	$(BIN)/swatch submit manifests/quickstart.yaml --watch
 	@echo 'To type `swatch` yourself:  source $(BIN)/activate'
 
 test: $(VENV)/.test  ## Set everything up and run the tests
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not docker"
 
 slow: $(VENV)/.test  ## Run the slow tests: real synthesis, end to end
-	$(BIN)/python -m pytest -n $(WORKERS) -m slow
+	$(BIN)/python -m pytest -n $(WORKERS) -m "slow and not docker"
+
+containers: $(VENV)/.test  ## Run the tests with a real Docker engine and registry
+	$(BIN)/python -m pytest -m docker
 
 check: $(VENV)/.test  ## Check style and types
 	$(BIN)/ruff check .
@@ -35,10 +38,13 @@ format: $(VENV)/.test  ## Put the code into the house's form
 bench: $(VENV)/.test textures  ## Measure; docs/benchmarks.md holds results
 	$(BIN)/python -m tests.bench
 
-lock: $(VENV)/.python  ## Resolve requirements.txt anew from pyproject.toml
+lock: $(VENV)/.python  ## Resolve both requirements.txt anew: that of pyproject.toml, and the image's
 	$(PIP) install uv
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade --quiet \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --output-file $(LOCK)
+	$(BIN)/uv pip compile job_image/requirements.in --constraint $(LOCK) --universal --python-version 3.11 --quiet \
+	  --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
+	  --custom-compile-command "make lock" --output-file job_image/requirements.txt
 
 schema: $(VENV)/.test  ## Write manifests/schema.json from the types
 	$(BIN)/python -m orchestrator.manifest > manifests/schema.json

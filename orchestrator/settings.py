@@ -7,7 +7,7 @@
     SWATCH_BACKEND where `swatch run` runs jobs                           (local)
 
 config.yaml may say `store`, `slots`, `user` and `backend`, and under `aws:` what jobs on SageMaker need beside the
-standard AWS configuration: see `Aws`.
+standard AWS configuration: see `Aws`; under `docker:` how images are built: see `Docker`.
 """
 
 from __future__ import annotations
@@ -70,6 +70,17 @@ class Notify(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return {name: address for name, address in found.items() if address}
 
 
+class Docker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How images are built on this computer.
+
+    base: the image that Swatch's own builds on; None is TensorFlow's for GPUs.
+    network: the network of builds (`docker build --network`); None leaves that to Docker.
+    """
+
+    base: str | None = None
+    network: str | None = None
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What every verb needs to know."""
 
@@ -80,6 +91,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     backend: str = "local"
     aws: Aws = Aws()
     notify: Notify = Notify()
+    docker: Docker = Docker()
 
 
 class _Aws(Aws, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -95,6 +107,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     backend: str | None = None
     aws: _Aws | None = None
     notify: Notify | None = None
+    docker: Docker | None = None
 
 
 def load(store: str | None = None, slots: int | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -113,6 +126,7 @@ def load(store: str | None = None, slots: int | None = None, environment: Mappin
         backend=environment.get("SWATCH_BACKEND") or file.backend or "local",
         aws=_aws(home / "config.yaml", file.aws or _Aws()),
         notify=_notify(home / "config.yaml", file.notify or Notify()),
+        docker=file.docker or Docker(),
     )
 
 
@@ -169,7 +183,7 @@ def _read(path: Path) -> _File:
     try:
         return msgspec.convert(yaml.safe_load(path.read_bytes()) or {}, _File)
     except (yaml.YAMLError, msgspec.ValidationError, OSError, ValueError) as error:
-        hint = "It may say store, slots, user, backend, aws and notify, nothing else"
+        hint = "It may say store, slots, user, backend, aws, notify and docker, nothing else"
         raise UsageError(f"{path}: {error}", hint=hint) from error
 
 

@@ -18,6 +18,7 @@ from orchestrator import aws
 from orchestrator.backends.local import LocalBackend
 from orchestrator.store.local import LocalStore
 from tests.cloud import Cloud
+from tests.daemon import Daemon
 
 # No test asserts a time, property tests included; and where nobody looks for new examples, they are the same each time.
 untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -42,6 +43,7 @@ class Box:
             "PYTHONPATH": str(REPOSITORY),
             "COLUMNS": "200",
             "TERM": "xterm",
+            "DOCKER_HOST": f"unix://{folder}/no-docker.sock",  # a person's own engine is none of a test's business
         }
 
     @property
@@ -91,9 +93,27 @@ class Box:
         return path
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "daemon" in getattr(item, "fixturenames", ()):
+            item.add_marker("docker")
+
+
 @pytest.fixture
 def box(tmp_path: Path) -> Box:
     return Box(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A Docker engine and a registry of the tests' own; tests that use it are marked `docker`."""
+    from tests import daemon
+
+    try:
+        with daemon.running(tmp_path_factory.mktemp("daemon")) as started:
+            yield started
+    except daemon.Missing as missing:
+        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="session")

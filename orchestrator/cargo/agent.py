@@ -37,7 +37,8 @@ FILES = {
 """The modules that travel: the standard library is all that they need, and boto3 where the store is in S3."""
 MAIN = "import sys\n\nfrom job_image.agent import main\n\nsys.exit(main())\n"
 EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The time of every file in it, the earliest a zip can tell: the same agent is the same bytes."""
+"""The time of every file in it, the earliest a zip can tell: the same agent is the same bytes. (Nor is it packed, which
+another zlib does in another way.)"""
 
 
 def carry(store: Store) -> str:
@@ -53,20 +54,20 @@ def packed() -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         _add(archive, "__main__.py", MAIN.encode())
-        for folder, names in FILES.items():
+        for package, names in FILES.items():
             for name in names:
-                _add(archive, f"{folder}/{name}.py", (_folder(folder) / f"{name}.py").read_bytes())
+                _add(archive, f"{package}/{name}.py", (folder(package) / f"{name}.py").read_bytes())
     return out.getvalue()
 
 
 def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
     info = zipfile.ZipInfo(name, EPOCH)
     info.external_attr = 0o644 << 16
-    info.compress_type = zipfile.ZIP_DEFLATED
     archive.writestr(info, data)
 
 
-def _folder(package: str) -> Path:
+def folder(package: str) -> Path:
+    """Where a package of Swatch is installed. Raises SwatchError if it is not."""
     found = importlib.util.find_spec(package.replace("/", "."))
     if found is None or not found.submodule_search_locations:
         raise SwatchError(f"The package {package} is missing", hint="Install Swatch again: make clean demo")

@@ -1,0 +1,311 @@
+"""Docker on this computer, by its own command line.
+
+Not by one of the SDKs: only the command line knows a person's contexts (Docker Desktop, Colima, a rootless engine),
+their credential helpers, and BuildKit. `SWATCH_DOCKER` names another program than `docker`.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from orchestrator.errors import SwatchError
+
+Tell = Callable[[str], None]
+"""Gets each line that Docker writes while it works."""
+LAST_LINES = 30
+"""Of what Docker wrote before it failed: enough to tell why."""
+PROBE_SECONDS = 20.0
+"""In which an engine must answer at all."""
+
+
+class DockerError(SwatchError):
+    """Docker could not do what it was asked to; `said` are its own last words."""
+
+    def __init__(self, message: str, hint: str | None = None, said: str = "") -> None:
+        super().__init__(message, hint)
+        self.said = said
+
+
+class NoDocker(DockerError):
+    """There is no Docker to ask: it is missing, stopped, or not for this user."""
+
+
+class TagTaken(DockerError):
+    """The registry has another image under that tag, and tags there never change."""
+
+
+class SignIn(DockerError):
+    """The registry wants a sign-in, or takes the one that it got no longer."""
+
+
+class _Known(NamedTuple):
+    pattern: str
+    error: type[DockerError]
+    message: str
+    hint: str
+
+
+_KNOWN = (
+    _Known(
+        r"permission denied while trying to connect|dial unix .*: connect: permission denied",
+        NoDocker,
+        "This user may not use Docker",
+        "sudo usermod -aG docker $USER, then sign in again",
+    ),
+    _Known(
+        r"cannot connect to the docker daemon|is the docker daemon running|error during connect|"
+        r"failed to connect to the docker API|dial (unix|tcp) .*: connect:",
+        NoDocker,
+        "Docker does not answer",
+        "Start it (Docker Desktop, or: sudo systemctl start docker)",
+    ),
+    _Known(
+        r"no space left on device|disk quota exceeded",
+        DockerError,
+        "The disk that Docker keeps images on is full",
+        "swatch image prune, or docker system prune",
+    ),
+    _Known(
+        r"tag.* already exists .*(immutable|cannot be overwritten)|ImageTagAlreadyExists",
+        TagTaken,
+        "The registry has another image under this tag, and its tags never change",
+        "swatch image list shows it; swatch image prune --remote removes what no job uses",
+    ),
+    _Known(
+        r"authorization token has expired|no basic auth credentials|authentication required|"
+        r"unauthorized|denied: .*(not authorized|expired)|denied: requested access|403 forbidden",
+        SignIn,
+        "The registry refuses the sign-in",
+        "aws sso login (or your way to sign in), then the same again",
+    ),
+    _Known(
+        r"exec format error|does not match the (specified|detected host) platform|no match for platform in manifest|"
+        r"no matching manifest for|cannot be used on this platform",
+        DockerError,
+        "The image is for another kind of processor",
+        "Build it for the machines that run it: docker build --platform linux/amd64",
+    ),
+    _Known(
+        r"could not select device driver.*gpu|nvidia-container-cli|failed to discover GPU",
+        DockerError,
+        "Docker here cannot hand its GPU to a container",
+        "Install the NVIDIA Container Toolkit, or run without --gpu",
+    ),
+    _Known(
+        r"exec: \\?\"?(python3?|/bin/sh|sh)\\?\"?: (executable file not found|stat .*: no such file)|"
+        r"\"(python3?|/bin/sh|sh)\": (executable file not found|stat .*no such file)",
+        DockerError,
+        "The image has no Python 3.8 or later, which the agent runs on",
+        "Add it to the image: RUN apt-get install -y python3, say",
+    ),
+    _Known(
+        r"manifest unknown|pull access denied|repository does not exist|no such image|manifest for .* not found|"
+        r"failed to resolve (source metadata|reference).*not found",
+        DockerError,
+        "There is no such image",
+        "Check its name; a private registry wants docker login first",
+    ),
+)
+"""Docker's own sentences (docker/cli, moby, containerd, ECR), what they mean, and what mends it."""
+
+
+def explained(doing: str, said: str) -> DockerError:
+    """Why Docker failed at something, in a person's words, from what it wrote. Pure."""
+    last = said.strip().rpartition("\n")[2].strip()
+    for known in _KNOWN:
+        if re.search(known.pattern, said, re.IGNORECASE):
+            return known.error(f"{known.message}: {doing}", known.hint, said)
+    return DockerError(f"{doing} failed: {last[:400] or 'Docker said nothing'}", said=said)
+
+
+class Engine(NamedTuple):
+    """An engine that answers. `architecture` is in Docker's words (amd64); `gpus`: it can hand GPUs to containers;
+    `builder` are the words that begin a build, none where BuildKit is missing."""
+
+    version: str
+    architecture: str
+    gpus: bool
+    builder: tuple[str, ...]
+
+
+class Facts(NamedTuple):
+    """An image of this computer. `id` is the digest of its configuration, and with that of all that it is; `size` is
+    in bytes; `digests` are `repository@sha256:...` where it came from or went to; `layers` the digests of its files,
+    from the base up."""
+
+    id: str
+    architecture: str
+    size: int
+    created: str
+    tags: tuple[str, ...]
+    digests: tuple[str, ...]
+    labels: Mapping[str, str]
+    layers: tuple[str, ...]
+
+
+class Docker:
+    """The command line, and through it the engine that the person's context names."""
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self._environment = dict(os.environ if environment is None else environment)
+        self._program = self._environment.get("SWATCH_DOCKER") or "docker"
+        self._engine: Engine | None = None
+
+    def engine(self) -> Engine:
+        """The engine. Raises NoDocker, saying which of the reasons it is, and DockerError."""
+        if self._engine is None:
+            version = json.loads(self.ask("version", "--format", "{{json .Server}}", doing="docker version") or "null")
+            if not version:
+                raise NoDocker("Docker does not answer", hint="Start it, and try again")
+            info = json.loads(self.ask("info", "--format", "{{json .}}", doing="docker info"))
+            names = json.dumps([info.get("Runtimes"), info.get("CDISpecDirs") and info.get("DiscoveredDevices")])
+            architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(version["Arch"], version["Arch"])
+            self._engine = Engine(version["Version"], architecture, "nvidia" in names, self._builder())
+        return self._engine
+
+    def _builder(self) -> tuple[str, ...]:
+        """BuildKit by its plugin, or in a command line of before there was one (Docker 18.09 to 22), which has it."""
+        with contextlib.suppress(DockerError):
+            self.ask("buildx", "version", doing="docker buildx")
+            return ("buildx", "build", "--load")
+        client = self.ask("version", "--format", "{{.Client.Version}}", doing="docker version")
+        major = re.match(r"[0-9]+", client)
+        return ("build",) if major and 18 < int(major[0]) < 23 else ()
+
+    def ask(self, *words: str, doing: str, input: bytes | None = None, seconds: float | None = None) -> str:
+        """What a command prints. Raises DockerError."""
+        try:
+            done = subprocess.run(
+                [self._found, *words],
+                env=self._environment,
+                input=input,
+                stdin=subprocess.DEVNULL if input is None else None,
+                capture_output=True,
+                timeout=seconds,
+            )
+        except OSError as error:
+            raise NoDocker(f"{self._program} cannot be started: {error.strerror}", hint=_INSTALL) from error
+        except subprocess.TimeoutExpired as error:
+            raise NoDocker(f"Docker does not answer: {doing}", hint="Start it anew, and try again") from error
+        if done.returncode:
+            raise explained(doing, (done.stderr or done.stdout).decode("utf-8", "replace"))
+        return done.stdout.decode("utf-8", "replace").strip()
+
+    def follow(self, *words: str, doing: str, tell: Tell, input: bytes | None = None) -> None:
+        """Run a command, telling each line that it writes. Ctrl-C ends it, too. Raises DockerError."""
+        last: deque[str] = deque(maxlen=LAST_LINES)
+        with tempfile.TemporaryFile() as given:
+            given.write(input or b"")
+            given.seek(0)
+            try:
+                process = subprocess.Popen(
+                    [self._found, *words],
+                    env={**self._environment, "DOCKER_BUILDKIT": "1"},
+                    stdin=given,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                )
+            except OSError as error:
+                raise NoDocker(f"{self._program} cannot be started: {error.strerror}", hint=_INSTALL) from error
+            assert process.stdout is not None
+            try:
+                with process.stdout:
+                    for line in process.stdout:
+                        last.append(line.decode("utf-8", "replace").rstrip("\r\n"))
+                        tell(last[-1])
+            except BaseException:
+                process.terminate()
+                raise
+            finally:
+                process.wait()
+        if process.returncode:
+            raise explained(doing, "\n".join(last))
+
+    def image(self, name: str) -> Facts | None:
+        """What this computer has under a name; None if nothing. Raises DockerError."""
+        try:
+            (found,) = json.loads(self.ask("image", "inspect", name, doing=f"looking at the image {name}"))
+        except DockerError as error:
+            if type(error) is DockerError and re.search("no such image", error.said, re.IGNORECASE):
+                return None
+            raise
+        return _facts(found)
+
+    def images(self, label: str) -> list[Facts]:
+        """The images of this computer that have a label."""
+        listed = self.ask("image", "ls", "--quiet", "--no-trunc", "--filter", f"label={label}", doing="listing images")
+        names = list(dict.fromkeys(listed.split()))
+        if not names:
+            return []
+        found = json.loads(self.ask("image", "inspect", *names, doing="looking at images"))
+        return [_facts(one) for one in found]
+
+    @contextlib.contextmanager
+    def signed_in(self, host: str, user: str, password: str) -> Iterator[Docker]:
+        """The same, signed in at a registry. The password stands in a file that only this user can read, while this
+        lasts: in no command line, and not in the person's own configuration."""
+        engine = self._environment.get("DOCKER_HOST") or self.ask(
+            "context", "inspect", "--format", "{{.Endpoints.docker.Host}}", doing="docker context"
+        )
+        secret = base64.b64encode(f"{user}:{password}".encode()).decode()
+        with tempfile.TemporaryDirectory(prefix="swatch-") as folder:  # made for its owner alone
+            Path(folder, "config.json").write_text(json.dumps({"auths": {host: {"auth": secret}}}))
+            yield Docker({**self._environment, "DOCKER_HOST": engine, "DOCKER_CONFIG": folder})
+
+    def words(self, *words: str) -> list[str]:
+        """A whole command line, for who runs it otherwise. Raises NoDocker where the program is missing."""
+        return [self._found, *words]
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return self._environment
+
+    @property
+    def _found(self) -> str:
+        found = shutil.which(self._program, path=self._environment.get("PATH"))
+        if found is None:
+            raise NoDocker("Docker is not installed", hint=_INSTALL)
+        return found
+
+
+_INSTALL = "Install it: docs.docker.com/get-docker; without it, jobs run on this computer and in AWS' own containers"
+
+
+def _facts(found: Any) -> Facts:
+    return Facts(
+        id=found["Id"],
+        architecture=found["Architecture"],
+        size=found["Size"],
+        created=found["Created"],
+        tags=tuple(found.get("RepoTags") or ()),
+        digests=tuple(found.get("RepoDigests") or ()),
+        labels=found["Config"].get("Labels") or {},
+        layers=tuple(found["RootFS"].get("Layers") or ()),
+    )
+
+
+def step(line: str) -> tuple[int, int] | None:
+    """How far a build is, from a line of its plain progress: `#8 [packages 2/3] RUN ...` is step 2 of 3. Pure."""
+    found = re.match(r"#[0-9]+ \[(?:[\w.-]+ )?([0-9]+)/([0-9]+)\]", line)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def pushed(lines: Sequence[str]) -> tuple[int, int]:
+    """How many layers of a push are there, and of how many, from its plain progress so far. Pure."""
+    state: dict[str, bool] = {}
+    for line in lines:
+        found = re.match(r"([0-9a-f]{12}): (Preparing|Waiting|Pushed|Layer already exists|Mounted from)", line)
+        if found:
+            state[found[1]] = found[2] not in ("Preparing", "Waiting")
+    return sum(state.values()), len(state)
