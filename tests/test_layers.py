@@ -130,7 +130,7 @@ def test_arrows_point_down(file: Path) -> None:
 
 
 def test_backends_and_verbs_never_import_a_sibling_backend() -> None:
-    for file in (REPOSITORY / "orchestrator" / "backends").glob("*.py"):
+    for file in (REPOSITORY / "orchestrator" / "backends").glob("[a-z]*.py"):  # all but `__init__`, which opens them
         others = {f"orchestrator.backends.{name}" for name in {"docker", "sagemaker"} - {file.stem}}
         assert not {name for name in imports(file) if any(name.startswith(other) for other in others)}
 
