@@ -64,7 +64,7 @@ def told(ml: Path) -> list[str]:
         isolated = _plain(str(given.get("isolated", ""))).lower() == "true"
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise UsageError(
-            "{} does not say which job this is: {!r}".format(file, error),
+            f"{file} does not say which job this is: {error!r}",
             hint="Give the hyperparameters store, project and number",
         ) from error
     words = [word for name, value in said.items() for word in ("--" + name, value)]
