@@ -153,6 +153,11 @@ class Facts(NamedTuple):
     labels: Mapping[str, str]
     layers: tuple[str, ...]
 
+    @property
+    def name(self) -> str:
+        """What a person calls it: its first tag, else the beginning of its id."""
+        return self.tags[0] if self.tags else self.id.removeprefix("sha256:")[:12]
+
 
 class Docker:
     """The command line, and through it the engine that the person's context names."""
