@@ -11,7 +11,7 @@ import io
 import os
 import tarfile
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +24,8 @@ BASE = "tensorflow/tensorflow:2.21.0-gpu"
 """TensorFlow's own image for NVIDIA's GPUs, which runs on a CPU, too; the Dockerfile's default."""
 NAME = "swatch"
 """What images of ours are called on this computer."""
-DIGEST_LABEL = "dev.swatch.digest"
+LABEL = "dev.swatch.image"
+"""On every image that Swatch has built: `own` or `folder`, by which `swatch image` knows them."""
 PLATFORM = "linux/amd64"
 """What SageMaker's machines with GPUs are, and its CPU machines by default."""
 TAG_LENGTH = 24
@@ -82,7 +83,7 @@ def build(docker: Docker, wanted: Context, tell: Tell, network: str | None = Non
     if found is not None:
         return found
     arguments = [word for name, value in wanted.arguments.items() for word in ("--build-arg", f"{name}={value}")]
-    words = [*_beginning(docker, network), *arguments, *_secrets(os.environ), "--tag", wanted.name, "-"]
+    words = [*_beginning(docker, "own", network), *arguments, *_secrets(os.environ), "--tag", wanted.name, "-"]
     docker.follow(*words, doing=f"building {wanted.name}", tell=tell, input=wanted.packed())
     return _built(docker, wanted.name)
 
@@ -94,7 +95,7 @@ def build_folder(docker: Docker, dockerfile: Path, tell: Tell, network: str | No
         raise UsageError(f"There is no {dockerfile}", hint="Name a Dockerfile, or an image: --image URI")
     with tempfile.TemporaryDirectory(prefix="swatch-") as folder:
         told = Path(folder, "id")
-        words = [*_beginning(docker, network), *_secrets(os.environ), "--iidfile", str(told)]
+        words = [*_beginning(docker, "folder", network), *_secrets(os.environ), "--iidfile", str(told)]
         words += ["--file", str(dockerfile), "--", str(dockerfile.parent)]
         docker.follow(*words, doing=f"building {dockerfile}", tell=tell)
         built = _built(docker, told.read_text().strip())
@@ -103,14 +104,19 @@ def build_folder(docker: Docker, dockerfile: Path, tell: Tell, network: str | No
     return built._replace(tags=(name, *built.tags))
 
 
-def _beginning(docker: Docker, network: str | None) -> list[str]:
+def stale(found: Iterable[Facts], needed: Container[str]) -> list[Facts]:
+    """Those of the images that nobody needs by any of their names. Pure."""
+    return [one for one in found if not any(name in needed for name in one.tags)]
+
+
+def _beginning(docker: Docker, kind: str, network: str | None) -> list[str]:
     engine = docker.engine()
     if not engine.builder:
         raise DockerError(
             "This Docker has no BuildKit, which builds images",
             hint="Install its buildx plugin: apt-get install docker-buildx, say; or swatch image build --remote",
         )
-    words = [*engine.builder, "--progress", "plain", "--platform", PLATFORM]
+    words = [*engine.builder, "--progress", "plain", "--platform", PLATFORM, "--label", f"{LABEL}={kind}"]
     return [*words, "--network", network] if network else words
 
 
