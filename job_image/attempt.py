@@ -173,7 +173,9 @@ class Attempt:
         words = ["/bin/sh", "-c", scene.command]
         plain = {name: value for name, value in {**given, **told}.items() if name not in self.secrets}
         try:
-            shell.keep(self.places.work, scene.wrap, scene.folder, {"PATH": os.environ.get("PATH", os.defpath), **plain})
+            shell.keep(
+                self.places.work, scene.wrap, scene.folder, {"PATH": os.environ.get("PATH", os.defpath), **plain}
+            )
             process = Process(words, scene.folder, environment, self.places.work, _grace(), scene.wrap)
         except (OSError, ValueError) as error:  # too long for the system, for one
             return Ended(contract.FAILED, None, f"could not be started: {getattr(error, 'strerror', None) or error}")

@@ -30,15 +30,13 @@ def keep(work: Path, wrap: Sequence[str], folder: Path, environment: Mapping[str
 
 
 def main(words: Sequence[str]) -> int:
-    """Become the shell. 1 where no command runs in that folder."""
+    """Become the shell; 1 where no command runs in that folder."""
     work = Path(words[0]) if len(words) == 1 else Path()
-    idle = lock(work / "agent.lock") if (work / SCENE).is_file() else sys.stderr
-    if idle is not None:
+    if not (work / SCENE).is_file() or lock(work / "agent.lock") is not None:
         print("swatch: no command runs there", file=sys.stderr)
         return 1
     scene = json.loads((work / SCENE).read_text(encoding="utf-8"))
     if not scene["wrap"]:
         os.chdir(scene["folder"])
-    environment = {**os.environ, **scene["environment"]}
     shell = [*scene["wrap"], shutil.which("bash") or "/bin/sh"]
-    os.execvpe(shell[0], shell, environment)
+    return os.execvpe(shell[0], shell, {**os.environ, **scene["environment"]})

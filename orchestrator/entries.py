@@ -356,8 +356,8 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     backend: Annotated[
         Literal["local", "docker", "sagemaker"],
         Meta(
-            description="Where jobs run. local: a process on this computer. docker (a container on it) and sagemaker "
-            "(your AWS account) are not there yet."
+            description="Where jobs run. local: a process on this computer; docker: a container on it; sagemaker: your "
+            "AWS account."
         ),
     ] = "local"
     queue: Annotated[
