@@ -1,7 +1,7 @@
 """The agent: runs one job's command under the contract, writes the journal, ships outputs.
 
     python -m job_image.agent --store URL --project NAME --number N --work FOLDER [--cache FOLDER]
-                             [--secrets FILE] [--mounted] [--ml /opt/ml [--isolated]]
+                             [--secrets FILE] [--boto3 FILE] [--mounted] [--ml /opt/ml [--isolated]]
     python -m job_image.agent train
     python -m job_image.agent shell FOLDER
 
@@ -23,7 +23,7 @@ import signal
 import sys
 from pathlib import Path
 
-from job_image import shell
+from job_image import sdk, shell
 from job_image.attempt import Attempt, Options
 from job_image.container import ML, JobStore, Platform, told
 from orchestrator import contract
@@ -44,6 +44,7 @@ def arguments(argv: list[str]) -> Options:
     parser.add_argument("--ml", type=Path, help="the folder that SageMaker gives a container")
     parser.add_argument("--isolated", action="store_true", help="the store is the checkpoint folder of this one job")
     parser.add_argument("--mounted", action="store_true", help="the contract's paths are mounted, data included")
+    parser.add_argument("--boto3", type=Path, help="AWS' SDK as one file, for a Python that has none")
     given = parser.parse_args(argv)
     return Options(
         given.store,
@@ -54,6 +55,7 @@ def arguments(argv: list[str]) -> Options:
         given.cache,
         given.secrets,
         given.mounted,
+        given.boto3,
     )
 
 
@@ -89,6 +91,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _perform(options: Options) -> int:
+    if options.boto3 is not None:
+        sdk.provide(options.boto3, options.work / "boto3")
     platform = options.platform
     isolated = platform is not None and platform.isolated
     store = JobStore(options.store, options.project, options.number) if isolated else open_store(options.store)

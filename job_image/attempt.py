@@ -50,6 +50,7 @@ class Options(NamedTuple):
     cache: Path | None = None
     secrets: Path | None = None
     mounted: bool = False
+    boto3: Path | None = None
 
 
 class Attempt:

@@ -182,6 +182,14 @@ class LocalBackend(Backend):
             if self.name != DOCKER and self.presence(job) is Presence.GONE and work.is_dir():
                 end_orphan(work)
 
+    def shell(self, job: Job, terminal: bool) -> list[str]:
+        entry = Entry(self.store_url, job.project, job.number)
+        if self.name == DOCKER:
+            from orchestrator.backends import container
+
+            return Docker().words(*container.shell(self.layout.label(entry), terminal))
+        return [sys.executable, "-P", "-m", "job_image.agent", "shell", str(self.layout.work(entry))]
+
     def ended(self, job: Job, final: Final) -> None:
         self._forget(job)
         notify.tell(open_store(self.store_url), self._tell, job, final)

@@ -30,7 +30,7 @@ FILES = {
             "places",
             "preparation",
         ),
-        *("process", "record", "sandbox", "shelf", "shell", "shipper", "unpack", "vault"),
+        *("process", "record", "sandbox", "sdk", "shelf", "shell", "shipper", "unpack", "vault"),
     ),
     "orchestrator": ("__init__", "aws", "contract", "errors", "journal", "leash", "notice"),
     "orchestrator/store": ("__init__", "base", "crowd", "local", "s3"),
@@ -65,14 +65,15 @@ def packed() -> bytes:
     """The file's bytes. Raises SwatchError where Swatch is not installed whole."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
-        _add(archive, "__main__.py", MAIN.encode())
+        add(archive, "__main__.py", MAIN.encode())
         for package, names in FILES.items():
             for name in names:
-                _add(archive, f"{package}/{name}.py", (folder(package) / f"{name}.py").read_bytes())
+                add(archive, f"{package}/{name}.py", (folder(package) / f"{name}.py").read_bytes())
     return out.getvalue()
 
 
-def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+def add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    """Put a file into an archive, in the same bytes each time."""
     info = zipfile.ZipInfo(name, EPOCH)
     info.external_attr = 0o644 << 16
     archive.writestr(info, data)

@@ -124,6 +124,14 @@ class SageMakerBackend(Backend):
         self._check_region()
         list(crowd.each(stop, [self._track(job) for job in jobs], CREATORS))
 
+    def shell(self, job: Job, terminal: bool) -> list[str]:
+        name = self._name(self._track(job))
+        needs = "" if self._settings.aws.remote_debug else ", for jobs started with aws.remote_debug: docs/aws.md"
+        raise UsageError(
+            f"{job.short} runs on SageMaker, and AWS Systems Manager opens shells there",
+            hint=f"aws ssm start-session --target sagemaker-training-job:{name}_algo-1{needs}",
+        )
+
     def settle(self, jobs: Sequence[Job]) -> None:
         def settle(track: Track) -> None:
             found = self._door(track).describe(self._name(track))
