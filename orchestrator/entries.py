@@ -22,8 +22,8 @@ from orchestrator.wording import shown
 DAY = 86400
 MAX_RUNTIME = 28 * DAY
 """Seconds: SageMaker's longest training job."""
-MAX_DATA = 17
-"""Mounts: SageMaker has 20 channels (CreateTrainingJob, InputDataConfig), and agent, code and input take three."""
+MAX_DATA = 16
+"""Mounts: SageMaker has 20 channels (CreateTrainingJob), of which agent, code, input and boto3 take four."""
 
 _SIDE = "(?:3[2-9]|[4-9][0-9]|[1-9][0-9]{2}|[1-7][0-9]{3}|80[0-9]{2}|81[0-8][0-9]|819[0-2])"  # 32 to 8192
 _SIZE = re.compile(f"{_SIDE}x{_SIDE}")

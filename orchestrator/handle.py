@@ -66,7 +66,7 @@ class JobHandle:
                 f"{self.record.short} does not run: it is {seen.state}", hint=f"swatch info {self.record.short}"
             )
         if seen.presence is Presence.ELSEWHERE:
-            raise UsageError(f"{self.record.short} runs {seen.reason}")
+            raise UsageError(f"{self.record.short} runs on another computer: {self.record.host}", hint="Open it there")
         return self._swatch.machines.shell(self.record, terminal)
 
     @property

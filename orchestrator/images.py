@@ -7,6 +7,7 @@ a table stands in where it is not installed. `retrieved` asks the SDK itself; a 
 from __future__ import annotations
 
 import json
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,14 @@ def repository(environment: Environment) -> str:
 def tag(environment: Environment, gpu: bool) -> str:
     """Which of them it is; `gpu`: that for machines with one."""
     return f"{environment.version}-{'gpu' if gpu else 'cpu'}-{environment.python}"
+
+
+def of_aws(uri: str) -> bool:
+    """Whether AWS itself has made an image for training: all of those have boto3."""
+    account = re.match(r"([0-9]{12})\.dkr\.ecr\.", uri)
+    if account is None:
+        return uri.startswith("public.ecr.aws/deep-learning-containers/")
+    return account[1] in {USUAL, *_REGISTRIES.values(), *listed().values()}
 
 
 def registry(region: str) -> str | None:

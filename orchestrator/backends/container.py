@@ -33,10 +33,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from job_image import shelf
-from orchestrator import aws, contract, machines, settings
+from orchestrator import aws, contract, images, machines, settings
 from orchestrator.backends import entrypoint
 from orchestrator.backends.local import Entry, Layout
-from orchestrator.cargo import agent, image
+from orchestrator.cargo import agent, image, sdk
 from orchestrator.docker import Docker, DockerError, explained
 from orchestrator.job import Job
 from orchestrator.settings import Settings
@@ -46,6 +46,8 @@ from orchestrator.store.local import LocalStore
 ROOT = "/.swatch"
 """Where Swatch's own files are: no mount of a job can be called so."""
 LABEL, STORE_LABEL = "dev.swatch.job", "dev.swatch.store"
+DIGEST_LABEL = "dev.swatch.digest"
+"""On Swatch's own image, by its Dockerfile, and on what builds on it."""
 SHARED_MEMORY = "2g"
 """Of /dev/shm at most: the loaders of PyTorch pass their batches through it, and Docker's 64 MB end them."""
 SPARE = 30
@@ -152,6 +154,10 @@ def planned(
     binds, place = _binds(layout, entry, store, work, job)
     words = ["--store", place, "--project", job.project, "--number", str(job.number), "--work", f"{ROOT}/work"]
     words += ["--cache", f"{ROOT}/cache", "--mounted"]
+    if not isinstance(store, LocalStore) and not _has_boto3(docker, wanted):
+        packed = sdk.kept(layout.cache)
+        binds.append(Bind(packed, f"{ROOT}/{packed.name}"))
+        words += ["--boto3", f"{ROOT}/{packed.name}"]
     secrets = layout.secrets(entry)
     if secrets.exists():
         binds.append(Bind(secrets, f"{ROOT}/secrets"))
@@ -229,6 +235,12 @@ def _binds(layout: Layout, entry: Entry, store: Store, work: Path, job: Job) -> 
         if near:
             binds.append(Bind(folder, f"{place}/{data.prefix.rstrip('/')}"))
     return binds, place
+
+
+def _has_boto3(docker: Docker, wanted: str) -> bool:
+    """Whether the image is known to have AWS' SDK: AWS' own, and those that are or build on Swatch's."""
+    facts = docker.image(wanted)
+    return images.of_aws(wanted) or (facts is not None and DIGEST_LABEL in facts.labels)
 
 
 def _environment(store: Store) -> dict[str, str]:
