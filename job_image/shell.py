@@ -32,7 +32,9 @@ def keep(work: Path, wrap: Sequence[str], folder: Path, environment: Mapping[str
 def main(words: Sequence[str]) -> int:
     """Become the shell; 1 where no command runs in that folder."""
     work = Path(words[0]) if len(words) == 1 else Path()
-    if not (work / SCENE).is_file() or lock(work / "agent.lock") is not None:
+    idle = lock(work / "agent.lock") if (work / SCENE).is_file() else open(os.devnull)
+    if idle is not None:
+        idle.close()
         print("swatch: no command runs there", file=sys.stderr)
         return 1
     scene = json.loads((work / SCENE).read_text(encoding="utf-8"))

@@ -65,7 +65,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "watch": {"engine", "results", "facts", "sync", "backends", "store", "journal"} | VALUES | WORDS,
     "request": {"engine", "cargo", "store"} | VALUES | WORDS,
     "target": {"facts", "store"} | VALUES | WORDS,
-    "starter": {"aws", "backends", "bill", "cargo", "engine", "images", "request", "store"} | VALUES | WORDS,
+    "starter": {"aws", "backends", "bill", "cargo", "docker", "engine", "images", "request", "store"} | VALUES | WORDS,
     "handle": {"backends", "cargo", "engine", "facts", "journal", "log", "swatch", "watch"} | VALUES | WORDS,
     "datasets": {"cargo", "facts", "store"} | VALUES | WORDS,
     "export": {"backends", "cargo", "facts", "journal", "store"} | VALUES | WORDS,

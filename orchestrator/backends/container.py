@@ -136,7 +136,10 @@ def run(layout: Layout, entry: Entry, store: Store, work: Path, held: Sequence[i
             raise problem
         return code
     finally:
-        remove(docker, container)
+        try:
+            remove(docker, container)
+        except DockerError as error:  # the next attempt removes it
+            print(f"{job.short}: {error.message}", file=sys.stderr, flush=True)
 
 
 def planned(

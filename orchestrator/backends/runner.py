@@ -27,7 +27,6 @@ from orchestrator import contract, journal, settings
 from orchestrator.backends import vault
 from orchestrator.backends.base import ending
 from orchestrator.backends.local import DOCKER, Entry, Layout, LocalBackend
-from orchestrator.docker import DockerError
 from orchestrator.errors import SwatchError
 from orchestrator.job import Job
 from orchestrator.leash import end_orphan
@@ -72,8 +71,7 @@ def run_agent(layout: Layout, entry: Entry, keep: list[int]) -> None:
     contained = job.backend == DOCKER
     try:
         code = container_code(layout, entry, store, work, keep) if contained else agent_code(layout, entry, work, keep)
-    except DockerError as error:
-        print(f"{job.short}: {error.message}", file=sys.stderr, flush=True)
+    except SwatchError as error:
         give_up(layout, store, job, f"{error.message}; {error.hint}" if error.hint else error.message)
         return
     except OSError as error:
@@ -120,7 +118,7 @@ def agent_code(layout: Layout, entry: Entry, work: Path, keep: list[int]) -> int
 
 
 def container_code(layout: Layout, entry: Entry, store: Store, work: Path, keep: list[int]) -> int:
-    """The same in a container. Raises DockerError when it never can be, OSError when it cannot."""
+    """The same in a container. Raises SwatchError where that cannot be prepared, OSError."""
     from orchestrator.backends import container
 
     work.mkdir(parents=True, exist_ok=True)
