@@ -28,6 +28,7 @@ from tests.conftest import Box
 from tests.daemon import BARE, BASE, Daemon
 from tests.terminal import Terminal
 from tests.test_jobs import Stream, indent, state
+from tests.test_packages import wheel
 
 GATE = "/.swatch/store/gate"
 """A named pipe in the store, which the container sees."""
@@ -117,7 +118,7 @@ done
 cat /.swatch/store/datasets/alice/*/1/files/w.txt > /dev/null && rm -f /.swatch/store/datasets/alice/*/1/files/w.txt || echo kept
 echo "token $TOKEN"
 echo '{"metric": "loss", "value": 0.5, "step": 1}'
-python3 -c 'open("/output/made.txt", "w").write("made")'
+python3 -c 'import greeting; open("/output/made.txt", "w").write("made")'
 echo beside > beside.txt
 for i in 1 2 3; do (true &); done; sleep 1; cat /proc/[0-9]*/stat | grep -c ') Z' || echo "nobody lies about"
 tr '\\0' ' ' < /proc/1/cmdline | head -c 7
@@ -128,6 +129,8 @@ def test_a_job_sees_what_it_sees_anywhere_and_its_outputs_come_home(yard: Yard, 
     (yard.folder / "weights").mkdir()
     (yard.folder / "weights" / "w.txt").write_text("weights\n")
     yard.environment["TOKEN"] = "s3cret-value"  # noqa: S105
+    wheel(yard.folder)
+    (yard.folder / "requirements.txt").write_text("./greeting-1.0-py3-none-any.whl\n")
     yard.swatch("init", "try")
     words = ["--data", "./weights:vgg_weights", "--secret", "TOKEN", "--env-var", "COLOUR=blue"]
     out = yard.swatch("run", *words, "-f", SEEN)
