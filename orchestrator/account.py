@@ -206,6 +206,20 @@ PUBLIC_ACCESS = dict.fromkeys(
     ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True
 )
 
+
+def image_repository(name: str, kms_key: str | None) -> dict[str, Any]:
+    """The request that makes the repository: a tag never changes, and what is pushed is scanned (API reference,
+    CreateRepository)."""
+    request: dict[str, Any] = {
+        "repositoryName": name,
+        "imageTagMutability": "IMMUTABLE",
+        "imageScanningConfiguration": {"scanOnPush": True},
+    }
+    if kms_key:
+        request["encryptionConfiguration"] = {"encryptionType": "KMS", "kmsKey": kms_key}
+    return request
+
+
 IMAGE_LIFECYCLE = {
     "rules": [
         {

@@ -33,7 +33,8 @@ class Aws(msgspec.Struct, frozen=True, kw_only=True):
     come from the standard AWS configuration.
 
     role: ARN of the role that jobs run under; `swatch setup aws` makes one.
-    image: the image that jobs run in; None is an AWS deep-learning container.
+    image: the image that jobs run in, as `--image` says it; None leaves it to Swatch (see `foundry`).
+    repository: the name of the image repository that images are pushed to; `swatch setup aws` makes it.
     kms_key: key (id or ARN) that encrypts volumes and what SageMaker itself writes; None leaves that to AWS.
     subnets, security_groups: the network jobs run in; both or none.
     network_isolation: jobs have no network at all; SageMaker carries what they make.
@@ -44,6 +45,7 @@ class Aws(msgspec.Struct, frozen=True, kw_only=True):
 
     role: str | None = None
     image: str | None = None
+    repository: str = "swatch"
     kms_key: str | None = None
     subnets: tuple[str, ...] = ()
     security_groups: tuple[str, ...] = ()
