@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -98,5 +99,6 @@ def _show_draft(wanted: image.Context, as_json: bool) -> None:
 
 def _tell_last_words(error: DockerError) -> None:
     """What Docker said before it failed, less what every build says."""
-    for line in error.said.splitlines()[-12:]:
+    lines = [line for line in error.said.splitlines() if not re.match(r"(#[0-9]+ (sha256:|DONE|CACHED)|-*$)", line)]
+    for line in lines[-12:]:
         click.echo(f"  {screen.plain(line)}", err=True)
