@@ -196,7 +196,8 @@ class Docker:
         """BuildKit by its plugin, or in a command line of before there was one (Docker 18.09 to 22), which has it."""
         with contextlib.suppress(DockerError):
             self.ask("buildx", "version", doing="docker buildx")
-            return ("buildx", "build", "--load")
+            # An attestation would make an index of the image, which tells the time, and which SageMaker does not take.
+            return ("buildx", "build", "--load", "--provenance=false")
         client = self.ask("version", "--format", "{{.Client.Version}}", doing="docker version")
         major = re.match(r"[0-9]+", client)
         return ("build",) if major and 18 < int(major[0]) < 23 else ()

@@ -24,7 +24,12 @@ FILES = st.dictionaries(st.text("abc/._-", min_size=1, max_size=8), st.binary(ma
 def test_all_that_a_build_needs_is_in_it() -> None:
     found = image.context()
     assert found.base == image.BASE
-    assert {"Dockerfile", "requirements.txt", "agent.pyz", "engine/synthesize.py"} <= set(found.files)
+    assert {
+        "Dockerfile",
+        "requirements.txt",
+        "root/opt/swatch/agent.pyz",
+        "root/opt/swatch/engine/synthesize.py",
+    } <= set(found.files)
     assert f"ARG BASE={image.BASE}" in found.files["Dockerfile"].decode()
     assert found == image.context()
 

@@ -12,7 +12,7 @@ import os
 import tarfile
 import tempfile
 from collections.abc import Container, Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from orchestrator import __version__, contract
@@ -29,6 +29,8 @@ LABEL = "dev.swatch.image"
 PLATFORM = "linux/amd64"
 """What SageMaker's machines with GPUs are, and its CPU machines by default."""
 TAG_LENGTH = 24
+HOME = "root/opt/swatch"
+"""Where the context has what is Swatch's own in the image."""
 
 
 class Context(NamedTuple):
@@ -62,6 +64,11 @@ class Context(NamedTuple):
         """The context as a tar file; the same input makes the same bytes."""
         out = io.BytesIO()
         with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
+            # Folders, too: those that a builder makes by itself have the time of the build.
+            for name in sorted({str(one) for path in self.files for one in PurePosixPath(path).parents} - {".", "/"}):
+                folder = tarfile.TarInfo(name)
+                folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+                archive.addfile(folder)
             for name, data in sorted(self.files.items()):
                 entry = tarfile.TarInfo(name)
                 entry.size, entry.mode = len(data), 0o644
@@ -72,9 +79,9 @@ class Context(NamedTuple):
 def context(base: str = BASE) -> Context:
     """The context of our own image. Raises SwatchError where Swatch is not installed whole."""
     root = agent.folder("job_image")
-    engine = {f"engine/{one.name}": (root / one.name).read_bytes() for one in snapshot.of_engine().members}
+    engine = {f"{HOME}/engine/{one.name}": (root / one.name).read_bytes() for one in snapshot.of_engine().members}
     own = {name: (root / name).read_bytes() for name in ("Dockerfile", "requirements.txt")}
-    return Context(base, {**own, "agent.pyz": agent.packed(), **engine})
+    return Context(base, {**own, f"{HOME}/agent.pyz": agent.packed(), **engine})
 
 
 def build(docker: Docker, wanted: Context, tell: Tell, network: str | None = None) -> Facts:
