@@ -115,11 +115,11 @@ def choose(
     what = kind(wanted)
     if what is Kind.URI and wanted is not None:
         _check_ecr(settings, wanted)
-        return _as_is(wanted)
+        return as_is(wanted)
     if what is Kind.FOLDER and wanted is not None:
         return _from_folder(settings, _dockerfile(wanted, folder), registry.find(settings))
     if what is Kind.AWS or env is not None:
-        return _as_is(_of_aws(env, machine))
+        return as_is(_of_aws(env, machine))
     return _own(settings, machine, insisted=what is Kind.OWN)
 
 
@@ -136,7 +136,7 @@ def _own(settings: Settings, machine: str, insisted: bool) -> Chosen:
         if insisted:
             raise
         # An account that was set up before there were images of ours goes on as it did.
-        instead = _as_is(_of_aws(None, machine))
+        instead = as_is(_of_aws(None, machine))
         return (
             instead._replace(note=f"{error.message}: jobs run in AWS' container")
             if isinstance(error, Denied)
@@ -146,10 +146,10 @@ def _own(settings: Settings, machine: str, insisted: bool) -> Chosen:
     builds = repository and there is None and not insisted and _builds(docker)
     found = way(there is not None, repository, builds, insisted)
     if found is Way.INSTEAD:
-        return _as_is(_of_aws(None, machine))
+        return as_is(_of_aws(None, machine))
     uri = where.uri(context.tag)
     if found is Way.THERE:
-        return _as_is(uri)
+        return as_is(uri)
 
     def ready(tell: Tell) -> str:
         image.build(docker, context, tell, settings.docker.network)
@@ -233,7 +233,8 @@ def _of_aws(env: str | None, machine: str) -> str:
     return images.base(machine, aws.region(), environments.find(env or environments.DEFAULT).environment)
 
 
-def _as_is(uri: str) -> Chosen:
+def as_is(uri: str | None) -> Chosen:
+    """An image that is where the job can have it."""
     return Chosen(uri, _nothing(uri))
 
 
