@@ -136,12 +136,8 @@ def _own(settings: Settings, machine: str, insisted: bool) -> Chosen:
         if insisted:
             raise
         # An account that was set up before there were images of ours goes on as it did.
-        instead = as_is(_of_aws(None, machine))
-        return (
-            instead._replace(note=f"{error.message}: jobs run in AWS' container")
-            if isinstance(error, Denied)
-            else instead
-        )
+        note = f"{error.message}: jobs run in AWS' container" if isinstance(error, Denied) else ""
+        return as_is(_of_aws(None, machine))._replace(note=note)
     docker = Docker()
     builds = repository and there is None and not insisted and _builds(docker)
     found = way(there is not None, repository, builds, insisted)

@@ -11,7 +11,7 @@ import click
 
 from orchestrator import docker
 from orchestrator.cli import screen
-from orchestrator.docker import Tell
+from orchestrator.docker import DockerError, Tell
 
 Show = Callable[[int, int, str], None]
 """Shows so many of so many, and what is done just now."""
@@ -71,9 +71,19 @@ def making(quiet: bool = False) -> Iterator[Tell]:
 def _kept() -> Iterator[None]:
     try:
         yield
+    except DockerError as error:
+        tell_last_words(error)
+        raise
     except KeyboardInterrupt:
         click.echo("\nInterrupted; what was built and pushed is kept, and no job was started.", err=True)
         sys.exit(130)
+
+
+def tell_last_words(error: DockerError) -> None:
+    """What Docker said before it failed, less what every build says."""
+    lines = [line for line in error.said.splitlines() if not re.match(r"(#[0-9]+ (sha256:|DONE|CACHED)|-*$)", line)]
+    for line in lines[-12:]:
+        click.echo(f"  {screen.plain(line)}", err=True)
 
 
 def _phase(line: str) -> str | None:
