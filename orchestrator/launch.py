@@ -66,7 +66,10 @@ _CAUSES = (
     (Cause.CAPACITY, ("capacityerror", "insufficientcapacity", "unable to provision requested ml compute capacity")),
     (Cause.CLOUD, ("internalservererror", "internal server error", "internal error")),
     (Cause.MEMORY, ("outofmemory", "out of memory", "exit code: 137", "exit code 137", "sigkill")),
-    (Cause.IMAGE, ("cannotpullcontainer", "cannotstartcontainer", "pull image", "repository", "ecr image")),
+    (
+        Cause.IMAGE,
+        ("cannotpull", "cannot pull", "cannotstartcontainer", "pull image", "repository", "ecr image"),
+    ),
     (Cause.ACCESS, ("accessdenied", "access denied", "not authorized", "assume", "forbidden")),
     (Cause.DATA, ("nosuchkey", "no s3 objects", "failed to download data", "input data")),
 )
