@@ -2,13 +2,15 @@
 
     python -m job_image.agent --store URL --project NAME --number N --work FOLDER [--cache FOLDER]
                              [--secrets FILE] [--ml /opt/ml [--isolated]]
+    python -m job_image.agent train
 
 One agent works on a job at a time: a lock on FOLDER proves it (released by the system even after kill -9), and the
 journal refuses a second writer. Whoever finds the lock free and no `final.json` knows that the job was lost; starting
 the agent again is the next attempt, with the checkpoints of the last one.
 
 With --ml it is the entrypoint of a container of SageMaker (see `container`): SIGTERM without the mark `stop.json` means
-that the machine is taken away, and that another attempt will go on.
+that the machine is taken away, and that another attempt will go on. With the one word `train`, which is how SageMaker
+starts an image that is told nothing else, the job's hyperparameters say the rest.
 
 Standard library only, and Python 3.8 syntax: this file travels into images that are not ours.
 """
@@ -21,7 +23,7 @@ import sys
 from pathlib import Path
 
 from job_image.attempt import Attempt, Options
-from job_image.container import JobStore, Platform
+from job_image.container import ML, JobStore, Platform, told
 from orchestrator import contract
 from orchestrator.errors import SwatchError
 from orchestrator.journal import Fenced
@@ -29,7 +31,7 @@ from orchestrator.leash import end_orphan, lock
 from orchestrator.store import open_store
 
 
-def arguments(argv: list[str] | None) -> Options:
+def arguments(argv: list[str]) -> Options:
     parser = argparse.ArgumentParser(prog="agent", description="Run one job of a Swatch store.")
     parser.add_argument("--store", required=True)
     parser.add_argument("--project", required=True)
@@ -47,7 +49,14 @@ def arguments(argv: list[str] | None) -> Options:
 def main(argv: list[str] | None = None) -> int:
     """Run the job; 0 when it ended (in whatever state), contract.BUSY when another agent is at it, 1 when this agent
     could not bring it to an end. On a platform, 1 also when the job failed, and when it is to be started again."""
-    options = arguments(argv)
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        options = arguments(told(ML) if words == ["train"] else words)
+    except SwatchError as error:
+        print(f"swatch: {error.message}; {error.hint}", file=sys.stderr, flush=True)
+        if ML.is_dir():
+            Platform(ML).tell_failure(error.message)
+        return 1
     options.work.mkdir(parents=True, exist_ok=True)
     alone = lock(options.work / "agent.lock")
     if alone is None:

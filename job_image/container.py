@@ -6,10 +6,12 @@ Standard library only, and Python 3.8 syntax: this file travels into images that
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Iterator, NamedTuple
 
 from orchestrator import contract
+from orchestrator.errors import UsageError
 from orchestrator.store.base import Entry, Store, Tell, nothing
 from orchestrator.store.local import LocalStore
 
@@ -43,6 +45,35 @@ class Platform(NamedTuple):
         folder = self.ml / "output"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "failure").write_text(reason[:MAX_FAILURE], encoding="utf-8", errors="replace")
+
+
+ML = Path("/opt/ml")
+MAX_HYPERPARAMETERS = 1 << 20
+"""Bytes; SageMaker itself takes 100 of 2,500 characters at most."""
+
+
+def told(ml: Path) -> list[str]:
+    """The agent's arguments, as the hyperparameters of a training job tell them: store, project, number, isolated. For
+    the image started with the one word `train`, by whoever makes training jobs in a way of their own (API guide, "How
+    Amazon SageMaker AI Runs Your Training Image"). Raises UsageError."""
+    file = ml / "input" / "config" / "hyperparameters.json"
+    try:
+        with open(str(file), encoding="utf-8") as opened:
+            given = json.loads(opened.read(MAX_HYPERPARAMETERS))
+        said = {name: _plain(str(given[name])) for name in ("store", "project", "number")}
+        isolated = _plain(str(given.get("isolated", ""))).lower() == "true"
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise UsageError(
+            f"{file} does not say which job this is: {error!r}",
+            hint="Give the hyperparameters store, project and number",
+        ) from error
+    words = [word for name, value in said.items() for word in ("--" + name, value)]
+    return [*words, "--work", str(ml / "swatch"), "--ml", str(ml), *(["--isolated"] if isolated else [])]
+
+
+def _plain(value: str) -> str:
+    """SageMaker's SDK writes values as JSON: \"3\" in quotes of its own."""
+    return str(json.loads(value)) if value[:1] == '"' else value
 
 
 class JobStore(Store):

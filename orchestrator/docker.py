@@ -65,7 +65,7 @@ _KNOWN = (
     ),
     _Known(
         r"cannot connect to the docker daemon|is the docker daemon running|error during connect|"
-        r"failed to connect to the docker API|dial (unix|tcp) .*: connect:",
+        r"failed to connect to the docker API",
         NoDocker,
         "Docker does not answer",
         "Start it (Docker Desktop, or: sudo systemctl start docker)",
@@ -111,10 +111,22 @@ _KNOWN = (
     ),
     _Known(
         r"manifest unknown|pull access denied|repository does not exist|no such image|manifest for .* not found|"
-        r"failed to resolve (source metadata|reference).*not found",
+        r"\S:\S+: not found\s*$",
         DockerError,
         "There is no such image",
         "Check its name; a private registry wants docker login first",
+    ),
+    _Known(
+        r"no such host|i/o timeout|network is unreachable|connection refused|TLS handshake timeout|x509:",
+        DockerError,
+        "The registry was not reached",
+        "Check the image's name, the network and its proxy; then the same again",
+    ),
+    _Known(
+        r"executor failed running|did not complete successfully: exit code",
+        DockerError,
+        "A step of the Dockerfile failed",
+        "What it said is above",
     ),
 )
 """Docker's own sentences (docker/cli, moby, containerd, ECR), what they mean, and what mends it."""
@@ -126,6 +138,7 @@ def explained(doing: str, said: str) -> DockerError:
     for known in _KNOWN:
         if re.search(known.pattern, said, re.IGNORECASE):
             return known.error(f"{known.message}: {doing}", known.hint, said)
+    last = re.sub(r"^(ERROR: )?failed to solve.*?: (failed to create LLB definition: )?", "", last)
     return DockerError(f"{doing} failed: {last[:400] or 'Docker said nothing'}", said=said)
 
 
@@ -153,6 +166,11 @@ class Facts(NamedTuple):
     labels: Mapping[str, str]
     layers: tuple[str, ...]
 
+    @property
+    def name(self) -> str:
+        """What a person calls it: its first tag, else the beginning of its id."""
+        return self.tags[0] if self.tags else self.id.removeprefix("sha256:")[:12]
+
 
 class Docker:
     """The command line, and through it the engine that the person's context names."""
@@ -178,7 +196,8 @@ class Docker:
         """BuildKit by its plugin, or in a command line of before there was one (Docker 18.09 to 22), which has it."""
         with contextlib.suppress(DockerError):
             self.ask("buildx", "version", doing="docker buildx")
-            return ("buildx", "build", "--load")
+            # An attestation would make an index of the image, which tells the time, and which SageMaker does not take.
+            return ("buildx", "build", "--load", "--provenance=false")
         client = self.ask("version", "--format", "{{.Client.Version}}", doing="docker version")
         major = re.match(r"[0-9]+", client)
         return ("build",) if major and 18 < int(major[0]) < 23 else ()

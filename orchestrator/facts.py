@@ -82,6 +82,16 @@ def numbers(store: Store, project: str) -> list[int]:
     return sorted(_taken(store, project) - _deleted(store, project))
 
 
+def images(store: Store) -> set[str]:
+    """The images that jobs which have not ended run in. Raises StoreError."""
+    names = [(project, number) for project in projects(store) for number in numbers(store, project)]
+
+    def image(name: tuple[str, int]) -> str | None:
+        return None if store.exists(contract.final_key(*name)) else read_job(store, *name).image
+
+    return {one for one in crowd.each(image, names, store.width) if one is not None}
+
+
 def last_number(store: Store, project: str) -> int:
     """The highest number that a job of the project ever had; 0 before the first."""
     return max(_taken(store, project), default=0)

@@ -65,8 +65,17 @@ def base(machine: str, region: str, environment: Environment = USUALLY) -> str:
     kind = machines.known(machine)
     processor = "gpu" if kind is None or kind.gpus else "cpu"
     host = f"{account}.dkr.ecr.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
-    framework, version, python = environment
-    return f"{host}/{framework}-training:{version}-{processor}-{python}"
+    return f"{host}/{repository(environment)}:{tag(environment, processor == 'gpu')}"
+
+
+def repository(environment: Environment) -> str:
+    """What AWS calls the images of an environment's framework."""
+    return f"{environment.framework}-training"
+
+
+def tag(environment: Environment, gpu: bool) -> str:
+    """Which of them it is; `gpu`: that for machines with one."""
+    return f"{environment.version}-{'gpu' if gpu else 'cpu'}-{environment.python}"
 
 
 def registry(region: str) -> str | None:

@@ -61,6 +61,10 @@ def combinations(command: str, values: Mapping[str, Sequence[str]]) -> list[tupl
     byte. Raises UsageError where the command and the sweep do not fit."""
     if not values:
         return [(command, {})]
+    for name, some in values.items():
+        twice = next((value for at, value in enumerate(some) if value in some[:at]), None)
+        if twice is not None:
+            raise UsageError(f"--sweep {name}: {shown(twice)} stands there twice", hint="Name each value once")
     wanted = commands.placeholders(command)
     for name in values:
         if name not in wanted:

@@ -56,6 +56,7 @@ class Cause(enum.Enum):
     CAPACITY = "no capacity"
     CLOUD = "the cloud failed"
     IMAGE = "the image could not be had"
+    START = "the image cannot start the agent"
     ACCESS = "the role may not"
     DATA = "the data could not be had"
     MEMORY = "out of memory"
@@ -66,10 +67,8 @@ _CAUSES = (
     (Cause.CAPACITY, ("capacityerror", "insufficientcapacity", "unable to provision requested ml compute capacity")),
     (Cause.CLOUD, ("internalservererror", "internal server error", "internal error")),
     (Cause.MEMORY, ("outofmemory", "out of memory", "exit code: 137", "exit code 137", "sigkill")),
-    (
-        Cause.IMAGE,
-        ("cannotpull", "cannot pull", "cannotstartcontainer", "pull image", "repository", "ecr image"),
-    ),
+    (Cause.START, ("the image has no python", "cannotstartcontainer")),
+    (Cause.IMAGE, ("cannotpull", "cannot pull", "pull image", "repository", "ecr image")),
     (Cause.ACCESS, ("accessdenied", "access denied", "not authorized", "assume", "forbidden")),
     (Cause.DATA, ("nosuchkey", "no s3 objects", "failed to download data", "input data")),
 )
@@ -78,6 +77,7 @@ ADVICE = {
     Cause.CAPACITY: "name further machines: `machine` may be a list",
     Cause.CLOUD: "submit again",
     Cause.IMAGE: "swatch doctor looks for the image",
+    Cause.START: "add Python 3.8 or later and a shell to it (RUN apt-get install -y python3, say)",
     Cause.ACCESS: "swatch doctor looks at the role",
     Cause.DATA: "submit again: the data may have been removed from the store",
     Cause.MEMORY: "take a machine with more memory, or smaller textures",
@@ -90,7 +90,8 @@ def cause(reason: str) -> Cause:
     said = reason.lower()
     found = next((found for found, words in _CAUSES if any(word in said for word in words)), Cause.COMMAND)
     # What follows AlgorithmError is the container's own: it must not talk Swatch into paying for another try.
-    return Cause.COMMAND if said.startswith("algorithmerror") and found is not Cause.MEMORY else found
+    own = found in (Cause.MEMORY, Cause.START)
+    return Cause.COMMAND if said.startswith("algorithmerror") and not own else found
 
 
 class Verdict(NamedTuple):

@@ -89,14 +89,14 @@ def running(folder: Path) -> Iterator[Daemon]:
     if os.geteuid() != 0:
         raise Missing("no Docker engine can be started here: that needs root")
     with contextlib.ExitStack() as stack:
-        environment = _dockerd(folder, stack)
+        environment = start(folder, stack)
         registry = _registry(folder, stack)
         docker = Docker(environment)
         _base(docker, folder)
         yield Daemon(docker, environment, registry, folder)
 
 
-def _dockerd(folder: Path, stack: contextlib.ExitStack) -> dict[str, str]:
+def start(folder: Path, stack: contextlib.ExitStack) -> dict[str, str]:
     """An engine that leaves the computer's network alone."""
     host = f"unix://{folder}/docker.sock"
     # A command line with BuildKit: Debian's own has it, where another that comes first on PATH may lack its plugin.

@@ -256,6 +256,7 @@ def test_m14_the_yml_counts_below_the_flags_and_above_the_defaults(project: Box)
         ("", ["--max-runtime", "soon"], "expected a duration"),
         ("", ["--env-var", "A"], "expected NAME=value"),
         ("", ["--sweep", "lr=0.1"], "the command has no {lr}"),
+        ("", ["--sweep", "seed=1,2,1"], '--sweep seed: "1" stands there twice'),
         ("", ["--data", "nope"], "Data not found for name: nope"),
         ("", ["--data", "nope:a b"], "--data: "),
         ("", ["--data", "./nope:here"], "nope"),

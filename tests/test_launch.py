@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator import contract
+from orchestrator.backends.entrypoint import NO_PYTHON
 from orchestrator.launch import TRIES, Cause, Launch, cause, judge, rotated, total
 
 TWO = ("ml.g5.xlarge", "ml.g6.xlarge")
@@ -24,6 +25,8 @@ def launch(number: int = 1, status: str = "Failed", **more: object) -> Launch:
         ("AlgorithmError: , exit code: 137", Cause.MEMORY),
         ("AlgorithmError: could not open bark.jpg, exit code: 1", Cause.COMMAND),
         ("ClientError: Cannot pull image ... CannotPullContainerError", Cause.IMAGE),
+        (f"AlgorithmError: {NO_PYTHON}, exit code: 127", Cause.START),
+        ("ClientError: CannotStartContainerError. Please make sure the container can be run", Cause.START),
         ("ClientError: AccessDenied when calling GetObject", Cause.ACCESS),
         ("AlgorithmError: CapacityError: says the program, exit code: 1", Cause.COMMAND),
         ("", Cause.COMMAND),
@@ -46,6 +49,12 @@ def test_a_command_that_fails_is_not_tried_again_by_the_backend() -> None:
     )
     assert (verdict.again, verdict.state) == (False, contract.FAILED)
     assert "out of memory" in verdict.reason and "last words" in verdict.reason
+
+
+def test_an_image_without_python_ends_with_what_it_needs() -> None:
+    verdict = judge(launch(reason=f"AlgorithmError: {NO_PYTHON}, exit code: 127"), TWO, stop_asked=False, left=600)
+    assert (verdict.again, verdict.state) == (False, contract.FAILED)
+    assert "no Python 3.8 or later" in verdict.reason and "apt-get install -y python3" in verdict.reason
 
 
 def test_limits_of_the_platform_have_names() -> None:

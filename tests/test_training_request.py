@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator import contract, machines
+from orchestrator.backends.entrypoint import SCRIPT
 from orchestrator.backends.sagemaker import model, request
 from orchestrator.entries import MAX_DATA, MAX_RUNTIME
 from orchestrator.errors import SwatchError, UsageError
@@ -76,7 +77,7 @@ def test_the_whole_request_of_a_plain_job() -> None:
         "AlgorithmSpecification": {
             "TrainingImage": IMAGE,
             "TrainingInputMode": "File",
-            "ContainerEntrypoint": ["python3", f"/opt/ml/input/data/agent/{AGENT}.pyz"],
+            "ContainerEntrypoint": ["/bin/sh", "-c", SCRIPT, "swatch", f"/opt/ml/input/data/agent/{AGENT}.pyz"],
             "ContainerArguments": [
                 *("--store", "s3://studio/textures", "--project", "forest", "--number", "39"),
                 *("--work", "/opt/ml/swatch", "--ml", "/opt/ml"),

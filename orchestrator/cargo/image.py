@@ -11,8 +11,8 @@ import io
 import os
 import tarfile
 import tempfile
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Container, Iterable, Mapping
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from orchestrator import __version__, contract
@@ -24,10 +24,13 @@ BASE = "tensorflow/tensorflow:2.21.0-gpu"
 """TensorFlow's own image for NVIDIA's GPUs, which runs on a CPU, too; the Dockerfile's default."""
 NAME = "swatch"
 """What images of ours are called on this computer."""
-DIGEST_LABEL = "dev.swatch.digest"
+LABEL = "dev.swatch.image"
+"""On every image that Swatch has built: `own` or `folder`, by which `swatch image` knows them."""
 PLATFORM = "linux/amd64"
 """What SageMaker's machines with GPUs are, and its CPU machines by default."""
 TAG_LENGTH = 24
+HOME = "root/opt/swatch"
+"""Where the context has what is Swatch's own in the image."""
 
 
 class Context(NamedTuple):
@@ -61,6 +64,11 @@ class Context(NamedTuple):
         """The context as a tar file; the same input makes the same bytes."""
         out = io.BytesIO()
         with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
+            # Folders, too: those that a builder makes by itself have the time of the build.
+            for name in sorted({str(one) for path in self.files for one in PurePosixPath(path).parents} - {".", "/"}):
+                folder = tarfile.TarInfo(name)
+                folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+                archive.addfile(folder)
             for name, data in sorted(self.files.items()):
                 entry = tarfile.TarInfo(name)
                 entry.size, entry.mode = len(data), 0o644
@@ -71,9 +79,9 @@ class Context(NamedTuple):
 def context(base: str = BASE) -> Context:
     """The context of our own image. Raises SwatchError where Swatch is not installed whole."""
     root = agent.folder("job_image")
-    engine = {f"engine/{one.name}": (root / one.name).read_bytes() for one in snapshot.of_engine().members}
+    engine = {f"{HOME}/engine/{one.name}": (root / one.name).read_bytes() for one in snapshot.of_engine().members}
     own = {name: (root / name).read_bytes() for name in ("Dockerfile", "requirements.txt")}
-    return Context(base, {**own, "agent.pyz": agent.packed(), **engine})
+    return Context(base, {**own, f"{HOME}/agent.pyz": agent.packed(), **engine})
 
 
 def build(docker: Docker, wanted: Context, tell: Tell, network: str | None = None) -> Facts:
@@ -82,7 +90,7 @@ def build(docker: Docker, wanted: Context, tell: Tell, network: str | None = Non
     if found is not None:
         return found
     arguments = [word for name, value in wanted.arguments.items() for word in ("--build-arg", f"{name}={value}")]
-    words = [*_beginning(docker, network), *arguments, *_secrets(os.environ), "--tag", wanted.name, "-"]
+    words = [*_beginning(docker, "own", network), *arguments, *_secrets(os.environ), "--tag", wanted.name, "-"]
     docker.follow(*words, doing=f"building {wanted.name}", tell=tell, input=wanted.packed())
     return _built(docker, wanted.name)
 
@@ -94,7 +102,7 @@ def build_folder(docker: Docker, dockerfile: Path, tell: Tell, network: str | No
         raise UsageError(f"There is no {dockerfile}", hint="Name a Dockerfile, or an image: --image URI")
     with tempfile.TemporaryDirectory(prefix="swatch-") as folder:
         told = Path(folder, "id")
-        words = [*_beginning(docker, network), *_secrets(os.environ), "--iidfile", str(told)]
+        words = [*_beginning(docker, "folder", network), *_secrets(os.environ), "--iidfile", str(told)]
         words += ["--file", str(dockerfile), "--", str(dockerfile.parent)]
         docker.follow(*words, doing=f"building {dockerfile}", tell=tell)
         built = _built(docker, told.read_text().strip())
@@ -103,14 +111,19 @@ def build_folder(docker: Docker, dockerfile: Path, tell: Tell, network: str | No
     return built._replace(tags=(name, *built.tags))
 
 
-def _beginning(docker: Docker, network: str | None) -> list[str]:
+def stale(found: Iterable[Facts], needed: Container[str]) -> list[Facts]:
+    """Those of the images that nobody needs by any of their names. Pure."""
+    return [one for one in found if not any(name in needed for name in one.tags)]
+
+
+def _beginning(docker: Docker, kind: str, network: str | None) -> list[str]:
     engine = docker.engine()
     if not engine.builder:
         raise DockerError(
             "This Docker has no BuildKit, which builds images",
             hint="Install its buildx plugin: apt-get install docker-buildx, say; or swatch image build --remote",
         )
-    words = [*engine.builder, "--progress", "plain", "--platform", PLATFORM]
+    words = [*engine.builder, "--progress", "plain", "--platform", PLATFORM, "--label", f"{LABEL}={kind}"]
     return [*words, "--network", network] if network else words
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -11,11 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from orchestrator import contract
-from orchestrator.cargo import archive, ignore, tree
+from orchestrator.cargo import agent, archive, ignore, tree
 from orchestrator.cargo.archive import Member
 from orchestrator.cargo.index import Index, Sent
 from orchestrator.cargo.tree import Entry, LeftOut, Tree
-from orchestrator.errors import SwatchError, UsageError
+from orchestrator.errors import UsageError
 from orchestrator.store.base import Store
 
 REQUIREMENTS = ("floyd_requirements.txt", "requirements.txt")
@@ -97,10 +96,7 @@ ENGINE = ("synthesize.py", "flags.py", "novelty.py")
 
 def of_engine() -> Snapshot:
     """The synthesis program, as installed with Swatch."""
-    found = importlib.util.find_spec("job_image")
-    if found is None or not found.submodule_search_locations:
-        raise SwatchError("The package job_image is missing", hint="Install Swatch again: make clean demo")
-    root = Path(next(iter(found.submodule_search_locations)))
+    root = agent.folder("job_image")
     files = [*(root / name for name in ENGINE), *(root / "texture").glob("*.py")]
     return of_members(
         Member(file.relative_to(root).as_posix(), file, "file", hashlib.sha256(file.read_bytes()).hexdigest())
@@ -108,19 +104,14 @@ def of_engine() -> Snapshot:
     )
 
 
-def of_folder(folder: Path, ignore: bool = True, without: Path | None = None, index: Index | None = None) -> Snapshot:
-    """What a job of this folder needs: all of it but what its ignore files and the built-in lists name (`ignore=False`
-    for data: all of it), and the one file `without`. With an index, files that have not changed are not read again.
+def of_folder(folder: Path, without: Path | None = None, index: Index | None = None) -> Snapshot:
+    """What a job of this folder needs: all of it but what its ignore files and the built-in lists name, and the one
+    file `without`. With an index, files that have not changed are not read again.
 
     Raises UsageError when there is too much, naming the largest paths and the lines that leave them out; SwatchError
     for what cannot be read."""
-    found = tree.read(folder, ignore, without)
-    if ignore:
-        _check_size(folder, found)
-    elif found.left_out:
-        first = found.left_out[0]
-        what = "leads outside the folder" if first.why == "outside" else "is no file"
-        raise UsageError(f"{folder / first.name} {what}", hint="Put the file itself there, or mount its folder")
+    found = tree.read(folder, without)
+    _check_size(folder, found)
     files = [entry for entry in found.entries if entry.kind in ("file", "executable")]
 
     def read(entry: Entry) -> bytes:

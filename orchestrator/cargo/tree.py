@@ -52,17 +52,16 @@ class Tree(NamedTuple):
     ignore_file: str
 
 
-def read(folder: Path, obey: bool = True, without: Path | None = None) -> Tree:
-    """What is in `folder`; all but what its ignore files and the built-in lists name where they are obeyed, and without
-    that one file. Raises UsageError for no folder or for more than MAX_FILES files; SwatchError for what cannot be
-    read."""
+def read(folder: Path, without: Path | None = None) -> Tree:
+    """What is in `folder`; all but what its ignore files and the built-in lists name, and without that one file. Raises
+    UsageError for no folder or for more than MAX_FILES files; SwatchError for what cannot be read."""
     if not folder.is_dir():
         raise UsageError(f"No such folder: {folder}")
     root = os.path.realpath(folder)
     skipped = os.stat(without) if without is not None and without.exists() else None
     left_out: list[LeftOut] = []
     try:
-        rules = ignore.rules(os.listdir(folder)) if obey else None
+        rules = ignore.rules(os.listdir(folder))
     except OSError as error:
         raise _unreadable(str(folder), "", True, error, None) from error
     entries: list[Entry] = []
@@ -74,12 +73,12 @@ def read(folder: Path, obey: bool = True, without: Path | None = None) -> Tree:
         if len(entries) > MAX_FILES:
             raise UsageError(
                 f"{folder} holds more than {MAX_FILES:,} files; at {quoted(entry.name)} they were too many",
-                hint=f"Name what is no code in {rules.files[0] if rules else ignore.OURS}, or mount it with --data",
+                hint=f"Name what is no code in {rules.files[0]}, or mount it with --data",
             )
-    return Tree(tuple(entries), tuple(left_out), rules.files[0] if rules else ignore.OURS)
+    return Tree(tuple(entries), tuple(left_out), rules.files[0])
 
 
-def _walk(folder: str, below: str, rules: ignore.Rules | None, root: str, left_out: list[LeftOut]) -> Iterator[Entry]:
+def _walk(folder: str, below: str, rules: ignore.Rules, root: str, left_out: list[LeftOut]) -> Iterator[Entry]:
     """Everything kept below one folder. No file is open while others are looked at, however deep it goes."""
     if below.count("/") > MAX_DEPTH:
         raise UsageError(f"{quoted(folder)} is more than {MAX_DEPTH} folders deep", hint="Move it up, or leave it out")
@@ -88,20 +87,19 @@ def _walk(folder: str, below: str, rules: ignore.Rules | None, root: str, left_o
             inside = sorted(found, key=lambda one: one.name)
     except OSError as error:
         raise _unreadable(folder, below.rstrip("/"), True, error, rules) from error
-    if rules is not None:
-        names = {one.name for one in inside if one.name in rules.files and one.is_file(follow_symlinks=False)}
-        texts = [_lines(os.path.join(folder, name)) if name in names else None for name in rules.files]
-        rules = rules.below(below, texts) if any(text is not None for text in texts) else rules
+    names = {one.name for one in inside if one.name in rules.files and one.is_file(follow_symlinks=False)}
+    texts = [_lines(os.path.join(folder, name)) if name in names else None for name in rules.files]
+    rules = rules.below(below, texts) if any(text is not None for text in texts) else rules
     for one in inside:
         name, is_folder = below + one.name, one.is_dir(follow_symlinks=False)
-        verdict = rules.judge(name, is_folder) if rules is not None else "keep"
+        verdict = rules.judge(name, is_folder)
         if verdict != "keep":
             if verdict == "secret":
                 left_out.append(LeftOut(f"{name}/" if is_folder else name, verdict))
             continue
         if is_folder:
             # What came home, wherever it was put: or every job would change the code.
-            if rules is not None and any(os.path.isfile(os.path.join(one.path, mark)) for mark in MARKS):
+            if any(os.path.isfile(os.path.join(one.path, mark)) for mark in MARKS):
                 continue
             any_inside = False
             for entry in _walk(one.path, f"{name}/", rules, root, left_out):

@@ -31,6 +31,7 @@ VERBS = {
     "whoami": "Show whose jobs these are, where they live, and which AWS identity is used.",
     "login": "There is nothing to log in to; show which identity and store are used.",
     "data": "Datasets: upload, look at, fetch and delete what jobs read.",
+    "image": "Images that jobs run in: build, push, list and remove them.",
     "setup": "Make what jobs on AWS need in your account.",
     "doctor": "See whether all is there that jobs need.",
     "prices": "Show what machines cost an hour.",

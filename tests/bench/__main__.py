@@ -19,6 +19,7 @@ BENCHMARKS = (
     "cloud",
     "snapshot",
     "run",
+    "image",
 )
 USUAL = ["cli", "engine"]
 

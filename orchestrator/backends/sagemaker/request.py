@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from orchestrator import contract, machines, plan, settings
+from orchestrator.backends import entrypoint
 from orchestrator.entries import DAY, MAX_RUNTIME
 from orchestrator.errors import UsageError
 from orchestrator.job import Job
@@ -130,7 +131,7 @@ def training_job(
         "AlgorithmSpecification": {
             "TrainingImage": image,
             "TrainingInputMode": "File",
-            "ContainerEntrypoint": ["python3", f"{ML}/input/data/{contract.AGENT_CHANNEL}/{agent}.pyz"],
+            "ContainerEntrypoint": entrypoint.words(f"{ML}/input/data/{contract.AGENT_CHANNEL}/{agent}.pyz", ()),
             "ContainerArguments": [*arguments, "--isolated"] if isolated else arguments,
         },
         "InputDataConfig": _channels(job, store, agent),

@@ -1,0 +1,58 @@
+"""swatch image list"""
+
+from __future__ import annotations
+
+import click
+
+from orchestrator import environments, images, settings
+from orchestrator.cargo import image
+from orchestrator.cli import screen
+from orchestrator.cli.options import json_option, print_json
+from orchestrator.docker import Docker, Facts, NoDocker
+
+
+@click.command("list", short_help="Show environments with their images, and the images there are.")
+@json_option
+def command(as_json: bool) -> None:
+    """Show what `--env` names and the image that AWS has for each; and the images of Swatch's on this computer."""
+    found = settings.load()
+    current = image.context(found.docker.base or image.BASE).name
+    table = [(name, images.repository(one), images.tag(one, gpu=True)) for name, one in environments.ALL.items()]
+    trouble = ""
+    try:
+        here: list[Facts] = Docker().images(image.LABEL)
+    except NoDocker as error:
+        here, trouble = [], error.message
+    if as_json:
+        print_json(
+            "image list",
+            {
+                "environments": [
+                    {"name": name, "image": f"{repository}:{tag}", "default": name == environments.DEFAULT}
+                    for name, repository, tag in table
+                ],
+                "current": current,
+                "images": [{"name": one.name, "id": one.id, "size": one.size, "created": one.created} for one in here],
+            },
+        )
+        return
+    rows = screen.table("ENVIRONMENT", "IMAGE OF AWS, IN THE REGISTRY OF YOUR REGION")
+    for name, repository, tag in table:
+        default = "  (default)" if name == environments.DEFAULT else ""
+        rows.add_row(screen.cell(name), screen.cell(f"{repository}:{tag}{default}"))
+    screen.console().print(rows)
+    click.echo("\nOn machines without a GPU the same with -cpu- in it. Another image of yours:  --image URI\n")
+    if trouble:
+        click.echo(f"Images on this computer cannot be listed: {trouble}")
+    elif not here:
+        click.echo("No images of Swatch's on this computer yet:  swatch image build")
+    else:
+        _show(here, current)
+
+
+def _show(here: list[Facts], current: str) -> None:
+    rows = screen.table("IMAGE ON THIS COMPUTER", "SIZE", "CREATED", "", right=("SIZE",))
+    for one in sorted(here, key=lambda one: one.created, reverse=True):
+        said = "current" if one.name == current else ""
+        rows.add_row(screen.cell(one.name), screen.size(one.size), screen.cell(one.created[:16]), said)
+    screen.console().print(rows)

@@ -1,0 +1,116 @@
+"""What Docker says, and what a person reads of it; how far a build or a push is, from its plain progress."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.docker import DockerError, NoDocker, SignIn, TagTaken, explained, pushed, step
+
+HOST = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
+SAID = {
+    # docker CLI 20.10 and 28, to a socket that is not for this user, and to none
+    'permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock: Get "http://%2Fvar%2Frun%2Fdocker.sock/v1.50/version": dial unix /var/run/docker.sock: connect: permission denied': (
+        NoDocker,
+        "This user may not use Docker",
+    ),
+    "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?": (
+        NoDocker,
+        "Docker does not answer",
+    ),
+    "failed to connect to the docker API at npipe:////./pipe/docker_engine; check if the path is correct": (
+        NoDocker,
+        "Docker does not answer",
+    ),
+    # the engine
+    "write /var/lib/docker/tmp/x: no space left on device": (DockerError, "disk that Docker keeps images on is full"),
+    'docker: Error response from daemon: could not select device driver "" with capabilities: [[gpu]].': (
+        DockerError,
+        "cannot hand its GPU",
+    ),
+    'docker: Error response from daemon: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: exec: "python3": executable file not found in $PATH: unknown.': (
+        DockerError,
+        "no Python 3.8",
+    ),
+    'exec: "/bin/sh": stat /bin/sh: no such file or directory: unknown': (DockerError, "no Python 3.8"),
+    "exec /usr/bin/python3: exec format error": (DockerError, "another kind of processor"),
+    "WARNING: The requested image's platform (linux/arm64) does not match the specified platform (linux/amd64)": (
+        DockerError,
+        "another kind of processor",
+    ),
+    "no matching manifest for linux/amd64 in the manifest list entries": (DockerError, "another kind of processor"),
+    "Error: No such image: mine:1": (DockerError, "no such image"),
+    "manifest for x/y:1 not found: manifest unknown: manifest unknown": (DockerError, "no such image"),
+    # registries
+    f"tag invalid: The image tag '1' already exists in the 'swatch' repository and cannot be overwritten because the repository is immutable. ({HOST})": (
+        TagTaken,
+        "another image under this tag",
+    ),
+    "denied: Your authorization token has expired. Reauthenticate and try again.": (SignIn, "refuses the sign-in"),
+    "no basic auth credentials": (SignIn, "refuses the sign-in"),
+    "unauthorized: authentication required": (SignIn, "refuses the sign-in"),
+    'Get "https://x.example/v2/": dial tcp 192.0.2.1:443: connect: connection refused': (DockerError, "not reached"),
+    'Head "https://x.example/v2/none/manifests/1": dial tcp: lookup x.example: no such host': (
+        DockerError,
+        "not reached",
+    ),
+    # builds, of old and new BuildKit
+    "executor failed running [/bin/sh -c false]: exit code: 1": (DockerError, "step of the Dockerfile failed"),
+    'ERROR: failed to solve: process "/bin/sh -c false" did not complete successfully: exit code: 1': (
+        DockerError,
+        "step of the Dockerfile failed",
+    ),
+}
+
+
+@pytest.mark.parametrize("said", SAID, ids=[f"{words[0].__name__}-{at}" for at, words in enumerate(SAID.values())])
+def test_what_docker_says_becomes_a_sentence_with_its_mend(said: str) -> None:
+    kind, words = SAID[said]
+    error = explained("doing it", f"some lines\nbefore\n{said}\n")
+    assert type(error) is kind
+    assert words.lower() in error.message.lower()
+    assert "doing it" in error.message
+    assert error.hint
+
+
+def test_what_nobody_knows_is_quoted_by_its_last_line() -> None:
+    error = explained("building x", "first\nERROR: failed to solve: dockerfile parse error on line 1: unknown: FROMM")
+    assert error.message == "building x failed: dockerfile parse error on line 1: unknown: FROMM"
+    assert explained("building x", " \n").message == "building x failed: Docker said nothing"
+
+
+@given(st.text(max_size=400))
+def test_whatever_it_says_is_an_error(said: str) -> None:
+    error = explained("it", said)
+    assert isinstance(error, DockerError)
+    assert len(error.message) < 1000
+
+
+@pytest.mark.parametrize(
+    ("line", "reach"),
+    [
+        ("#8 [packages 2/3] RUN pip", (2, 3)),
+        ("#9 [stage-1 4/5] COPY engine/ /opt", (4, 5)),
+        ("#5 [2/2] RUN true", (2, 2)),
+        ("#2 [internal] load metadata for x", None),
+        ("#8 2.657 WARNING: [2/3]", None),
+        ("", None),
+    ],
+)
+def test_how_far_a_build_is(line: str, reach: tuple[int, int] | None) -> None:
+    assert step(line) == reach
+
+
+def test_how_far_a_push_is() -> None:
+    lines = [
+        "The push refers to repository [127.0.0.1:5000/swatch]",
+        "aaaaaaaaaaaa: Preparing",
+        "bbbbbbbbbbbb: Preparing",
+        "cccccccccccc: Waiting",
+    ]
+    assert pushed(lines) == (0, 3)
+    lines += ["aaaaaaaaaaaa: Layer already exists", "bbbbbbbbbbbb: Pushed"]
+    assert pushed(lines) == (2, 3)
+    lines += ["cccccccccccc: Mounted from swatch", "1: digest: sha256:00 size: 1"]
+    assert pushed(lines) == (3, 3)
