@@ -88,6 +88,8 @@ class Simulator:
         self._throttle = Throttle(self.clock.now)
         self.rates = self._throttle.rates
         self._docker, self._storage = docker, registry
+        self.registry: Registry | None = None
+        """The front of the account's registry, while it is open: a WSGI application."""
         self._durations, self._front, self._port = durations or Durations(), front, port
         self._slots = Slots(processes or os.cpu_count() or 1)
         self._sync_period = sync_period
@@ -153,7 +155,6 @@ class Simulator:
             changed=self._changed,
             closing=self._closing,
         )
-        self._registry: Registry | None = None
         if self._docker is not None:
             try:
                 self._open_registry(self._docker)
@@ -169,7 +170,7 @@ class Simulator:
             self._plane,
             self._queues,
             self._builds,
-            self._registry,
+            self.registry,
             self._fate,
             self._throttle,
             moto,
@@ -182,9 +183,9 @@ class Simulator:
     def _open_registry(self, docker: Docker) -> None:
         world = self._world
         kept = self._storage or self._open.enter_context(storage(docker, self._folder))
-        self._registry = Registry(kept, world.account, self.clock.now)
+        self.registry = Registry(kept, world.account, self.clock.now)
         world.account.registry = self.url.removeprefix("http://")
-        world.engine = Engine(docker, self._registry, self._folder)
+        world.engine = Engine(docker, self.registry, self._folder)
         self._open.callback(world.engine.close)
 
     def close(self) -> None:
