@@ -86,9 +86,11 @@ def running(folder: Path) -> Iterator[Daemon]:
     `docker` finds, whose base image then comes from its public registry. Raises Missing."""
     with contextlib.ExitStack() as stack:
         if os.environ.get("SWATCH_TEST_DOCKER") == "1":
-            environment = dict(os.environ)
+            environment = {"SWATCH_DOCKER": "docker", **os.environ}
             try:
                 Docker(environment).engine()
+                with Docker(environment).signed_in("nowhere", "nobody", "") as where:  # it tells where the engine is
+                    environment["DOCKER_HOST"] = where.environment["DOCKER_HOST"]
             except DockerError as error:
                 raise Missing(f"SWATCH_TEST_DOCKER=1, and there is no engine: {error.message}") from error
         else:

@@ -21,6 +21,8 @@ from orchestrator.simulator.wire import ApiError, Environ, Reply, StartResponse,
 
 PATH = "/v2/"
 USER = "AWS"
+SPACE = "images"
+"""What the names of all repositories begin with in the storage."""
 LOGIN_SECONDS = 12 * 3600.0
 """For which a sign-in is good (API reference, GetAuthorizationToken)."""
 ANSWER_SECONDS = 60.0
@@ -32,12 +34,11 @@ _PATH = re.compile(r"/v2/((?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-
 
 
 class Registry:
-    """A WSGI application below `/v2/`. `storage` is the real registry's HOST:PORT; every one of these keeps what it is
-    given under a name of its own there, so that accounts which share the storage see nothing of each other."""
+    """A WSGI application below `/v2/`. `storage` is the real registry's HOST:PORT. Accounts may share it: what it has,
+    it has by digest, and which digests are whose the accounts know."""
 
     def __init__(self, storage: str, account: Account, now: Callable[[], float]) -> None:
         self._storage, self._account, self._now = storage, account, now
-        self._space = f"account-{secrets.token_hex(8)}"
         self._logins: dict[str, float] = {}
         self._stored: set[tuple[str, str]] = set()
 
@@ -50,7 +51,7 @@ class Registry:
     @property
     def prefixes(self) -> tuple[str, ...]:
         """What the names of all images begin with that come from here, and of no other."""
-        return f"{self._account.registry}/", f"{self._storage}/{self._space}/"
+        return f"{self._account.registry}/", f"{self._storage}/{SPACE}/"
 
     def place(self, uri: str) -> str | None:
         """Where an engine pulls the image from, without a sign-in; None for one that was not pushed here. Of an image
@@ -61,8 +62,8 @@ class Registry:
         name, reference = named
         digest = self._account.digest(name, reference)
         if digest is None:
-            return f"{self._storage}/{self._space}/{name}:gone"
-        return f"{self._storage}/{self._space}/{name}@{digest}" if (name, digest) in self._stored else None
+            return f"{self._storage}/{SPACE}/{name}:gone"
+        return f"{self._storage}/{SPACE}/{name}@{digest}" if (name, digest) in self._stored else None
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         try:
@@ -145,7 +146,7 @@ class Registry:
         return Reply(status, body, kind, (*_VERSION, ("Docker-Content-Digest", digest)))
 
     def _path(self, name: str) -> str:
-        return f"/v2/{self._space}/{name}/"
+        return f"/v2/{SPACE}/{name}/"
 
     def _ask(
         self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
