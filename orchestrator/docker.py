@@ -83,7 +83,7 @@ _KNOWN = (
         "swatch image list shows it; swatch image prune --remote removes what no job uses",
     ),
     _Known(
-        r"authorization token has expired|no basic auth credentials|authentication required|"
+        r"authorization token (has expired|is invalid)|no basic auth credentials|authentication required|"
         r"unauthorized|denied: .*(not authorized|expired)|denied: requested access|403 forbidden",
         SignIn,
         "The registry refuses the sign-in",

@@ -92,7 +92,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | VALUES
     | WORDS,
     "sheet": WORDS,
-    "simulator": WORDS,
+    "simulator": {"docker", "leash"} | WORDS,
     "report": {"watch", "sheet"} | WORDS,
     "unpack": {"store"} | WORDS,
     "shelf": {"journal", "store"} | WORDS,
