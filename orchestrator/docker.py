@@ -83,7 +83,7 @@ _KNOWN = (
         "swatch image list shows it; swatch image prune --remote removes what no job uses",
     ),
     _Known(
-        r"authorization token has expired|no basic auth credentials|authentication required|"
+        r"authorization token (has expired|is invalid)|no basic auth credentials|authentication required|"
         r"unauthorized|denied: .*(not authorized|expired)|denied: requested access|403 forbidden",
         SignIn,
         "The registry refuses the sign-in",
@@ -323,11 +323,18 @@ def step(line: str) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
+_LAYER = re.compile(
+    r"([0-9a-f]{12}): (?:Preparing|Waiting|Pulling fs layer|Verifying Checksum|Download complete"
+    r"|(Pushed|Layer already exists|Mounted from|Pull complete|Already exists))"
+)
+"""What is said of a layer on its way; the second group once it is there."""
+
+
 def pushed(lines: Sequence[str]) -> tuple[int, int]:
-    """How many layers of a push are there, and of how many, from its plain progress so far. Pure."""
+    """How many layers of a push (or a pull) are there, and of how many, from its plain progress so far. Pure."""
     state: dict[str, bool] = {}
     for line in lines:
-        found = re.match(r"([0-9a-f]{12}): (Preparing|Waiting|Pushed|Layer already exists|Mounted from)", line)
+        found = _LAYER.match(line)
         if found:
-            state[found[1]] = found[2] not in ("Preparing", "Waiting")
+            state[found[1]] = found[2] is not None
     return sum(state.values()), len(state)

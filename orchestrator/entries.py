@@ -367,6 +367,14 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             "themselves as machines become free. Nothing to a local job."
         ),
     ] = None
+    image: Annotated[
+        Pattern | None,
+        Meta(
+            description="What jobs run in: swatch is Swatch's own image, aws is AWS' container, ./Dockerfile one of "
+            "yours that is built (relative to this file), anything else an image by its name; for SageMaker it is in "
+            "ECR, where `swatch image push` brings it. Left out, Swatch chooses. Nothing to a local job."
+        ),
+    ] = None
     spot: Annotated[
         bool,
         Meta(description="Use spare capacity: cheaper, and may be interrupted and resumed. Nothing to a local job."),

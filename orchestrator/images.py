@@ -22,6 +22,12 @@ USUALLY = environments.ALL[environments.DEFAULT]
 
 MAX_BYTES = 4 << 20
 
+ECR = re.compile(
+    r"(?P<host>(?P<account>[0-9]{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?)/"
+    r"(?P<repository>[a-z0-9._/-]+)(:(?P<tag>[\w.-]+)|@(?P<digest>sha256:[0-9a-f]{64}))?"
+)
+"""An image as SageMaker takes it: from ECR and nowhere else (API reference, AlgorithmSpecification, TrainingImage)."""
+
 USUAL = "763104351884"
 """AWS' registry in most regions (Developer Guide, "Docker Registry Paths and Example Code"); regions that were opened
 later have their own."""
@@ -65,8 +71,12 @@ def base(machine: str, region: str, environment: Environment = USUALLY) -> str:
         )
     kind = machines.known(machine)
     processor = "gpu" if kind is None or kind.gpus else "cpu"
-    host = f"{account}.dkr.ecr.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
-    return f"{host}/{repository(environment)}:{tag(environment, processor == 'gpu')}"
+    return f"{host(account, region)}/{repository(environment)}:{tag(environment, processor == 'gpu')}"
+
+
+def host(account: str, region: str) -> str:
+    """The image registry of an account in a region (ECR User Guide, "Amazon ECR private registry")."""
+    return f"{account}.dkr.ecr.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
 
 
 def repository(environment: Environment) -> str:
