@@ -262,6 +262,11 @@ def test_a_container_that_outlives_its_runner_goes_on_as_the_jobs_one_agent(
     assert stream.end() == 0
     yard.swatch("watch")
     assert (yard.folder / "outputs/try/try/told.txt").read_text() == "on and on"
+    while daemon.docker.ask("ps", "--quiet", "--filter", f"name={name}", doing="docker ps"):
+        daemon.docker.ask("wait", name, doing="docker wait")
+    yard.swatch("status", "try")
+    assert name not in containers(daemon), "whoever looks removes what is left"
+    assert not Layout(yard.home).work(Entry(yard.store.url, "try", 1)).exists()
 
 
 def test_what_is_left_of_an_attempt_is_removed_before_the_next(yard: Yard, daemon: Daemon) -> None:
