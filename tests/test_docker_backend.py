@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from orchestrator import contract
+from orchestrator.backends import runner
 from orchestrator.backends.local import Entry, Layout, host_name
 from orchestrator.cargo.snapshot import of_folder
 from orchestrator.job import Job
@@ -291,6 +292,30 @@ def test_an_image_of_ones_own_needs_a_python_and_may_have_what_it_likes_in_our_p
     assert yard.store.read(contract.output_prefix("p", 1) + "x") == b"1\n"
     assert yard.store.read(contract.output_prefix("p", 1) + "where") == b"/floyd/home\n"
     assert yard.json("info", "p/1")["job"]["image"].startswith("swatch:")
+
+
+def test_it_runs_as_its_person(yard: Yard, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose numbers are of no user in the image. (The tests' person is root, and lends its folders to another one.)"""
+    for name, value in yard.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(os, "getuid", lambda: 1234)
+    monkeypatch.setattr(os, "getgid", lambda: 1235)
+    mask = os.umask(0)
+    try:
+        yard.record("id; touch /x || touch ~/x && echo $(id -u):$(id -g) > /output/who", BASE, yard.store, 1)
+        layout = Layout(yard.home)
+        layout.make()
+        entry = Entry(yard.store.url, "p", 1)
+        for name in ("code", "home", "input", "mounts", "output"):
+            (layout.work(entry) / name).mkdir(parents=True)
+        for path in yard.home.rglob("*"):
+            os.chown(path, 1234, 1235)
+        runner.run_agent(layout, entry, [])
+    finally:
+        os.umask(mask)
+    assert yard.store.read(contract.output_prefix("p", 1) + "who") == b"1234:1235\n"
+    made = yard.store.path(contract.output_prefix("p", 1) + "who")
+    assert (made.stat().st_uid, made.stat().st_gid) == (1234, 1235)
 
 
 # /bin/sh as a program for another kind of processor: an ELF header that says AArch64.
