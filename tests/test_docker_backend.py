@@ -339,7 +339,7 @@ def test_a_shell_opens_in_the_container(yard: Yard) -> None:
     stream = Stream(yard, "try/1")
     stream.text("ready")
     with Terminal([sys.executable, "-m", "orchestrator", "run", "--shell", "1"], yard.environment, yard.folder) as one:
-        one.type('echo "in $(pwd), $COLOUR, [$TOKEN], $SWATCH_JOB; $(cat /output/m)"; exit 7')
+        one.write('echo "in $(pwd), $COLOUR, [$TOKEN], $SWATCH_JOB; $(cat /output/m)"; exit 7')
         one.until("in /floyd/home, blue, [], alice/projects/try/1; made")
         assert one.end() == 7
     gate.write_text("")
