@@ -83,7 +83,7 @@ _KNOWN = (
         "swatch image list shows it; swatch image prune --remote removes what no job uses",
     ),
     _Known(
-        r"authorization token has expired|no basic auth credentials|authentication required|"
+        r"authorization token (has expired|is invalid)|no basic auth credentials|authentication required|"
         r"unauthorized|denied: .*(not authorized|expired)|denied: requested access|403 forbidden",
         SignIn,
         "The registry refuses the sign-in",
@@ -144,12 +144,14 @@ def explained(doing: str, said: str) -> DockerError:
 
 class Engine(NamedTuple):
     """An engine that answers. `architecture` is in Docker's words (amd64); `gpus`: it can hand GPUs to containers;
-    `builder` are the words that begin a build, none where BuildKit is missing."""
+    `builder` are the words that begin a build, none where BuildKit is missing; `rootless`: it runs as this user, who is
+    root in its containers."""
 
     version: str
     architecture: str
     gpus: bool
     builder: tuple[str, ...]
+    rootless: bool = False
 
 
 class Facts(NamedTuple):
@@ -189,7 +191,8 @@ class Docker:
             info = json.loads(self.ask("info", "--format", "{{json .}}", doing="docker info"))
             names = json.dumps([info.get("Runtimes"), info.get("CDISpecDirs") and info.get("DiscoveredDevices")])
             architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(version["Arch"], version["Arch"])
-            self._engine = Engine(version["Version"], architecture, "nvidia" in names, self._builder())
+            rootless = "name=rootless" in (info.get("SecurityOptions") or ())
+            self._engine = Engine(version["Version"], architecture, "nvidia" in names, self._builder(), rootless)
         return self._engine
 
     def _builder(self) -> tuple[str, ...]:

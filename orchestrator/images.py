@@ -89,6 +89,14 @@ def tag(environment: Environment, gpu: bool) -> str:
     return f"{environment.version}-{'gpu' if gpu else 'cpu'}-{environment.python}"
 
 
+def of_aws(uri: str) -> bool:
+    """Whether AWS itself has made an image for training: all of those have boto3."""
+    account = re.match(r"([0-9]{12})\.dkr\.ecr\.", uri)
+    if account is None:
+        return uri.startswith("public.ecr.aws/deep-learning-containers/")
+    return account[1] in {USUAL, *_REGISTRIES.values(), *listed().values()}
+
+
 def registry(region: str) -> str | None:
     """The account of AWS' registry in a region: by the SDK's data where it is installed, else by the table."""
     found = listed().get(region) or _REGISTRIES.get(region)

@@ -68,7 +68,7 @@ _CAUSES = (
     (Cause.CLOUD, ("internalservererror", "internal server error", "internal error")),
     (Cause.MEMORY, ("outofmemory", "out of memory", "exit code: 137", "exit code 137", "sigkill")),
     (Cause.START, ("the image has no python", "cannotstartcontainer")),
-    (Cause.IMAGE, ("cannotpullcontainer", "pull image", "repository", "ecr image")),
+    (Cause.IMAGE, ("cannotpull", "cannot pull", "pull image", "repository", "ecr image")),
     (Cause.ACCESS, ("accessdenied", "access denied", "not authorized", "assume", "forbidden")),
     (Cause.DATA, ("nosuchkey", "no s3 objects", "failed to download data", "input data")),
 )

@@ -242,7 +242,7 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_cost: Annotated[float, Meta(gt=0)] | UnsetType = UNSET
     command: Text | UnsetType = UNSET
     mode: Annotated[str, Meta(extra={"read": _mode})] | UnsetType = UNSET
-    backend: Literal["local", "sagemaker"] | UnsetType = UNSET
+    backend: Literal["local", "docker", "sagemaker"] | UnsetType = UNSET
     queue: Text | UnsetType = UNSET
     spot: bool | UnsetType = UNSET
     variables: Annotated[Any, Meta(extra={"read": _variables})] | UnsetType = UNSET

@@ -18,6 +18,7 @@ from orchestrator.cargo.index import Index
 from orchestrator.cargo.mount import Prepared, Tell
 from orchestrator.cargo.revision import Revision
 from orchestrator.cargo.snapshot import Snapshot
+from orchestrator.docker import Docker
 from orchestrator.docker import Tell as TellLine
 from orchestrator.errors import CloudError, NotFound, UsageError
 from orchestrator.folder import Belonging, Here
@@ -173,9 +174,13 @@ class Starter:
 
     def _notes(self, said: Recipe) -> Iterator[str]:
         """What a person should know before such a job runs."""
-        here = (said.backend or self.settings.backend) == "local"
-        if here and any(one.startswith("gpu") for one in said.machine or ()) and not has_gpu():
+        backend = said.backend or self.settings.backend
+        here = backend == "local"
+        gpu = any(one.startswith("gpu") for one in said.machine or ())
+        if gpu and backend in FREE and not has_gpu():
             yield "This computer has no GPU: the job runs on its CPU"
+        elif gpu and backend == "docker" and not Docker().engine().gpus:
+            yield "Docker here does not offer the GPU (NVIDIA Container Toolkit): the job runs on the CPU"
         if said.env is None:
             return
         chosen = environments.find(said.env)

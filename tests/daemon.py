@@ -4,20 +4,20 @@ Debian's packages, so that no public registry is needed."""
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tarfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from orchestrator.docker import Docker, DockerError
+from orchestrator.errors import SwatchError
+from orchestrator.simulator.storage import storage
 
 PACKAGES = [
     "base-files",
@@ -82,25 +82,43 @@ class Daemon(NamedTuple):
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[Daemon]:
-    """An engine and a registry, until the end. Raises Missing."""
-    for program in ("dockerd", "docker-registry"):
-        if shutil.which(program) is None:
-            raise Missing(f"no Docker engine can be started here: {program} is missing")
-    if os.geteuid() != 0:
-        raise Missing("no Docker engine can be started here: that needs root")
+    """An engine and a registry, until the end: an engine of the tests' own, or with SWATCH_TEST_DOCKER=1 the one that
+    `docker` finds, whose base image then comes from its public registry. Raises Missing."""
     with contextlib.ExitStack() as stack:
-        environment = start(folder, stack)
-        registry = _registry(folder, stack)
+        if os.environ.get("SWATCH_TEST_DOCKER") == "1":
+            environment = {"SWATCH_DOCKER": "docker", **os.environ}
+            try:
+                Docker(environment).engine()
+                with Docker(environment).signed_in("nowhere", "nobody", "") as where:  # it tells where the engine is
+                    environment["DOCKER_HOST"] = where.environment["DOCKER_HOST"]
+            except DockerError as error:
+                raise Missing(f"SWATCH_TEST_DOCKER=1, and there is no engine: {error.message}") from error
+        else:
+            environment = start(folder, stack)
         docker = Docker(environment)
-        _base(docker, folder)
+        try:
+            registry = stack.enter_context(storage(docker, folder))
+        except SwatchError as error:
+            raise Missing(f"no registry can be started here: {error.message}") from error
+        if os.environ.get("SWATCH_TEST_DOCKER") == "1":
+            _pulled(docker)
+        else:
+            _base(docker, folder)
         yield Daemon(docker, environment, registry, folder)
 
 
-def start(folder: Path, stack: contextlib.ExitStack) -> dict[str, str]:
-    """An engine that leaves the computer's network alone."""
+def start(folder: Path, stack: contextlib.ExitStack, further: Mapping[str, str] | None = None) -> dict[str, str]:
+    """An engine that leaves the computer's network alone, perhaps with further variables; what a client of it needs.
+    Raises Missing."""
+    if shutil.which("dockerd") is None:
+        raise Missing("no Docker engine can be started here: dockerd is missing")
+    if os.geteuid() != 0:
+        raise Missing("no Docker engine can be started here: that needs root")
     host = f"unix://{folder}/docker.sock"
-    # A command line with BuildKit: Debian's own has it, where another that comes first on PATH may lack its plugin.
-    environment = {**os.environ, "DOCKER_HOST": host, "SWATCH_DOCKER": "/usr/bin/docker"}
+    environment = {**os.environ, "DOCKER_HOST": host}
+    if os.access("/usr/bin/docker", os.X_OK):
+        # A command line with BuildKit: Debian's own has it, where another that comes first on PATH may lack its plugin.
+        environment["SWATCH_DOCKER"] = "/usr/bin/docker"
     with open(folder / "dockerd.log", "wb") as log:
         process = subprocess.Popen(
             [
@@ -110,6 +128,8 @@ def start(folder: Path, stack: contextlib.ExitStack) -> dict[str, str]:
             ],
             stdout=log,
             stderr=log,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **(further or {})},
             start_new_session=True,
         )
     stack.callback(_end, process)
@@ -120,36 +140,10 @@ def start(folder: Path, stack: contextlib.ExitStack) -> dict[str, str]:
         except DockerError as error:
             if process.poll() is not None or time.monotonic() > deadline:
                 said = (folder / "dockerd.log").read_text(errors="replace").strip().rpartition("\n")[2]
-                raise Missing(f"no Docker engine can be started here: {said[:300]}") from error
+                raise Missing(f"no Docker engine can be started here: {(said or error.message)[:300]}") from error
             time.sleep(0.1)
         else:
             return environment
-
-
-def _registry(folder: Path, stack: contextlib.ExitStack) -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    configuration = {
-        "version": 0.1,
-        "log": {"level": "error"},
-        "storage": {"filesystem": {"rootdirectory": str(folder / "registry")}, "delete": {"enabled": True}},
-        "http": {"addr": address},
-    }
-    (folder / "registry.yml").write_text(json.dumps(configuration))  # JSON is YAML, too
-    with open(folder / "registry.log", "wb") as log:
-        process = subprocess.Popen(
-            ["docker-registry", "serve", str(folder / "registry.yml")], stdout=log, stderr=log, start_new_session=True
-        )
-    stack.callback(_end, process)
-    deadline = time.monotonic() + START_SECONDS
-    host, _, port = address.partition(":")
-    while True:
-        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
-            return address
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise Missing("no registry can be started here")
-        time.sleep(0.05)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -161,10 +155,25 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
+def _pulled(docker: Docker) -> None:
+    """The base images from where everybody has them."""
+    for name, source in ((BASE, "python:3.12-slim"), (BARE, "busybox:stable")):
+        if docker.image(name):
+            continue
+        try:
+            docker.ask("pull", "--quiet", "--platform", "linux/amd64", source, doing=f"pulling {source}")
+            docker.ask("tag", source, name, doing=f"naming {name}")
+        except DockerError as error:
+            raise Missing(f"{source} cannot be had: {error.message}") from error
+
+
 def _base(docker: Docker, folder: Path) -> None:
     """Make the base images, if the engine has them not yet."""
     if docker.image(BASE) and docker.image(BARE):
         return
+    for program in ("apt-get", "dpkg-deb"):
+        if shutil.which(program) is None:
+            raise Missing(f"no base image can be made here: {program} is missing")
     root, bare, debs = folder / "root", folder / "bare", folder / "debs"
     for path in (root, bare / "bin", debs):
         path.mkdir(parents=True, exist_ok=True)
@@ -193,7 +202,7 @@ def _base(docker: Docker, folder: Path) -> None:
     (wheel,) = (root / "usr/share/python-wheels").glob("pip-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(packages)
-    shutil.copy2(root / "usr/bin/busybox", bare / "bin/busybox") if (root / "usr/bin/busybox").exists() else None
+    shutil.copy2(root / "usr/bin/busybox", bare / "bin/busybox")
     (bare / "bin/sh").symlink_to("busybox")
     for tree, name in ((root, BASE), (bare, BARE)):
         packed = folder / "base.tar"

@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cargo": {"docker", "registry", "store", "journal", "unpack"} | VALUES | WORDS,
     "notice": WORDS,
     "notify": {"journal", "notice", "store"} | VALUES | WORDS,
-    "backends": {"aws", "docker", "leash", "notify", "cargo", "images", "journal", "store"} | VALUES | WORDS,
+    "backends": {"aws", "docker", "leash", "notify", "cargo", "images", "journal", "shelf", "store"} | VALUES | WORDS,
     "facts": {"backends", "store", "journal"} | VALUES | WORDS,
     "engine": {"facts", "results", "backends", "cargo", "store", "journal"} | VALUES | WORDS,
     "bill": {"aws", "backends", "facts", "journal", "store"} | VALUES | WORDS,
@@ -92,16 +92,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     | VALUES
     | WORDS,
     "sheet": WORDS,
-    "simulator": WORDS,
+    "simulator": {"docker", "leash"} | WORDS,
     "report": {"watch", "sheet"} | WORDS,
     "unpack": {"store"} | WORDS,
-    "agent": {"aws", "contract", "errors", "journal", "leash", "notice", "store", "unpack"},
+    "shelf": {"journal", "store"} | WORDS,
+    "agent": {"aws", "contract", "errors", "journal", "leash", "notice", "shelf", "store", "unpack"},
     "synthesize": {"texture", "flags"},
     "flags": {"texture"},
     "novelty": {"synthesize"},
     "texture": set(),
 }
-AGENT = set(agent.FILES["job_image"]) - {"__init__", "unpack"}
+AGENT = set(agent.FILES["job_image"]) - {"__init__", "shelf", "unpack"}
 TOP = {"cli", "__main__", "__init__"}
 
 

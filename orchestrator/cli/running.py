@@ -22,7 +22,7 @@ from orchestrator.environments import ALL
 from orchestrator.errors import UsageError
 from orchestrator.facts import last_number
 from orchestrator.handle import JobHandle
-from orchestrator.job import Job
+from orchestrator.job import FREE, Job
 from orchestrator.machines import ALIASES
 from orchestrator.recipe import Recipe
 from orchestrator.starter import Launch
@@ -71,7 +71,7 @@ def recipe_options(function: Function) -> Function:
         click.option("-m", "--message", metavar="TEXT", help="Description; status and info show it."),
         click.option("-r", "--max-runtime", metavar="TIME", help="Stop it after so many seconds, or 2h [1d]."),
         click.option("--max-cost", type=float, metavar="USD", help="Start nothing that could cost more."),
-        click.option("--backend", metavar="NAME", help="local or sagemaker [SWATCH_BACKEND, local]."),
+        click.option("--backend", metavar="NAME", help="local, docker or sagemaker [SWATCH_BACKEND, local]."),
         click.option("--spot", is_flag=True, help="Spare capacity: cheaper, may be interrupted and resumed."),
         click.option("--queue", metavar="NAME", help="AWS Batch job queue that jobs are handed to."),
         click.option("--env-var", metavar="NAME=VALUE", multiple=True, help="Environment variable of the command."),
@@ -317,7 +317,7 @@ def _draft_rows(jobs: Sequence[Job], files: Sequence[tuple[str, int]], total: in
         ("Would start", "\n".join(f"{one.name}  {one.description}".rstrip() for one in jobs[:LISTED])),
         ("Command", "\n".join(dict.fromkeys(one.command for one in jobs[:LISTED]))),
         ("Instance", machine_of(job)),
-        ("Price", "free" if job.backend == "local" else f"{job.hourly:g} USD/h" if job.hourly else "not known"),
+        ("Price", "free" if job.backend in FREE else f"{job.hourly:g} USD/h" if job.hourly else "not known"),
         ("Environment", job.env or ""),
         ("Image", job.image or ""),
         ("Requirements", job.requirements or ""),

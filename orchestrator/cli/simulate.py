@@ -59,7 +59,7 @@ def command(port: int, speed: float, quotas: tuple[str, ...], chaos: int | None,
         for quota in quotas:
             account.quotas.set(*_quota(quota, simulator.instance_types()))
         made = account.make_account()
-        Path(home, "config.yaml").write_text(f"store: {STORE}\naws:\n  role: {made.role}\n  image: {made.image}\n")
+        Path(home, "config.yaml").write_text(f"store: {STORE}\naws:\n  role: {made.role}\n")
         variables = {
             **account.environment(),
             "AWS_CONFIG_FILE": os.devnull,

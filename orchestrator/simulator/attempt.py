@@ -13,15 +13,22 @@ from pathlib import Path
 
 import msgspec
 
+from orchestrator.docker import NoDocker
 from orchestrator.simulator import cargo
 from orchestrator.simulator.account import Account, Place
 from orchestrator.simulator.clock import Clock
-from orchestrator.simulator.container import Container, environment
+from orchestrator.simulator.container import Container, ProcessContainer, environment
+from orchestrator.simulator.engine import Engine
 from orchestrator.simulator.faults import Fate
 from orchestrator.simulator.job import COMPLETED, FAILED, IN_PROGRESS, STOPPED, STOPPING, Job, instance_types
 
 NO_CAPACITY = (
     "CapacityError: Unable to provision requested ML compute capacity. Please retry using a different ML instance type."
+)
+CANNOT_START = (
+    "CannotStartContainerError. Please make sure the container can be run with 'docker run <image> train'. Please "
+    "refer SageMaker documentation for details. It is possible that the Docker entrypoint is not properly defined, or "
+    "missing permissions."
 )
 INTERNAL = "InternalServerError: We encountered an internal error.  Please try again."
 
@@ -99,6 +106,8 @@ class World(msgspec.Struct, kw_only=True):
     changed: threading.Condition
     """Notified when anything has changed that can be seen."""
     closing: threading.Event
+    engine: Engine | None = None
+    """What runs images that were pushed; without one, every container is a process."""
 
     version: int = 0
     """Counts the changes."""
@@ -191,9 +200,11 @@ class Life:
             job.busy_since = self._now()
             job.started = job.started or job.busy_since
         folder = world.folder / job.name / str(job.attempts)
-        container = Container(folder, job.request.get("CheckpointConfig", {}).get("LocalPath"))
+        container = self._container(folder)
         try:
             return self._work(container)
+        except NoDocker:  # the engine itself is gone: a machine that breaks
+            return End.INTERNAL
         except cargo.CarryError as error:
             self._fail(f"ClientError: {error}")
             return End.TIME
@@ -205,11 +216,21 @@ class Life:
             world.slots.give()
             shutil.rmtree(folder, ignore_errors=True)
 
+    def _container(self, folder: Path) -> Container:
+        """A machine of the kind that the image asks for."""
+        request, engine = self._job.request, self._world.engine
+        checkpoint_path = request.get("CheckpointConfig", {}).get("LocalPath")
+        image = engine.place(request["AlgorithmSpecification"]["TrainingImage"]) if engine else None
+        if engine is None or image is None:
+            return ProcessContainer(folder, checkpoint_path)
+        return engine.container(image, folder, checkpoint_path, bool(request.get("EnableNetworkIsolation")))
+
     def _work(self, container: Container) -> End:
         job, world = self._job, self._world
         begun = self._enter("Downloading")
         cargo.write_configuration(job.request | {"ResourceConfig": self._resources()}, container.ml)
         cargo.fetch_channels(world.account, job.request, container.ml)
+        container.prepare()
         with self._checkpoints(container):
             end = self._wait(begun + world.durations.downloading)
             if end is End.TIME:
@@ -225,7 +246,9 @@ class Life:
         if job.status == STOPPING:
             return End.STOP
         assert container.exit_code is not None
-        if container.exit_code == 0:
+        if container.refused:
+            self._fail(f"ClientError: {CANNOT_START}")
+        elif container.exit_code == 0:
             self._finish("Completed", COMPLETED)
         else:
             self._fail(f"AlgorithmError: {_failure(container.ml)}, exit code: {container.exit_code}")
@@ -242,7 +265,8 @@ class Life:
         limit = begun + max(0.0, job.max_runtime - job.trained)
         words = job.request["AlgorithmSpecification"]
         container.start(
-            [*words.get("ContainerEntrypoint", ["train"]), *words.get("ContainerArguments", [])],
+            words.get("ContainerEntrypoint", []),
+            words.get("ContainerArguments", []),
             environment(job.request, job.arn, world.region, world.url),
             self._log(),
             job.bell.set,

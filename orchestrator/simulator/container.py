@@ -1,9 +1,11 @@
-"""A container, as far as a process on this computer can be one: its own folder in place of /opt/ml, a clean
-environment, a process group of its own, and an end that leaves nothing running.
+"""A container: what all have in common, and that which is a process on this computer, as far as one can be: its own
+folder in place of /opt/ml, a clean environment, a process group of its own, and an end that leaves nothing running.
+Containers of a Docker are in `engine`.
 """
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import os
 import re
@@ -23,6 +25,7 @@ SCRATCH = "/tmp/swatch"
 words of a test may name files there.)"""
 JOB_KEY = "ASIASIMULATEDJOB0000"
 """The access key of every job; nothing checks its secret."""
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 MAX_LINE = 256 * 1024
 """Bytes of a CloudWatch event (Logs quotas: "Event size"); longer lines are cut."""
 LAST_WORDS = 5.0
@@ -38,39 +41,107 @@ def mapped(words: Sequence[str], folders: Mapping[str, Path]) -> list[str]:
     return [pattern.sub(lambda found: str(folders[found[1]]), word) for word in words]
 
 
-class Container:
-    """One attempt's machine: make it, fill `ml`, `start` a command in it, and `close` it."""
+class Container(abc.ABC):
+    """One attempt's machine: make it, fill `ml`, `prepare` it, `start` a command in it, and `close` it. `refused` says
+    why it could not be started at all."""
 
     def __init__(self, folder: Path, checkpoint_path: str | None = None) -> None:
         self.folder, self.ml = folder, folder / "ml"
-        self.checkpoints = self.ml / "checkpoints"
-        self._mark = f"{MARK}={uuid.uuid4().hex}"
-        folders = {"/opt/ml": self.ml, SCRATCH: folder / "tmp" / "swatch"}
-        if checkpoint_path:
-            inside = checkpoint_path.rstrip("/").removeprefix("/opt/ml/")
-            self.checkpoints = self.ml / inside if inside != checkpoint_path.rstrip("/") else folder / "checkpoints"
-            folders[checkpoint_path.rstrip("/")] = self.checkpoints
-        self._folders = folders
+        self.checkpoint_path = (checkpoint_path or "/opt/ml/checkpoints").rstrip("/")
+        inside = self.checkpoint_path.removeprefix("/opt/ml/")
+        self.checkpoints = self.ml / inside if inside != self.checkpoint_path else folder / "checkpoints"
         for one in ("input/config", "input/data", "model", "output/data", "output/metrics"):
             (self.ml / one).mkdir(parents=True)
-        for path in (folder / "tmp", folder / "root", self.checkpoints):
-            path.mkdir(parents=True, exist_ok=True)
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
         self.exit_code: int | None = None
+        self.refused = ""
         self._process: subprocess.Popen[bytes] | None = None
         self._threads: list[threading.Thread] = []
 
+    @abc.abstractmethod
+    def prepare(self) -> None:
+        """Have the image here. Raises CarryError for one that cannot be had."""
+
+    @abc.abstractmethod
     def start(
         self,
-        words: Sequence[str],
+        entrypoint: Sequence[str],
+        arguments: Sequence[str],
         environment: Mapping[str, str],
         said: Callable[[list[str]], None],
         ended: Callable[[], None],
     ) -> None:
-        """Run the words. `said` gets lines as they are written, `ended` is called when the first process has ended and
-        all others of the container are gone; then `exit_code` is set."""
+        """Run the entrypoint (the image's own, if none is given) with the arguments. `said` gets lines as they are
+        written, `ended` is called when the first process has ended and all others of the container are gone; then
+        `exit_code` is set."""
+
+    @abc.abstractmethod
+    def terminate(self) -> None:
+        """SIGTERM to the first process, as a container engine does."""
+
+    @abc.abstractmethod
+    def kill(self) -> None:
+        """SIGKILL to everything."""
+
+    @property
+    @abc.abstractmethod
+    def pid(self) -> int | None:
+        """The first process, as this computer counts them."""
+
+    def close(self) -> None:
+        """Kill what runs, and wait until it is gone and its log is written."""
+        self.kill()
+        for thread in self._threads:
+            thread.join(LAST_WORDS)
+
+    @abc.abstractmethod
+    def _ended(self, code: int, reader: threading.Thread) -> int:
+        """The first process is gone: so is the container. Its exit code, from that of the process that is seen here."""
+
+    def _run(
+        self, process: subprocess.Popen[bytes], said: Callable[[list[str]], None], ended: Callable[[], None]
+    ) -> None:
+        self._process = process
+        assert process.stdout is not None
+        reader = threading.Thread(target=pump, args=(process.stdout, said), name="log", daemon=True)
+        reaper = threading.Thread(target=self._reap, args=(reader, ended), name="reaper", daemon=True)
+        self._threads = [reader, reaper]
+        for thread in self._threads:
+            thread.start()
+
+    def _reap(self, reader: threading.Thread, ended: Callable[[], None]) -> None:
+        assert self._process is not None
+        code = self._ended(self._process.wait(), reader)
+        reader.join(LAST_WORDS)
+        self.exit_code = code
+        ended()
+
+
+class ProcessContainer(Container):
+    """A process of this computer; paths in its words lead into the container's folder."""
+
+    def __init__(self, folder: Path, checkpoint_path: str | None = None) -> None:
+        super().__init__(folder, checkpoint_path)
+        self._mark = f"{MARK}={uuid.uuid4().hex}"
+        self._folders = {"/opt/ml": self.ml, SCRATCH: folder / "tmp" / "swatch", self.checkpoint_path: self.checkpoints}
+        for path in (folder / "tmp", folder / "root"):
+            path.mkdir(parents=True, exist_ok=True)
+
+    def prepare(self) -> None:
+        """Nothing: an image has no content."""
+
+    def start(
+        self,
+        entrypoint: Sequence[str],
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        said: Callable[[list[str]], None],
+        ended: Callable[[], None],
+    ) -> None:
         name, _, mark = self._mark.partition("=")
+        words = [*(entrypoint or ["train"]), *arguments]
         clean = {
-            "PATH": f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "PATH": f"{Path(sys.executable).parent}:{PATH}",
             "HOME": str(self.folder / "root"),
             "TMPDIR": str(self.folder / "tmp"),
             "LANG": "C.UTF-8",
@@ -78,7 +149,7 @@ class Container:
             name: mark,
         }
         try:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 mapped(words, self._folders),
                 cwd=self.folder / "root",
                 env=clean,
@@ -92,46 +163,24 @@ class Container:
             self.exit_code = 126 if isinstance(error, PermissionError) else 127
             ended()
             return
-        assert self._process.stdout is not None
-        pump = threading.Thread(target=_pump, args=(self._process.stdout, said), name="log", daemon=True)
-        reaper = threading.Thread(target=self._reap, args=(pump, ended), name="reaper", daemon=True)
-        self._threads = [pump, reaper]
-        for thread in self._threads:
-            thread.start()
+        self._run(process, said, ended)
 
     def terminate(self) -> None:
-        """SIGTERM to the first process, as a container engine does."""
         if self._process is not None and self.exit_code is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """SIGKILL to everything."""
         if self._process is not None and self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-
-    def close(self) -> None:
-        """Kill what runs, and wait until it is gone and its log is written."""
-        self.kill()
-        for thread in self._threads:
-            thread.join(LAST_WORDS)
 
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
 
-    def _reap(self, pump: threading.Thread, ended: Callable[[], None]) -> None:
-        assert self._process is not None
-        code = self._process.wait()
-        self._sweep(pump)
-        pump.join(LAST_WORDS)
-        # A shell's and Docker's way to tell a signal.
-        self.exit_code = code if code >= 0 else 128 - code
-        ended()
-
-    def _sweep(self, pump: threading.Thread) -> None:
-        """The first process is gone: so is the container. Without /proc only its own process group is found."""
+    def _ended(self, code: int, reader: threading.Thread) -> int:
+        """Without /proc only its own process group is found."""
         assert self._process is not None
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
@@ -141,8 +190,10 @@ class Container:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
             if sure and not left:
-                return
-            pump.join(0.01)  # a moment, or less if the log ends
+                break
+            reader.join(0.01)  # a moment, or less if the log ends
+        # A shell's and Docker's way to tell a signal.
+        return code if code >= 0 else 128 - code
 
 
 def _marked(mark: bytes) -> tuple[list[int], bool]:
@@ -160,7 +211,7 @@ def _marked(mark: bytes) -> tuple[list[int], bool]:
     return found, sure
 
 
-def _pump(stream: IO[bytes], said: Callable[[list[str]], None]) -> None:
+def pump(stream: IO[bytes], said: Callable[[list[str]], None]) -> None:
     """Pass on whole lines as they come; the last one even without its end."""
     rest = b""
     with stream:

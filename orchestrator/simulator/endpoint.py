@@ -18,12 +18,14 @@ from typing import Any
 import msgspec
 
 from orchestrator.errors import SwatchError
-from orchestrator.simulator import services, shapes
+from orchestrator.simulator import registry, services, shapes
+from orchestrator.simulator.builds import Builds
 from orchestrator.simulator.container import JOB_KEY
 from orchestrator.simulator.faults import Fate, Faults
 from orchestrator.simulator.limits import Throttle
 from orchestrator.simulator.plane import Plane
 from orchestrator.simulator.queues import Queues
+from orchestrator.simulator.registry import Registry
 from orchestrator.simulator.wire import (
     ApiError,
     Application,
@@ -33,7 +35,11 @@ from orchestrator.simulator.wire import (
     StartResponse,
     body_of,
     caller,
+    cbor_body,
+    cbor_error_reply,
+    cbor_reply,
     error_reply,
+    is_cbor,
     json_body,
     json_reply,
     operation,
@@ -44,19 +50,22 @@ ADMIN = "/_simulator/"
 
 
 class Endpoint:
-    """Answers requests. `others` is moto, `objects` moto behind what stands before S3; `actions` are the admin's."""
+    """Answers requests. `others` is moto, `objects` moto behind what stands before S3; `images` the
+    account's registry, if it has one; `actions` are the admin's."""
 
     def __init__(
         self,
         plane: Plane,
         queues: Queues,
+        builds: Builds,
+        images: Registry | None,
         fate: Fate,
         throttle: Throttle,
         others: Application,
         objects: Application,
         actions: dict[str, Callable[[str], None]],
     ) -> None:
-        self._queues = queues
+        self._queues, self._builds, self._images = queues, builds, images
         self._plane, self._fate, self._throttle = plane, fate, throttle
         self._others, self._objects, self._actions = others, objects, actions
         self.calls: Counter[str] = Counter()
@@ -66,6 +75,8 @@ class Endpoint:
         path = environ.get("PATH_INFO", "")
         if path.startswith(ADMIN):
             return self._admin(path.removeprefix(ADMIN), environ).send(start_response)
+        if self._images is not None and path.startswith(registry.PATH):  # too short for a bucket's name
+            return self._images(environ, start_response)
         by = caller(environ)
         service = by.service if by else "sagemaker" if _is_sagemaker(environ) else "s3"
         if service == "s3":
@@ -76,7 +87,7 @@ class Endpoint:
         try:
             reply = self._answer(environ, by, service)
         except ApiError as error:
-            reply = error_reply(error)
+            reply = cbor_error_reply(error) if is_cbor(environ) else error_reply(error)
         return reply.send(start_response) if reply else self._others(environ, start_response)
 
     def _answer(self, environ: Environ, by: Caller | None, service: str) -> Reply | None:
@@ -101,6 +112,10 @@ class Endpoint:
             return json_reply(services.products(name, json_body(body)))
         if service == "batch" and environ.get("PATH_INFO") in self._queues.operations:
             return self._batch(environ["PATH_INFO"], body)
+        if service == "codebuild":
+            return self._codebuild(name, body, is_cbor(environ))
+        if asked == "ecr:GetAuthorizationToken":
+            return json_reply(services.authorization(self._images, environ.get("HTTP_HOST", "")))
         if asked == "iam:SimulatePrincipalPolicy":
             return services.policy_simulation(body)
         return None
@@ -110,11 +125,23 @@ class Endpoint:
             raise ApiError("UnknownOperationException", f"The simulator has no operation {name}.")
         return self._done("sagemaker", name, self._plane.operations[name], body)
 
+    def _codebuild(self, name: str, body: bytes, cbor: bool) -> Reply:
+        if name not in self._builds.operations:
+            raise ApiError("UnknownOperationException", f"The simulator has no operation {name}.")
+        return self._done("codebuild", name, self._builds.operations[name], body, cbor)
+
     def _batch(self, path: str, body: bytes) -> Reply:
         name, done = self._queues.operations[path]
         return self._done("batch", name, done, body)
 
-    def _done(self, service: str, name: str, done: Callable[[dict[str, Any]], dict[str, Any]], body: bytes) -> Reply:
+    def _done(
+        self,
+        service: str,
+        name: str,
+        done: Callable[[dict[str, Any]], dict[str, Any]],
+        body: bytes,
+        cbor: bool = False,
+    ) -> Reply:
         """Do it, unless it is throttled or meets a fault."""
         self._throttle.take(name)
         if self._fate.strikes("throttle", name):
@@ -122,12 +149,15 @@ class Endpoint:
         broken = ApiError("InternalFailure", "The request processing has failed because of an unknown error.", 500)
         if self._fate.strikes("errors", name):
             raise broken
-        request = json_body(body)
+        request = cbor_body(body) if cbor else json_body(body)
         shapes.check(service, name, request)
         reply = done(request)
         if self._fate.strikes("lost", name):
             raise broken
-        return json_reply(shapes.shaped(service, name, reply) if reply else {})
+        reply = shapes.shaped(service, name, reply) if reply else {}
+        if cbor:
+            return cbor_reply(shapes.service_model(service).operation_model(name).output_shape, reply)
+        return json_reply(reply)
 
     def _expired(self, by: Caller | None) -> bool:
         """Whether the caller's credentials are no longer good; those of jobs always are."""

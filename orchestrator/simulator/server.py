@@ -15,16 +15,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from orchestrator.docker import Docker
 from orchestrator.errors import NotFound, SwatchError
 from orchestrator.simulator.account import LOG_GROUP, NUMBER, REGION, Account
 from orchestrator.simulator.attempt import Durations, Slots, World
+from orchestrator.simulator.builds import Builds
 from orchestrator.simulator.clock import Clock, ManualClock
 from orchestrator.simulator.endpoint import Endpoint
+from orchestrator.simulator.engine import Engine
 from orchestrator.simulator.faults import Fate, Faults
 from orchestrator.simulator.job import Job, description
 from orchestrator.simulator.limits import Quotas, Throttle
 from orchestrator.simulator.plane import Plane
 from orchestrator.simulator.queues import Queues
+from orchestrator.simulator.registry import Registry
+from orchestrator.simulator.storage import storage
 from orchestrator.simulator.wire import Application
 
 WAIT = 60.0
@@ -57,9 +62,11 @@ class Simulator:
     processes    containers at a time on this computer; further jobs stay Starting
     front        WSGI middleware around S3: `front(application) -> application`
     port         0 lets the system choose
+    docker       runs and builds images that are pushed to the account's registry; else there is none of these
+    registry     HOST:PORT of a registry that keeps them; one is started unless given
 
     moto keeps one state for a process: simulators that are open at the same time in one process share S3, IAM and ECR.
-    Raises SwatchError when moto is not installed, or the port is taken.
+    Raises SwatchError when moto is not installed, the port is taken, or Docker or a registry cannot be had.
     """
 
     def __init__(
@@ -72,12 +79,17 @@ class Simulator:
         port: int = 0,
         sync_period: float = 0.5,
         quota: int = 20,
+        docker: Docker | None = None,
+        registry: str | None = None,
     ) -> None:
         self.clock = clock or Clock()
         self.quotas = Quotas(quota)
         self._fate = Fate(faults)
         self._throttle = Throttle(self.clock.now)
         self.rates = self._throttle.rates
+        self._docker, self._storage = docker, registry
+        self.registry: Registry | None = None
+        """The front of the account's registry, while it is open: a WSGI application."""
         self._durations, self._front, self._port = durations or Durations(), front, port
         self._slots = Slots(processes or os.cpu_count() or 1)
         self._sync_period = sync_period
@@ -85,6 +97,7 @@ class Simulator:
         self._changed = threading.Condition(self._lock)
         self._closing = threading.Event()
         self._clients: dict[str, Any] = {}
+        self._open = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         self.start()
@@ -142,12 +155,22 @@ class Simulator:
             changed=self._changed,
             closing=self._closing,
         )
+        if self._docker is not None:
+            try:
+                self._open_registry(self._docker)
+            except BaseException:
+                self._server.server_close()
+                self._forget()
+                raise
         self._plane = Plane(world, self.quotas)
         self._queues = Queues(world, self._plane)
+        self._builds = Builds(world)
         objects = self._front(moto) if self._front else moto
         self._endpoint = Endpoint(
             self._plane,
             self._queues,
+            self._builds,
+            self.registry,
             self._fate,
             self._throttle,
             moto,
@@ -157,10 +180,19 @@ class Simulator:
         self._serving = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="endpoint", daemon=True)
         self._serving.start()
 
+    def _open_registry(self, docker: Docker) -> None:
+        world = self._world
+        kept = self._storage or self._open.enter_context(storage(docker, self._folder))
+        self.registry = Registry(kept, world.account, self.clock.now)
+        world.account.registry = self.url.removeprefix("http://")
+        world.engine = Engine(docker, self.registry, self._folder)
+        self._open.callback(world.engine.close)
+
     def close(self) -> None:
         """End all jobs and the endpoint; everything that was kept is gone."""
         self._closing.set()
         self._queues.close()
+        self._builds.close()
         self._plane.close()
         self._server.shutdown()
         self._serving.join()
@@ -168,6 +200,7 @@ class Simulator:
         self._forget()
 
     def _forget(self) -> None:
+        self._open.close()
         shutil.rmtree(self._folder, ignore_errors=True)
         _closed()
 
@@ -204,7 +237,7 @@ class Simulator:
             return self._clients[service]
 
     def make_account(self, bucket: str = "swatch", role: str = "swatch", repository: str = "swatch") -> Simulated:
-        """A bucket, a role that SageMaker may take, and a repository with an image `latest`."""
+        """A bucket, a role that SageMaker may take, and a repository with an image `latest`: its jobs are processes."""
         self.client("s3").create_bucket(Bucket=bucket)
         trust = {
             "Version": "2012-10-17",

@@ -5,6 +5,7 @@ Each is a function from a request to a reply; they keep nothing.
 
 from __future__ import annotations
 
+import base64
 import json
 import urllib.parse
 from typing import Any
@@ -12,6 +13,7 @@ from xml.sax.saxutils import escape
 
 from orchestrator.simulator.account import NUMBER
 from orchestrator.simulator.limits import KINDS, Quotas, instance_types, quota_code, quota_name
+from orchestrator.simulator.registry import USER, Registry
 from orchestrator.simulator.wire import ApiError, Reply
 
 PRICES = {
@@ -92,6 +94,20 @@ def _product(instance_type: str, price: float, attributes: dict[str, str]) -> st
             "publicationDate": "2026-01-01T00:00:00Z",
         }
     )
+
+
+NO_REGISTRY = "The simulated account has no registry: swatch simulate --docker"
+
+
+def authorization(registry: Registry | None, host: str) -> dict[str, Any]:
+    """GetAuthorizationToken. It leads to this computer, or nowhere: what belongs to a simulated account is never pushed
+    to AWS. Raises ApiError where there is no registry."""
+    if registry is None:
+        raise ApiError("InvalidParameterException", NO_REGISTRY)
+    password, until = registry.login()
+    token = base64.b64encode(f"{USER}:{password}".encode()).decode()
+    data = {"authorizationToken": token, "expiresAt": until, "proxyEndpoint": f"http://{host}"}
+    return {"authorizationData": [data]}
 
 
 def policy_simulation(body: bytes) -> Reply:

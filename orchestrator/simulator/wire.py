@@ -71,6 +71,48 @@ def query_error_reply(error: ApiError) -> Reply:
     return Reply(error.status, xml.encode(), "text/xml")
 
 
+# Smithy's RPC v2 protocol, with bodies in CBOR: what botocore speaks with services that know it (CodeBuild).
+_RPC = re.compile(r"/service/[A-Za-z0-9_.]+/operation/([A-Za-z0-9]+)")
+_CBOR = "application/cbor"
+_RPC_HEADERS = (("smithy-protocol", "rpc-v2-cbor"),)
+
+
+def is_cbor(environ: Environ) -> bool:
+    return str(environ.get("CONTENT_TYPE", "")).startswith(_CBOR)
+
+
+def cbor_body(body: bytes) -> dict[str, Any]:
+    """The body as a CBOR map, read as botocore reads replies. Raises ApiError (SerializationException)."""
+    from botocore.parsers import ResponseParserError, RpcV2CBORParser
+
+    parser = RpcV2CBORParser()
+    try:
+        value = parser.parse_data_item(parser.get_peekable_stream_from_bytes(body)) if body else {}
+    except (ResponseParserError, ValueError, RecursionError, TypeError, KeyError, EOFError):
+        raise ApiError("SerializationException", "") from None
+    if not isinstance(value, dict):
+        raise ApiError("SerializationException", "Start of structure or map found where not expected.")
+    return value
+
+
+def cbor_reply(shape: Any, value: dict[str, Any]) -> Reply:
+    """A value of one of botocore's shapes, in CBOR."""
+    from botocore.serialize import RpcV2CBORSerializer
+
+    body = bytearray()
+    RpcV2CBORSerializer()._serialize_data_item(body, value, shape)
+    return Reply(200, bytes(body), _CBOR, _RPC_HEADERS)
+
+
+def cbor_error_reply(error: ApiError) -> Reply:
+    """The error in CBOR: a map of two texts (RFC 8949, "Specification of the CBOR Encoding")."""
+    body = b"\xa2"
+    for text in ("__type", error.code, "message", error.message):
+        data = text.encode()
+        body += b"\x79" + len(data).to_bytes(2, "big") + data
+    return Reply(error.status, body, _CBOR, _RPC_HEADERS)
+
+
 class Caller(NamedTuple):
     """What an Authorization header says: the access key, and the service and region that the request was signed for."""
 
@@ -116,6 +158,9 @@ def json_body(body: bytes) -> dict[str, Any]:
 
 def operation(environ: Environ, service: str, body: bytes = b"") -> str:
     """The operation that is asked for, as IAM names it: `sagemaker:CreateTrainingJob`, `s3:GetObject`."""
+    called = _RPC.fullmatch(environ.get("PATH_INFO", "")) if is_cbor(environ) else None
+    if called:
+        return f"{service}:{called[1]}"
     target = environ.get("HTTP_X_AMZ_TARGET", "")
     if target:
         return f"{service}:{target.rpartition('.')[2]}"
