@@ -56,6 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pricelist": {"aws"} | VALUES | WORDS,
     "images": VALUES | WORDS,
     "registry": {"account", "aws", "images"} | VALUES | WORDS,
+    "codebuild": {"account", "aws", "cargo", "docker", "images", "registry", "store"} | VALUES | WORDS,
     "foundry": {"aws", "cargo", "docker", "images", "registry"} | VALUES | WORDS,
     "account": VALUES | WORDS,
     "provision": {"account", "aws"} | VALUES | WORDS,
