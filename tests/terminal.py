@@ -29,7 +29,7 @@ class Terminal:
         )
         os.close(theirs)
 
-    def type(self, line: str) -> None:
+    def write(self, line: str) -> None:
         os.write(self._ours, line.encode() + b"\n")
 
     def until(self, text: str) -> str:

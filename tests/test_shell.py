@@ -36,16 +36,16 @@ def test_it_sees_what_the_command_sees_and_hands_on_its_exit_code(box: Box, real
     stream = running(box, f'echo made > "$SWATCH_OUTPUT_DIR/made.txt"; echo ready; cat {gate}', *words)
     del box.environment["TOKEN"]
     with Terminal([*SHELL, "1"], box.environment, box.folder) as terminal:
-        terminal.type('echo "in $(pwd), $COLOUR, [$TOKEN], $SWATCH_JOB, on $(tty)"')
+        terminal.write('echo "in $(pwd), $COLOUR, [$TOKEN], $SWATCH_JOB, on $(tty)"')
         place = "/floyd/home" if real else str(box.home / "work")
         shown = terminal.until("alice/projects/try/1, on /dev/pts/")
         assert f"in {place}" in shown and ", blue, [], " in shown
-        terminal.type("cat tool.txt $SWATCH_OUTPUT_DIR/made.txt")
+        terminal.write("cat tool.txt $SWATCH_OUTPUT_DIR/made.txt")
         terminal.until("the tool\nmade\n")
         if real:
-            terminal.type("cat /output/made.txt; echo it is $SWATCH_OUTPUT_DIR")
+            terminal.write("cat /output/made.txt; echo it is $SWATCH_OUTPUT_DIR")
             terminal.until("made\nit is /output\n")
-        terminal.type("exit 7")
+        terminal.write("exit 7")
         assert terminal.end() == 7
     assert state(box, "try/1") == "running", "the job has nothing of it"
     gate.write_text("")
