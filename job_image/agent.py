@@ -1,8 +1,9 @@
 """The agent: runs one job's command under the contract, writes the journal, ships outputs.
 
     python -m job_image.agent --store URL --project NAME --number N --work FOLDER [--cache FOLDER]
-                             [--secrets FILE] [--ml /opt/ml [--isolated]]
+                             [--secrets FILE] [--boto3 FILE] [--mounted] [--ml /opt/ml [--isolated]]
     python -m job_image.agent train
+    python -m job_image.agent shell FOLDER
 
 One agent works on a job at a time: a lock on FOLDER proves it (released by the system even after kill -9), and the
 journal refuses a second writer. Whoever finds the lock free and no `final.json` knows that the job was lost; starting
@@ -22,6 +23,7 @@ import signal
 import sys
 from pathlib import Path
 
+from job_image import sdk, shell
 from job_image.attempt import Attempt, Options
 from job_image.container import ML, JobStore, Platform, told
 from orchestrator import contract
@@ -41,15 +43,28 @@ def arguments(argv: list[str]) -> Options:
     parser.add_argument("--secrets", type=Path, help="a file with the values of the job's secrets; removed at its end")
     parser.add_argument("--ml", type=Path, help="the folder that SageMaker gives a container")
     parser.add_argument("--isolated", action="store_true", help="the store is the checkpoint folder of this one job")
+    parser.add_argument("--mounted", action="store_true", help="the contract's paths are mounted, data included")
+    parser.add_argument("--boto3", type=Path, help="AWS' SDK as one file, for a Python that has none")
     given = parser.parse_args(argv)
-    platform = Platform(given.ml, given.isolated) if given.ml else None
-    return Options(given.store, given.project, given.number, given.work, platform, given.cache, given.secrets)
+    return Options(
+        given.store,
+        given.project,
+        given.number,
+        given.work,
+        Platform(given.ml, given.isolated) if given.ml else None,
+        given.cache,
+        given.secrets,
+        given.mounted,
+        given.boto3,
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the job; 0 when it ended (in whatever state), contract.BUSY when another agent is at it, 1 when this agent
     could not bring it to an end. On a platform, 1 also when the job failed, and when it is to be started again."""
     words = sys.argv[1:] if argv is None else argv
+    if words[:1] == [shell.VERB]:
+        return shell.main(words[1:])
     try:
         options = arguments(told(ML) if words == ["train"] else words)
     except SwatchError as error:
@@ -76,6 +91,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _perform(options: Options) -> int:
+    if options.boto3 is not None:
+        sdk.provide(options.boto3, options.work / "boto3")
     platform = options.platform
     isolated = platform is not None and platform.isolated
     store = JobStore(options.store, options.project, options.number) if isolated else open_store(options.store)

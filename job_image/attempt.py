@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
-from job_image import packages
+from job_image import packages, shell
 from job_image.container import Platform
 from job_image.ending import REASONS, Ended, failure
 from job_image.gauges import Gauges
@@ -49,6 +49,8 @@ class Options(NamedTuple):
     platform: Platform | None = None
     cache: Path | None = None
     secrets: Path | None = None
+    mounted: bool = False
+    boto3: Path | None = None
 
 
 class Attempt:
@@ -56,7 +58,7 @@ class Attempt:
 
     def __init__(self, options: Options, store: Store) -> None:
         self.store, self.project, self.number = store, options.project, options.number
-        self.platform, self.cache = options.platform, options.cache
+        self.platform, self.cache, self.mounted = options.platform, options.cache, options.mounted
         self.places = Places(options.work, self.platform.checkpoint if self.platform else None, options.cache)
         self.pace = FAR if store.width > 1 else 1
         self.job: dict[str, Any] = json.loads(store.read(contract.job_key(self.project, self.number)))
@@ -90,7 +92,7 @@ class Attempt:
         try:
             self.secrets = self.vault.values()
             self.record.veil = Veil([*self.secrets.values(), *self.addresses.values()])
-            prepared = prepare(self.store, self.job, self.places, self.platform, self.before)
+            prepared = prepare(self.store, self.job, self.places, self.platform, self.before, self.mounted)
             installed = self._install()
             if isinstance(installed, Ended):
                 return self._pause(installed) if installed.state == contract.QUEUED else self._finish(installed, None)
@@ -98,7 +100,7 @@ class Attempt:
                 prepared = self._as_installed(prepared)
             mounts = [mount["mount"] for mount in self.job["data"]]
             keep = [installed] if installed else []
-            scene = arrange(self.job["command"], self.places, mounts, self.platform, keep)
+            scene = arrange(self.job["command"], self.places, mounts, self.platform, keep, self.mounted)
         except (SwatchError, OSError) as error:
             return self._finish(Ended(contract.FAILED, None, f"could not be prepared: {error}"), None)
         if scene.note and self.attempt == 1:
@@ -160,18 +162,21 @@ class Attempt:
         }
 
     def _command(self, scene: Scene, more: Mapping[str, str], shipper: Shipper) -> Ended:
-        environment = {
-            **more,
-            **self.job.get("variables", {}),
-            **self.secrets,
+        given = {**more, **self.job.get("variables", {})}
+        told = {
             "SWATCH": "1",
             "FLOYDHUB": "1",
             "PYTHONUNBUFFERED": "1",
             "SWATCH_JOB": self.name,
             **scene.environment,
         }
+        environment = {**given, **self.secrets, **told}
         words = ["/bin/sh", "-c", scene.command]
+        plain = {name: value for name, value in {**given, **told}.items() if name not in self.secrets}
         try:
+            shell.keep(
+                self.places.work, scene.wrap, scene.folder, {"PATH": os.environ.get("PATH", os.defpath), **plain}
+            )
             process = Process(words, scene.folder, environment, self.places.work, _grace(), scene.wrap)
         except (OSError, ValueError) as error:  # too long for the system, for one
             return Ended(contract.FAILED, None, f"could not be started: {getattr(error, 'strerror', None) or error}")

@@ -49,7 +49,7 @@ class Places(NamedTuple):
     def make(self) -> None:
         """Make the folders; those that every attempt fills anew are emptied."""
         for folder in (self.code, self.input, self.data):
-            remove(folder)
+            empty(folder)
         for folder in self.filled:
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -138,3 +138,14 @@ def remove(folder: Path) -> None:
     if folder.is_dir():
         os.chmod(str(folder), 0o755)
         shutil.rmtree(str(folder))
+
+
+def empty(folder: Path) -> None:
+    """Remove what is in a folder, and not the folder itself, which may be mounted elsewhere, too; what is none, or a
+    link, is removed."""
+    if folder.is_symlink() or not folder.is_dir():
+        remove(folder)
+        return
+    os.chmod(str(folder), 0o755)
+    for inside in list(folder.iterdir()):
+        remove(inside)

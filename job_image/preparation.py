@@ -5,6 +5,7 @@ Standard library only, and Python 3.8 syntax: this file travels into images that
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,16 +22,19 @@ from orchestrator.store import Store, crowd
 from orchestrator.store.base import check_key
 
 
-def prepare(store: Store, job: dict[str, Any], places: Places, platform: Platform | None, before: Fold) -> Before:
+def prepare(
+    store: Store, job: dict[str, Any], places: Places, platform: Platform | None, before: Fold, mounted: bool = False
+) -> Before:
     """Fill the job's folders; the working folder as it is then, before what earlier attempts have made there is put
-    back. `job` is its record, `before` what its journal tells of those attempts. Raises SwatchError, OSError."""
+    back. `job` is its record, `before` what its journal tells of those attempts; `mounted`: its data stands in its
+    place already. Raises SwatchError, OSError."""
     _restore(store, job, places, before)
     places.make()
     if job["code"]:
         _fetch(store, places, platform, job["code"], places.code, contract.CODE_CHANNEL)
     if job.get("input"):
         _fetch(store, places, platform, job["input"], places.input, contract.INPUT_CHANNEL)
-    for mount in job["data"]:
+    for mount in [] if mounted else job["data"]:
         mounts.mount(store, mount, places, platform)
     prepared = look(places.code)
     _restore_home(store, job, places, before)
@@ -39,7 +43,7 @@ def prepare(store: Store, job: dict[str, Any], places: Places, platform: Platfor
 
 def _restore(store: Store, job: dict[str, Any], places: Places, before: Fold) -> None:
     """What earlier attempts have made, on a machine that has nothing of them: a packed job does not begin anew."""
-    if not places.output.exists():
+    if not places.output.exists() or not os.listdir(str(places.output)):
         _bring(store, job, places.output, [path for path, file in before.files.items() if not file.home])
 
 

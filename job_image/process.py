@@ -104,6 +104,7 @@ class Process:
 
     def read(self, seconds: float) -> list[str]:
         """The lines that the command writes next; none when it wrote none for so many seconds."""
+        self._reap()
         if self._kill_at is not None and time.monotonic() > self._kill_at:
             signal_group(self.group, signal.SIGKILL)
             self._kill_at = None
@@ -118,6 +119,17 @@ class Process:
         if not data:
             self._selector.unregister(self._pipe)
         return self._splitter.feed(data)
+
+    def _reap(self) -> None:
+        """Lay to rest what of the command has lost its parent: the first process of a container is left with it."""
+        while os.getpid() == 1:
+            try:
+                ended = os.waitid(os.P_PGID, self.group, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if ended is None or ended.si_pid == self._process.pid:
+                return
+            os.waitpid(ended.si_pid, 0)
 
     @property
     def drawing(self) -> str:

@@ -43,11 +43,19 @@ class Scene(NamedTuple):
 
 
 def arrange(
-    command: str, places: Places, mounts: Sequence[str], platform: Platform | None, keep: Sequence[Path] = ()
+    command: str,
+    places: Places,
+    mounts: Sequence[str],
+    platform: Platform | None,
+    keep: Sequence[Path] = (),
+    mounted: bool = False,
 ) -> Scene:
-    """The scene of a command whose folders stand ready; nothing in the folders `keep` may be written. Raises
-    SwatchError where a path cannot be replaced."""
+    """The scene of a command whose folders stand ready; nothing in the folders `keep` may be written. `mounted`: the
+    contract's paths are real already, in a container that was made so. Raises SwatchError where a path cannot be
+    replaced."""
     mapping = places.mapping(list(mounts))
+    if mounted:
+        return Scene(command, (), Path("/floyd/home"), _seen(places, mapping), True)
     if platform and platform.ml == OPT_ML:
         left = {path: mapping[path] for path in places.link(list(mounts))}
         return Scene(map_paths(command, left), (), places.code, places.environment(), not left)
@@ -56,9 +64,13 @@ def arrange(
     if wrap is None:
         note = UNREAL if wished else ""
         return Scene(map_paths(command, mapping), (), places.code, places.environment(), False, note)
-    seen = {place: path for path, place in mapping.items()}
-    environment = {name: seen.get(place, place) for name, place in places.environment().items()}
-    return Scene(command, wrap, Path("/floyd/home"), environment, True)
+    return Scene(command, wrap, Path("/floyd/home"), _seen(places, mapping), True)
+
+
+def _seen(places: Places, mapping: Mapping[str, str]) -> dict[str, str]:
+    """The variables that name the folders, where the contract's paths are real."""
+    paths = {place: path for path, place in mapping.items()}
+    return {name: paths.get(place, place) for name, place in places.environment().items()}
 
 
 def _wrap(places: Places, mounts: Sequence[str], keep: Sequence[Path]) -> tuple[str, ...] | None:

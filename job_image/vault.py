@@ -49,8 +49,8 @@ class Vault(NamedTuple):
         return found, problem
 
     def forget(self) -> None:
-        """The job has ended: nobody needs the file any more."""
-        if self.file is not None and self.file.exists():
+        """The job has ended: nobody needs the file any more. One that is mounted its computer removes."""
+        if self.file is not None and self.file.exists() and not os.path.ismount(str(self.file)):
             self.file.unlink()
 
     def _value(self, name: str) -> str | None:

@@ -33,6 +33,14 @@ RULE = "swatch"
 TAG = {"Key": "swatch", "Value": "execution-role"}
 """On the role, so that a later run knows it for ours: it changes the trust of no other."""
 ROLE_SAYS = "What jobs of Swatch run under, and SageMaker for them"
+BUILD_ROLE_SAYS = "What builds of Swatch's images run under (CodeBuild)"
+BUILD_ROLE = "-build"
+"""What the name of the role of builds adds to that of jobs."""
+BUILDS = "swatch-*"
+"""Names of our CodeBuild projects (see codebuild)."""
+BUILD_LOGS = f"/aws/codebuild/{BUILDS}"
+CONTEXTS = "images/"
+"""Where in the store is what a build is made from."""
 
 Policy = dict[str, Any]
 
@@ -68,16 +76,33 @@ class Account(NamedTuple):
     def role_arn(self) -> str:
         return f"arn:{self.partition}:iam::{self.id}:role/{self.role}"
 
+    @property
+    def build_role(self) -> str:
+        return f"{self.role}{BUILD_ROLE}"
+
+    @property
+    def build_role_arn(self) -> str:
+        return f"{self.role_arn}{BUILD_ROLE}"
+
+    @property
+    def repository_arn(self) -> str:
+        return self.arn("ecr", f"repository/{self.repository}")
+
+    @property
+    def registry_arn(self) -> str:
+        """The ARN that stands for all of AWS' own images in the region."""
+        return f"arn:{self.partition}:ecr:{self.region}:{self.registry}:repository/*"
+
     def arn(self, service: str, rest: str) -> str:
         return f"arn:{self.partition}:{service}:{self.region}:{self.id}:{rest}"
 
 
-def trust(account: Account) -> Policy:
-    """Who may act as the role: SageMaker, for this account alone (IAM User Guide, "The confused deputy problem")."""
+def trust(account: Account, service: str = "sagemaker.amazonaws.com") -> Policy:
+    """Who may act as a role: a service, for this account alone (IAM User Guide, "The confused deputy problem")."""
     return _policy(
         {
             "Effect": "Allow",
-            "Principal": {"Service": "sagemaker.amazonaws.com"},
+            "Principal": {"Service": service},
             "Action": "sts:AssumeRole",
             "Condition": {"StringEquals": {"aws:SourceAccount": account.id}},
         }
@@ -86,10 +111,6 @@ def trust(account: Account) -> Policy:
 
 def job_policy(account: Account) -> Policy:
     """What a job may do, and SageMaker for it."""
-    repositories = [
-        account.arn("ecr", f"repository/{account.repository}"),
-        f"arn:{account.partition}:ecr:{account.region}:{account.registry}:repository/*",
-    ]
     logs = account.arn("logs", f"log-group:{LOG_GROUP}")
     statements = [
         _allow("StoreObjects", ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"], f"{account.objects}*"),
@@ -106,11 +127,7 @@ def job_policy(account: Account) -> Policy:
             {"StringEquals": {"cloudwatch:namespace": "/aws/sagemaker/TrainingJobs"}},
         ),
         _allow("Registry", "ecr:GetAuthorizationToken", "*"),
-        _allow(
-            "Images",
-            ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
-            repositories,
-        ),
+        _allow("Images", _PULL, [account.repository_arn, account.registry_arn]),
     ]
     statements.append(_allow("Secrets", "secretsmanager:GetSecretValue", account.arn("secretsmanager", SECRETS)))
     if account.aws.subnets:
@@ -148,7 +165,17 @@ def user_policy(account: Account) -> Policy:
         ),
         _allow("Role", "iam:GetRole", account.role_arn),
         _allow("Log", ["logs:DescribeLogStreams", "logs:GetLogEvents"], [f"{logs}:*", f"{logs}:log-stream:*"]),
-        _allow("Images", "ecr:DescribeImages", account.arn("ecr", f"repository/{account.repository}")),
+        _allow("Registry", "ecr:GetAuthorizationToken", "*"),
+        _allow("Images", [*_PULL, *_PUSH, *_KEEP], account.repository_arn),
+        _allow("ImagesOfAws", _PULL, account.registry_arn),
+        _allow("Builds", _BUILD, account.arn("codebuild", f"project/{BUILDS}")),
+        _allow(
+            "PassBuildRole",
+            "iam:PassRole",
+            account.build_role_arn,
+            {"StringEquals": {"iam:PassedToService": CODEBUILD}},
+        ),
+        _allow("BuildLog", "logs:GetLogEvents", account.arn("logs", f"log-group:{BUILD_LOGS}:log-stream:*")),
         _allow(
             "Doctor",
             ["budgets:ViewBudget", "pricing:GetProducts", "servicequotas:ListServiceQuotas"],
@@ -167,6 +194,21 @@ def user_policy(account: Account) -> Policy:
             _allow("QueuedJobs", [f"sagemaker:{one}" for one in queued], account.arn("sagemaker", QUEUED))
         )
     return _policy(*statements, *_keys(account))
+
+
+def build_policy(account: Account) -> Policy:
+    """What the build of an image may do: read what it is made from, pull AWS' images, push to the one repository, and
+    write its log (CodeBuild User Guide, "Allow CodeBuild to interact with other AWS services")."""
+    logs = account.arn("logs", f"log-group:{BUILD_LOGS}")
+    return _policy(
+        _allow("Context", ["s3:GetObject", "s3:GetObjectVersion"], f"{account.objects}{CONTEXTS}*"),
+        _allow("Bucket", ["s3:GetBucketAcl", "s3:GetBucketLocation"], account.bucket_arn),
+        _allow("Log", ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"], [logs, f"{logs}:*"]),
+        _allow("Registry", "ecr:GetAuthorizationToken", "*"),
+        _allow("Images", [*_PULL, *_PUSH], account.repository_arn),
+        _allow("ImagesOfAws", _PULL, account.registry_arn),
+        *_keys(account),
+    )
 
 
 def bucket_policy(account: Account) -> Policy:
@@ -206,6 +248,20 @@ PUBLIC_ACCESS = dict.fromkeys(
     ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True
 )
 
+
+def image_repository(name: str, kms_key: str | None) -> dict[str, Any]:
+    """The request that makes the repository: a tag never changes, and what is pushed is scanned (API reference,
+    CreateRepository)."""
+    request: dict[str, Any] = {
+        "repositoryName": name,
+        "imageTagMutability": "IMMUTABLE",
+        "imageScanningConfiguration": {"scanOnPush": True},
+    }
+    if kms_key:
+        request["encryptionConfiguration"] = {"encryptionType": "KMS", "kmsKey": kms_key}
+    return request
+
+
 IMAGE_LIFECYCLE = {
     "rules": [
         {
@@ -222,6 +278,21 @@ IMAGE_LIFECYCLE = {
     ]
 }
 
+CODEBUILD = "codebuild.amazonaws.com"
+_PULL = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+"""ECR User Guide, "Pulling an image"; of which BatchCheckLayerAvailability serves pushing, too."""
+_PUSH = ["ecr:CompleteLayerUpload", "ecr:InitiateLayerUpload", "ecr:PutImage", "ecr:UploadLayerPart"]
+"""ECR User Guide, "IAM permissions for pushing an image"."""
+_KEEP = ["ecr:BatchDeleteImage", "ecr:CreateRepository", "ecr:DescribeImages"]
+_BUILD = [
+    "codebuild:BatchGetBuilds",
+    "codebuild:BatchGetProjects",
+    "codebuild:CreateProject",
+    "codebuild:ListBuildsForProject",
+    "codebuild:StartBuild",
+    "codebuild:StopBuild",
+    "codebuild:UpdateProject",
+]
 _NETWORK = [
     "ec2:CreateNetworkInterface",
     "ec2:CreateNetworkInterfacePermission",

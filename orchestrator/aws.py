@@ -74,6 +74,22 @@ def region() -> str:
     return str(found)
 
 
+def variables() -> dict[str, str]:
+    """The way to AWS as variables, for a container that has nothing of this computer's configuration: endpoints, the
+    region, and the credentials that are in force now. Raises CloudError."""
+    with explained("AWS (credentials)"):
+        region_name = str(client("s3").meta.region_name)
+        credentials = _session.get_credentials()
+        found = credentials.get_frozen_credentials() if credentials is not None else None
+    kept = re.compile("AWS_(ENDPOINT_URL(_[A-Z0-9_]+)?|MAX_ATTEMPTS|RETRY_MODE|EC2_METADATA_DISABLED|USE_[A-Z_]+)")
+    values = {name: value for name, value in os.environ.items() if kept.fullmatch(name)}
+    values.update({"AWS_REGION": region_name, "AWS_DEFAULT_REGION": region_name})
+    if found is None:
+        raise Expired("AWS (credentials): no AWS credentials were found", hint=_sign_in("aws configure"))
+    values.update({"AWS_ACCESS_KEY_ID": found.access_key, "AWS_SECRET_ACCESS_KEY": found.secret_key})
+    return {**values, **({"AWS_SESSION_TOKEN": found.token} if found.token else {})}
+
+
 def forget() -> None:
     """Have the next `client` read configuration and credentials anew."""
     global _session

@@ -200,8 +200,14 @@ def agent_key(digest: str) -> str:
     return f"agent/{digest}.pyz"
 
 
+def boto3_key(digest: str) -> str:
+    """AWS' SDK for images that have none, addressed by its content."""
+    return f"agent/boto3/{digest}.zip"
+
+
 # A job on SageMaker finds its files below /opt/ml/input/data/<channel>/ (CreateTrainingJob, InputDataConfig).
 AGENT_CHANNEL = "agent"
+BOTO3_CHANNEL = "boto3"
 CODE_CHANNEL = "code"
 INPUT_CHANNEL = "input"
 _LONGEST_CHANNEL = 64

@@ -144,12 +144,14 @@ def explained(doing: str, said: str) -> DockerError:
 
 class Engine(NamedTuple):
     """An engine that answers. `architecture` is in Docker's words (amd64); `gpus`: it can hand GPUs to containers;
-    `builder` are the words that begin a build, none where BuildKit is missing."""
+    `builder` are the words that begin a build, none where BuildKit is missing; `rootless`: it runs as this user, who is
+    root in its containers."""
 
     version: str
     architecture: str
     gpus: bool
     builder: tuple[str, ...]
+    rootless: bool = False
 
 
 class Facts(NamedTuple):
@@ -189,7 +191,8 @@ class Docker:
             info = json.loads(self.ask("info", "--format", "{{json .}}", doing="docker info"))
             names = json.dumps([info.get("Runtimes"), info.get("CDISpecDirs") and info.get("DiscoveredDevices")])
             architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(version["Arch"], version["Arch"])
-            self._engine = Engine(version["Version"], architecture, "nvidia" in names, self._builder())
+            rootless = "name=rootless" in (info.get("SecurityOptions") or ())
+            self._engine = Engine(version["Version"], architecture, "nvidia" in names, self._builder(), rootless)
         return self._engine
 
     def _builder(self) -> tuple[str, ...]:
@@ -320,11 +323,18 @@ def step(line: str) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
+_LAYER = re.compile(
+    r"([0-9a-f]{12}): (?:Preparing|Waiting|Pulling fs layer|Verifying Checksum|Download complete"
+    r"|(Pushed|Layer already exists|Mounted from|Pull complete|Already exists))"
+)
+"""What is said of a layer on its way; the second group once it is there."""
+
+
 def pushed(lines: Sequence[str]) -> tuple[int, int]:
-    """How many layers of a push are there, and of how many, from its plain progress so far. Pure."""
+    """How many layers of a push (or a pull) are there, and of how many, from its plain progress so far. Pure."""
     state: dict[str, bool] = {}
     for line in lines:
-        found = re.match(r"([0-9a-f]{12}): (Preparing|Waiting|Pushed|Layer already exists|Mounted from)", line)
+        found = _LAYER.match(line)
         if found:
-            state[found[1]] = found[2] not in ("Preparing", "Waiting")
+            state[found[1]] = found[2] is not None
     return sum(state.values()), len(state)

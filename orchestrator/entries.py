@@ -22,8 +22,8 @@ from orchestrator.wording import shown
 DAY = 86400
 MAX_RUNTIME = 28 * DAY
 """Seconds: SageMaker's longest training job."""
-MAX_DATA = 17
-"""Mounts: SageMaker has 20 channels (CreateTrainingJob, InputDataConfig), and agent, code and input take three."""
+MAX_DATA = 16
+"""Mounts: SageMaker has 20 channels (CreateTrainingJob), of which agent, code, input and boto3 take four."""
 
 _SIDE = "(?:3[2-9]|[4-9][0-9]|[1-9][0-9]{2}|[1-7][0-9]{3}|80[0-9]{2}|81[0-8][0-9]|819[0-2])"  # 32 to 8192
 _SIZE = re.compile(f"{_SIDE}x{_SIDE}")
@@ -356,8 +356,8 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     backend: Annotated[
         Literal["local", "docker", "sagemaker"],
         Meta(
-            description="Where jobs run. local: a process on this computer. docker (a container on it) and sagemaker "
-            "(your AWS account) are not there yet."
+            description="Where jobs run. local: a process on this computer; docker: a container on it; sagemaker: your "
+            "AWS account."
         ),
     ] = "local"
     queue: Annotated[
@@ -365,6 +365,14 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Meta(
             description="An AWS Batch job queue for SageMaker training that jobs are handed to, so that they start by "
             "themselves as machines become free. Nothing to a local job."
+        ),
+    ] = None
+    image: Annotated[
+        Pattern | None,
+        Meta(
+            description="What jobs run in: swatch is Swatch's own image, aws is AWS' container, ./Dockerfile one of "
+            "yours that is built (relative to this file), anything else an image by its name; for SageMaker it is in "
+            "ECR, where `swatch image push` brings it. Left out, Swatch chooses. Nothing to a local job."
         ),
     ] = None
     spot: Annotated[

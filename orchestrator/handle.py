@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator import address, contract, engine, facts, journal, log, recipe
+from orchestrator.backends import Presence
 from orchestrator.backends.local import host_name
 from orchestrator.cargo import snapshot
 from orchestrator.engine import Choice, Verdict
@@ -55,6 +56,18 @@ class JobHandle:
     def state(self) -> str:
         """One of contract.STATES."""
         return self.look().state
+
+    def shell(self, terminal: bool = True) -> list[str]:
+        """The command line that opens a shell beside its command, which sees what that sees. Raises UsageError where it
+        does not run, or not on this computer."""
+        seen = self.look()
+        if seen.state != contract.RUNNING:
+            raise UsageError(
+                f"{self.record.short} does not run: it is {seen.state}", hint=f"swatch info {self.record.short}"
+            )
+        if seen.presence is Presence.ELSEWHERE:
+            raise UsageError(f"{self.record.short} runs on another computer: {self.record.host}", hint="Open it there")
+        return self._swatch.machines.shell(self.record, terminal)
 
     @property
     def metrics(self) -> dict[str, float]:

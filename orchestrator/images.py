@@ -7,6 +7,7 @@ a table stands in where it is not installed. `retrieved` asks the SDK itself; a 
 from __future__ import annotations
 
 import json
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,12 @@ USUALLY = environments.ALL[environments.DEFAULT]
 "Support policy")."""
 
 MAX_BYTES = 4 << 20
+
+ECR = re.compile(
+    r"(?P<host>(?P<account>[0-9]{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?)/"
+    r"(?P<repository>[a-z0-9._/-]+)(:(?P<tag>[\w.-]+)|@(?P<digest>sha256:[0-9a-f]{64}))?"
+)
+"""An image as SageMaker takes it: from ECR and nowhere else (API reference, AlgorithmSpecification, TrainingImage)."""
 
 USUAL = "763104351884"
 """AWS' registry in most regions (Developer Guide, "Docker Registry Paths and Example Code"); regions that were opened
@@ -64,8 +71,12 @@ def base(machine: str, region: str, environment: Environment = USUALLY) -> str:
         )
     kind = machines.known(machine)
     processor = "gpu" if kind is None or kind.gpus else "cpu"
-    host = f"{account}.dkr.ecr.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
-    return f"{host}/{repository(environment)}:{tag(environment, processor == 'gpu')}"
+    return f"{host(account, region)}/{repository(environment)}:{tag(environment, processor == 'gpu')}"
+
+
+def host(account: str, region: str) -> str:
+    """The image registry of an account in a region (ECR User Guide, "Amazon ECR private registry")."""
+    return f"{account}.dkr.ecr.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
 
 
 def repository(environment: Environment) -> str:
@@ -76,6 +87,14 @@ def repository(environment: Environment) -> str:
 def tag(environment: Environment, gpu: bool) -> str:
     """Which of them it is; `gpu`: that for machines with one."""
     return f"{environment.version}-{'gpu' if gpu else 'cpu'}-{environment.python}"
+
+
+def of_aws(uri: str) -> bool:
+    """Whether AWS itself has made an image for training: all of those have boto3."""
+    account = re.match(r"([0-9]{12})\.dkr\.ecr\.", uri)
+    if account is None:
+        return uri.startswith("public.ecr.aws/deep-learning-containers/")
+    return account[1] in {USUAL, *_REGISTRIES.values(), *listed().values()}
 
 
 def registry(region: str) -> str | None:

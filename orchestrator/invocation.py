@@ -39,7 +39,6 @@ class Frame(NamedTuple):
     argv: tuple[str, ...] = ()
     hourly: float | None = None
     restarted: str | None = None
-    image: str | None = None
 
 
 def sweep(given: Sequence[str]) -> dict[str, tuple[str, ...]]:

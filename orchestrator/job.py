@@ -11,7 +11,7 @@ import msgspec
 
 from orchestrator import contract
 
-FREE = ("local",)
+FREE = ("local", "docker")
 """Backends whose machines cost nothing."""
 
 

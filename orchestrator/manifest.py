@@ -52,6 +52,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     machine: str = "cpu"
     fallbacks: tuple[str, ...] = ()
+    image: str | None = None
     backend: str = "local"
     queue: str | None = None
     spot: bool = False
@@ -193,7 +194,7 @@ def _manifest(draft: Draft, data: dict[str, Any]) -> Manifest:
     return manifest
 
 
-_PLAIN = ("backend", "queue", "spot", "max_runtime", "max_cost", "retries", "code")
+_PLAIN = ("image", "backend", "queue", "spot", "max_runtime", "max_cost", "retries", "code")
 
 
 def _one_of(draft: Draft, data: dict[str, Any]) -> None:

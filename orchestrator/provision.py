@@ -35,12 +35,30 @@ class Found(NamedTuple):
     role_is_ours: bool = False
     trust: dict[str, Any] | None = None
     job_policy: dict[str, Any] | None = None
+    build_role_is_ours: bool = False
+    build_trust: dict[str, Any] | None = None
+    build_policy: dict[str, Any] | None = None
+
+
+class _Role(NamedTuple):
+    """A role as it should be, what there is of it, and sentences for the steps that make it so."""
+
+    name: str
+    trust: dict[str, Any]
+    policy: dict[str, Any]
+    says: str
+    is_ours: bool
+    found_trust: dict[str, Any] | None
+    found_policy: dict[str, Any] | None
+    make: str
+    mend: str
+    let: str
 
 
 def steps(account: Account, found: Found) -> list[Step]:
     """What is to be done, in order. Pure; empty where all is as it should be. Of an existing bucket, rules and policy
     statements that are not ours are kept. Raises UsageError for a bucket of another region, or a role of others."""
-    return [*_bucket(account, found), *_repository(account, found), *_role(account, found)]
+    return [*_bucket(account, found), *_repository(account, found), *_roles(account, found)]
 
 
 def _bucket(account: Account, found: Found) -> Iterator[Step]:
@@ -84,40 +102,71 @@ def _bucket(account: Account, found: Found) -> Iterator[Step]:
 def _repository(account: Account, found: Found) -> Iterator[Step]:
     name = account.repository
     if found.repository is None:
-        request: dict[str, Any] = {"repositoryName": name, "imageScanningConfiguration": {"scanOnPush": True}}
-        if account.aws.kms_key:
-            request["encryptionConfiguration"] = {"encryptionType": "KMS", "kmsKey": account.aws.kms_key}
-        yield Step(f"Make the image repository {name}, which scans what is pushed", "ecr", "CreateRepository", request)
-    elif not found.repository.get("imageScanningConfiguration", {}).get("scanOnPush"):
-        request = {"repositoryName": name, "imageScanningConfiguration": {"scanOnPush": True}}
-        yield Step("Scan images that are pushed", "ecr", "PutImageScanningConfiguration", request)
+        request = wanted.image_repository(name, account.aws.kms_key)
+        said = f"Make the image repository {name}, which scans what is pushed, and whose tags never change"
+        yield Step(said, "ecr", "CreateRepository", request)
+    else:
+        if found.repository.get("imageTagMutability") != "IMMUTABLE":
+            request = {"repositoryName": name, "imageTagMutability": "IMMUTABLE"}
+            yield Step("Let no tag of an image ever change", "ecr", "PutImageTagMutability", request)
+        if not found.repository.get("imageScanningConfiguration", {}).get("scanOnPush"):
+            request = {"repositoryName": name, "imageScanningConfiguration": {"scanOnPush": True}}
+            yield Step("Scan images that are pushed", "ecr", "PutImageScanningConfiguration", request)
     if found.image_lifecycle is None:  # one of the user's own is as good
         request = {"repositoryName": name, "lifecyclePolicyText": json.dumps(wanted.IMAGE_LIFECYCLE)}
         said = f"Remove images without a tag after {wanted.UNTAGGED_IMAGES} days"
         yield Step(said, "ecr", "PutLifecyclePolicy", request)
 
 
-def _role(account: Account, found: Found) -> Iterator[Step]:
-    trust, policy = wanted.trust(account), wanted.job_policy(account)
-    if found.trust is None:
+def _roles(account: Account, found: Found) -> Iterator[Step]:
+    jobs = _Role(
+        name=account.role,
+        trust=wanted.trust(account),
+        policy=wanted.job_policy(account),
+        says=wanted.ROLE_SAYS,
+        is_ours=found.role_is_ours,
+        found_trust=found.trust,
+        found_policy=found.job_policy,
+        make=f"Make the role {account.role}, which SageMaker takes on for jobs",
+        mend="Let SageMaker alone take the role on, for this account",
+        let="Let jobs do what they need, and no more",
+    )
+    builds = _Role(
+        name=account.build_role,
+        trust=wanted.trust(account, wanted.CODEBUILD),
+        policy=wanted.build_policy(account),
+        says=wanted.BUILD_ROLE_SAYS,
+        is_ours=found.build_role_is_ours,
+        found_trust=found.build_trust,
+        found_policy=found.build_policy,
+        make=f"Make the role {account.build_role}, which CodeBuild takes on to build images",
+        mend="Let CodeBuild alone take the role on, for this account",
+        let="Let builds of images do what they need, and no more",
+    )
+    for role in (jobs, builds):
+        yield from _role(role)
+
+
+def _role(role: _Role) -> Iterator[Step]:
+    if role.found_trust is None:
         request = {
-            "RoleName": account.role,
-            "AssumeRolePolicyDocument": json.dumps(trust),
-            "Description": wanted.ROLE_SAYS,
+            "RoleName": role.name,
+            "AssumeRolePolicyDocument": json.dumps(role.trust),
+            "Description": role.says,
             "Tags": [wanted.TAG],
         }
-        yield Step(f"Make the role {account.role}, which SageMaker takes on for jobs", "iam", "CreateRole", request)
-    elif not _same(found.trust, trust):
-        if not found.role_is_ours:
+        yield Step(role.make, "iam", "CreateRole", request)
+    elif not _same(role.found_trust, role.trust):
+        if not role.is_ours:
             raise UsageError(
-                f"The role {account.role} is there already, was not made by Swatch, and trusts others",
+                f"The role {role.name} is there already, was not made by Swatch, and trusts others",
                 hint="Name another, which will be made: swatch setup aws --role NAME",
             )
-        request = {"RoleName": account.role, "PolicyDocument": json.dumps(trust)}
-        yield Step("Let SageMaker alone take the role on, for this account", "iam", "UpdateAssumeRolePolicy", request)
-    if not _same(found.job_policy, policy):
-        request = {"RoleName": account.role, "PolicyName": wanted.POLICY, "PolicyDocument": json.dumps(policy)}
-        yield Step("Let jobs do what they need, and no more", "iam", "PutRolePolicy", request)
+        request = {"RoleName": role.name, "PolicyDocument": json.dumps(role.trust)}
+        yield Step(role.mend, "iam", "UpdateAssumeRolePolicy", request)
+    if not _same(role.found_policy, role.policy):
+        request = {"RoleName": role.name, "PolicyName": wanted.POLICY, "PolicyDocument": json.dumps(role.policy)}
+        yield Step(role.let, "iam", "PutRolePolicy", request)
 
 
 def look(account: Account) -> Found:
@@ -158,17 +207,21 @@ def look(account: Account) -> Found:
         found["repository"] = listed["repositories"][0]
         text = _or_none(lambda: ecr.get_lifecycle_policy(**named), where, "LifecyclePolicyNotFoundException")
         found["image_lifecycle"] = json.loads(text["lifecyclePolicyText"]) if text else None
-    role = _or_none(lambda: iam.get_role(RoleName=account.role), f"the role {account.role}", "NoSuchEntity")
-    if role is not None:
-        found["trust"] = role["Role"]["AssumeRolePolicyDocument"]
-        found["role_is_ours"] = wanted.TAG in role["Role"].get("Tags", [])
-        inline = _or_none(
-            lambda: iam.get_role_policy(RoleName=account.role, PolicyName=wanted.POLICY),
-            f"the policy of the role {account.role}",
-            "NoSuchEntity",
-        )
-        found["job_policy"] = inline["PolicyDocument"] if inline else None
+    found["trust"], found["role_is_ours"], found["job_policy"] = _look_at_role(account.role, iam)
+    build = _look_at_role(account.build_role, iam)
+    found["build_trust"], found["build_role_is_ours"], found["build_policy"] = build
     return Found(**found)
+
+
+def _look_at_role(name: str, iam: Any) -> tuple[dict[str, Any] | None, bool, dict[str, Any] | None]:
+    """Whom a role trusts, whether Swatch made it, and its policy."""
+    role = _or_none(lambda: iam.get_role(RoleName=name), f"the role {name}", "NoSuchEntity")
+    if role is None:
+        return None, False, None
+    where = f"the policy of the role {name}"
+    inline = _or_none(lambda: iam.get_role_policy(RoleName=name, PolicyName=wanted.POLICY), where, "NoSuchEntity")
+    trust = role["Role"]["AssumeRolePolicyDocument"]
+    return trust, wanted.TAG in role["Role"].get("Tags", []), inline["PolicyDocument"] if inline else None
 
 
 def take(step: Step, account: Account) -> None:

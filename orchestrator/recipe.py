@@ -2,6 +2,7 @@
 it is; each key means there what it means here.
 
     machine: gpu              env: tensorflow-2.21        max_runtime: 2h          description: first try
+    image: ./Dockerfile       in place of env: an image of one's own (see foundry)
     command: python train.py  input: [{source: alice/datasets/mnist/1, destination: mnist}]
     task: {train: {...}, eval: {...}}    swatch run --task train
 
@@ -41,6 +42,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     command: str | None = None
     machine: tuple[str, ...] | None = None
     env: str | None = None
+    image: str | None = None
     data: tuple[str, ...] | None = None
     description: str | None = None
     max_runtime: int | None = None
@@ -52,7 +54,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     secrets: tuple[str, ...] | None = None
 
     def over(self, other: Recipe) -> Recipe:
-        """This one, and what it does not say as the other says it."""
+        """This one, and what it does not say as the other says it; env and image say the same thing, so one that is
+        said here goes before either there."""
+        if self.env is not None or self.image is not None:
+            other = msgspec.structs.replace(other, env=None, image=None)
         said = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
         return msgspec.structs.replace(other, **said)
 
@@ -229,6 +234,7 @@ _Inputs = list[Annotated[Any, Meta(extra={"read": _input})]]
 class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     machine: Machines | UnsetType = UNSET
     env: Annotated[str, Meta(extra={"read": _env})] | UnsetType = UNSET
+    image: Text | UnsetType = UNSET
     input: _Inputs | UnsetType = UNSET
     data: _Inputs | UnsetType = UNSET
     description: str | UnsetType = UNSET
@@ -236,7 +242,7 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_cost: Annotated[float, Meta(gt=0)] | UnsetType = UNSET
     command: Text | UnsetType = UNSET
     mode: Annotated[str, Meta(extra={"read": _mode})] | UnsetType = UNSET
-    backend: Literal["local", "sagemaker"] | UnsetType = UNSET
+    backend: Literal["local", "docker", "sagemaker"] | UnsetType = UNSET
     queue: Text | UnsetType = UNSET
     spot: bool | UnsetType = UNSET
     variables: Annotated[Any, Meta(extra={"read": _variables})] | UnsetType = UNSET

@@ -14,10 +14,12 @@ from orchestrator.cargo import mount, snapshot, source
 from orchestrator.cargo.index import Index
 from orchestrator.cargo.mount import Prepared, Tell
 from orchestrator.cargo.snapshot import Snapshot
+from orchestrator.docker import Tell as TellLine
 from orchestrator.engine import Afford, Wish, everything
 from orchestrator.entries import QUEUE
 from orchestrator.errors import NotFound, UsageError
 from orchestrator.folder import Belonging, Here
+from orchestrator.foundry import Order
 from orchestrator.job import Home, Job, Task
 from orchestrator.manifest import Manifest
 from orchestrator.settings import Settings
@@ -49,10 +51,11 @@ class Request(NamedTuple):
         backend: str,
         home: Path,
         queue: str | None = None,
+        image: Order | None = None,
         retry_failed: bool = False,
         afford: Afford = everything,
     ) -> Wish:
-        """What to reconcile with the store."""
+        """What to reconcile with the store. The image is chosen when the first job is drafted, if any is."""
         manifest = self.manifest
 
         def job(number: int, tasks: tuple[Task, ...], cargo: str | None) -> Job:
@@ -77,6 +80,7 @@ class Request(NamedTuple):
                 host=host,
                 home=Home(host=host, folder=str(home)),
                 requirements=self.code.requirements if manifest.command is not None else None,
+                image=image.uri if image is not None else None,
             )
 
         return Wish(
@@ -88,6 +92,30 @@ class Request(NamedTuple):
             retry_failed=retry_failed,
             afford=afford,
         )
+
+
+class Wanted(NamedTuple):
+    """A manifest, what it wants of a store, and where its jobs would run: on a backend, in a queue, in an image; and
+    where their outputs come home to."""
+
+    request: Request
+    wish: Wish
+    backend: str
+    queue: str | None
+    image: Order
+    home: Path
+
+    def carry(
+        self,
+        store: Store,
+        whole: bool = False,
+        tell: Tell = lambda sent: None,
+        build: TellLine = lambda line: None,
+    ) -> None:
+        """Have the image be where jobs can have it (`build` gets Docker's lines), and put what they share into the
+        store: see `Request.carry`. Ended at any moment, what has been built and sent is kept. Raises SwatchError."""
+        self.image.ready(build)
+        self.request.carry(store, whole, tell)
 
 
 def read(

@@ -33,7 +33,8 @@ class Aws(msgspec.Struct, frozen=True, kw_only=True):
     come from the standard AWS configuration.
 
     role: ARN of the role that jobs run under; `swatch setup aws` makes one.
-    image: the image that jobs run in; None is an AWS deep-learning container.
+    image: the image that jobs run in, as `--image` says it; None leaves it to Swatch (see `foundry`).
+    repository: the name of the image repository that images are pushed to; `swatch setup aws` makes it.
     kms_key: key (id or ARN) that encrypts volumes and what SageMaker itself writes; None leaves that to AWS.
     subnets, security_groups: the network jobs run in; both or none.
     network_isolation: jobs have no network at all; SageMaker carries what they make.
@@ -44,6 +45,7 @@ class Aws(msgspec.Struct, frozen=True, kw_only=True):
 
     role: str | None = None
     image: str | None = None
+    repository: str = "swatch"
     kms_key: str | None = None
     subnets: tuple[str, ...] = ()
     security_groups: tuple[str, ...] = ()
@@ -130,20 +132,23 @@ def load(store: str | None = None, slots: int | None = None, environment: Mappin
     )
 
 
-def write(home: Path, store: str, role: str) -> bool:
-    """Have config.yaml say these of `store` and `aws.role`, and keep what else is there, comments included. False if it
-    said so already. Raises UsageError for a file that cannot be used."""
+def write(home: Path, store: str, role: str, repository: str = Aws().repository) -> bool:
+    """Have config.yaml say these of `store` and, under `aws`, `role` and `repository` (where that is not the usual
+    one), and keep what else is there, comments included. False if it said so already. Raises UsageError for a file that
+    cannot be used."""
     import yaml
 
     path = home / "config.yaml"
     found = _read(path)
-    if found.store == store and found.aws is not None and found.aws.role == role:
+    known = found.aws or _Aws()
+    if (found.store, known.role, known.repository) == (store, role, repository):
         return False
+    said = {"role": role, **({"repository": repository} if known.repository != repository else {})}
     try:
         text = path.read_text(encoding="utf-8") if path.exists() else ""
         wanted = yaml.safe_load(text) or {}
-        wanted = {**wanted, "store": store, "aws": {**(wanted.get("aws") or {}), "role": role}}
-        changed = _changed(text, store, role)
+        wanted = {**wanted, "store": store, "aws": {**(wanted.get("aws") or {}), **said}}
+        changed = _changed(text, store, said)
         try:
             kept = yaml.safe_load(changed) == wanted
         except yaml.YAMLError:
@@ -161,18 +166,20 @@ def write(home: Path, store: str, role: str) -> bool:
     return True
 
 
-def _changed(text: str, store: str, role: str) -> str:
-    """The file's text with its lines of `store` and `aws.role` replaced or added."""
+def _changed(text: str, store: str, said: Mapping[str, str]) -> str:
+    """The file's text with its lines of `store`, and of what is said of `aws`, replaced or added."""
     lines = [line for line in text.splitlines() if not re.match("store[ \t]*:", line)]
     lines.append(f"store: {json.dumps(store)}")
     start = next((at for at, line in enumerate(lines) if re.match("aws[ \t]*:", line)), None)
     if start is None:
-        return "\n".join([*lines, "aws:", f"  role: {json.dumps(role)}", ""])
+        return "\n".join([*lines, "aws:", *(f"  {key}: {json.dumps(value)}" for key, value in said.items()), ""])
     end = next((at for at in range(start + 1, len(lines)) if re.match(r"[^\s#]", lines[at])), len(lines))
-    inside = [line for line in lines[start + 1 : end] if not re.match(r"\s+role[ \t]*:", line)]
+    replaced = re.compile(rf"\s+({'|'.join(said)})[ \t]*:")
+    inside = [line for line in lines[start + 1 : end] if not replaced.match(line)]
     first = next((line for line in inside if line.strip() and not line.lstrip().startswith("#")), "  ")
     indent = first[: len(first) - len(first.lstrip())]
-    return "\n".join([*lines[: start + 1], f"{indent}role: {json.dumps(role)}", *inside, *lines[end:], ""])
+    written = [f"{indent}{key}: {json.dumps(value)}" for key, value in said.items()]
+    return "\n".join([*lines[: start + 1], *written, *inside, *lines[end:], ""])
 
 
 def _read(path: Path) -> _File:

@@ -50,16 +50,13 @@ def template(account: Account) -> dict[str, Any]:
             "UpdateReplacePolicy": "Retain",
             "Properties": _repository(account),
         },
-        "Role": {
-            "Type": "AWS::IAM::Role",
-            "Properties": {
-                "RoleName": account.role,
-                "Description": wanted.ROLE_SAYS,
-                "Tags": [wanted.TAG],
-                "AssumeRolePolicyDocument": wanted.trust(account),
-                "Policies": [{"PolicyName": wanted.POLICY, "PolicyDocument": wanted.job_policy(account)}],
-            },
-        },
+        "Role": _role(account.role, wanted.ROLE_SAYS, wanted.trust(account), wanted.job_policy(account)),
+        "BuildRole": _role(
+            account.build_role,
+            wanted.BUILD_ROLE_SAYS,
+            wanted.trust(account, wanted.CODEBUILD),
+            wanted.build_policy(account),
+        ),
     }
     outputs = {"Store": {"Value": account.store}, "Role": {"Value": {"Fn::GetAtt": ["Role", "Arn"]}}}
     filled = _filled({"Resources": resources, "Outputs": outputs})
@@ -83,9 +80,23 @@ def _encryption(account: Account) -> list[dict[str, Any]]:
     return rules
 
 
+def _role(name: str, says: str, trust: wanted.Policy, policy: wanted.Policy) -> dict[str, Any]:
+    return {
+        "Type": "AWS::IAM::Role",
+        "Properties": {
+            "RoleName": name,
+            "Description": says,
+            "Tags": [wanted.TAG],
+            "AssumeRolePolicyDocument": trust,
+            "Policies": [{"PolicyName": wanted.POLICY, "PolicyDocument": policy}],
+        },
+    }
+
+
 def _repository(account: Account) -> dict[str, Any]:
     made: dict[str, Any] = {
         "RepositoryName": account.repository,
+        "ImageTagMutability": "IMMUTABLE",
         "ImageScanningConfiguration": {"ScanOnPush": True},
         "LifecyclePolicy": {"LifecyclePolicyText": json.dumps(wanted.IMAGE_LIFECYCLE)},
     }

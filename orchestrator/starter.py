@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from orchestrator import bill, engine, environments, images, invocation, recipe, request
+from orchestrator import bill, engine, environments, foundry, invocation, recipe, request
 from orchestrator.backends.fleet import Fleet
 from orchestrator.backends.local import has_gpu, host_name
 from orchestrator.cargo import catalogue, mount, revision, snapshot
@@ -18,8 +18,11 @@ from orchestrator.cargo.index import Index
 from orchestrator.cargo.mount import Prepared, Tell
 from orchestrator.cargo.revision import Revision
 from orchestrator.cargo.snapshot import Snapshot
+from orchestrator.docker import Docker
+from orchestrator.docker import Tell as TellLine
 from orchestrator.errors import CloudError, NotFound, UsageError
 from orchestrator.folder import Belonging, Here
+from orchestrator.foundry import Order
 from orchestrator.invocation import Draft, Frame
 from orchestrator.job import FREE, Home, Job
 from orchestrator.recipe import Recipe
@@ -29,8 +32,9 @@ from orchestrator.store import Store
 
 class Launch(NamedTuple):
     """Jobs that are ready to start: see `Swatch.prepare`. `notes` are sentences that a person should read first; `code`
-    is None where an earlier job's is run again. `carry_code` puts the code into the store, and says how many bytes it
-    sent; `carry_data` what is mounted, `waiting` bytes at most, and tells how far it is."""
+    is None where an earlier job's is run again. `carry_image` has the image be where the jobs can have it, and tells
+    Docker's lines; `carry_code` puts the code into the store, and says how many bytes it sent; `carry_data` what is
+    mounted, `waiting` bytes at most, and tells how far it is."""
 
     drafts: Sequence[Draft]
     recipe: Recipe
@@ -38,6 +42,7 @@ class Launch(NamedTuple):
     code: Snapshot | None
     notes: tuple[str, ...]
     waiting: int
+    carry_image: Callable[[TellLine], object]
     carry_code: Callable[[], int]
     carry_data: Callable[[Tell], object]
 
@@ -54,6 +59,14 @@ def alone(settings: Settings, backend: str | None, queue: str | None) -> bool:
 
         queues.check(queue)
     return backend == "sagemaker" and settings.aws.network_isolation
+
+
+def _image_of(old: Job) -> str | None:
+    """What a job was told to run in; of a Dockerfile, what became of it."""
+    said = old.config.get("image")
+    if not isinstance(said, str):
+        return None
+    return old.image if foundry.kind(said) is foundry.Kind.FOLDER else said
 
 
 class Starter:
@@ -87,6 +100,8 @@ class Starter:
         data = self._data(settled, self.folder if asked.data else project.folder, project.name, fetch)
         code = snapshot.of_folder(project.folder, index=Index(self.settings.home, project.folder))
         git = revision.of_folder(project.folder)
+        # So are its Dockerfiles.
+        image = self._image(settled, self.folder if asked.image else project.folder)
         frame = self._frame(settled, project.name, project.user, project.folder / "outputs" / project.name)
         frame = frame._replace(
             code=code.digest,
@@ -94,7 +109,7 @@ class Starter:
             argv=tuple(map(recipe.kept, argv)),
             requirements=code.requirements,
         )
-        return self._launch(settled, frame, values or {}, data, notes, code, git)
+        return self._launch(settled, frame, image, values or {}, data, notes, code, git)
 
     def of_job(
         self,
@@ -112,7 +127,7 @@ class Starter:
                 f"{old.short} made textures of a manifest, which is what starts them again",
                 hint="swatch submit MANIFEST --retry-failed",
             )
-        settled = asked.over(invocation.of_job(old))
+        settled = asked.over(msgspec.structs.replace(invocation.of_job(old), image=_image_of(old)))
         notes = list(self._notes(settled))
         settled = self._placed(settled, asked.queue)
         place = old.home.folder if old.home and old.home.host == host_name(self.settings.home) else None
@@ -123,10 +138,11 @@ class Starter:
             argv=tuple(map(recipe.kept, argv)),
             requirements=old.requirements,
             restarted=old.name,
-            image=frame.image if asked.env or asked.machine or asked.backend else old.image,
         )
+        chosen_anew = asked.image or asked.env or asked.machine or asked.backend
+        image = self._image(settled, self.folder) if chosen_anew else Order(lambda: foundry.as_is(old.image))
         data = self._data(settled, self.folder, old.project, fetch) if asked.data else self._same_data(old)
-        return self._launch(settled, frame, values or {}, data, notes)
+        return self._launch(settled, frame, image, values or {}, data, notes)
 
     def _same_data(self, old: Job) -> Prepared:
         """What a job read. Raises NotFound for what was deleted since."""
@@ -138,10 +154,11 @@ class Starter:
                 raise
         return Prepared(old.data, {})
 
-    def start(self, launch: Launch, tell: Tell) -> list[Job]:
+    def start(self, launch: Launch, tell: Tell, build: TellLine) -> list[Job]:
         """Start what was prepared. Raises SwatchError."""
 
         def carry() -> None:
+            launch.carry_image(build)
             launch.carry_code()
             launch.carry_data(tell)
 
@@ -157,9 +174,13 @@ class Starter:
 
     def _notes(self, said: Recipe) -> Iterator[str]:
         """What a person should know before such a job runs."""
-        here = (said.backend or self.settings.backend) == "local"
-        if here and any(one.startswith("gpu") for one in said.machine or ()) and not has_gpu():
+        backend = said.backend or self.settings.backend
+        here = backend == "local"
+        gpu = any(one.startswith("gpu") for one in said.machine or ())
+        if gpu and backend in FREE and not has_gpu():
             yield "This computer has no GPU: the job runs on its CPU"
+        elif gpu and backend == "docker" and not Docker().engine().gpus:
+            yield "Docker here does not offer the GPU (NVIDIA Container Toolkit): the job runs on the CPU"
         if said.env is None:
             return
         chosen = environments.find(said.env)
@@ -180,24 +201,19 @@ class Starter:
             host=host,
             home=Home(host=host, folder=str(home)),
             backend=said.backend or "local",
-            image=self._image(said),
         )
 
-    def _image(self, said: Recipe) -> str | None:
-        """What such a job runs in; None on this computer."""
-        if said.backend != "sagemaker":
-            return None
-        if said.env is None and self.settings.aws.image:
-            return self.settings.aws.image
-        from orchestrator import aws
-
+    def _image(self, said: Recipe, folder: Path) -> Order:
+        """What such a job runs in; a Dockerfile's path is relative to the folder."""
         machine = (said.machine or ("cpu",))[0]
-        return images.base(machine, aws.region(), environments.find(said.env or environments.DEFAULT).environment)
+        backend = said.backend or "local"
+        return Order(lambda: foundry.choose(self.settings, backend, said.image, said.env, machine, folder))
 
     def _launch(
         self,
         said: Recipe,
         frame: Frame,
+        image: Order,
         values: Mapping[str, Sequence[str]],
         data: Prepared,
         notes: Sequence[str],
@@ -208,7 +224,7 @@ class Starter:
         frame = frame._replace(hourly=self._affordable(drafts[0](1), len(drafts)))
 
         def mounted(draft: Draft, number: int) -> Job:
-            return msgspec.structs.replace(draft(number), data=data.mounts)
+            return msgspec.structs.replace(draft(number), data=data.mounts, image=image.uri)
 
         def carry_data(tell: Tell) -> None:
             data.carry(self.store, tell)
@@ -225,7 +241,8 @@ class Starter:
 
         drafts = [functools.partial(mounted, draft) for draft in invocation.drafts(said, frame, values)]
 
-        return Launch(drafts, said, frame, code, tuple(notes), data.waiting, carry_code, carry_data)
+        notes = (*notes, image.chosen.note) if image.chosen.note else tuple(notes)
+        return Launch(drafts, said, frame, code, notes, data.waiting, image.ready, carry_code, carry_data)
 
     def _affordable(self, job: Job, count: int) -> float | None:
         """USD an hour of such a job. Raises UsageError where jobs could pass their cap."""

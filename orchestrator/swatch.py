@@ -21,17 +21,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator import bill, engine, facts, folder, names, recipe, request, settings, target
+from orchestrator import bill, engine, facts, folder, foundry, names, recipe, request, settings, target
 from orchestrator.backends import open_backend
 from orchestrator.backends.fleet import Fleet
 from orchestrator.backends.local import host_name
 from orchestrator.cargo.mount import Tell
 from orchestrator.datasets import Datasets
-from orchestrator.engine import Choice, Submission, Wish
+from orchestrator.docker import Tell as TellLine
+from orchestrator.engine import Choice, Submission
 from orchestrator.errors import UsageError
 from orchestrator.folder import Belonging
+from orchestrator.foundry import Order
 from orchestrator.handle import JobHandle
 from orchestrator.recipe import Recipe
+from orchestrator.request import Wanted
 from orchestrator.settings import Settings
 from orchestrator.starter import Launch, Starter, alone
 from orchestrator.store import Store, open_store
@@ -105,8 +108,8 @@ class Swatch:
 
     def run(self, command: str | None = None, *, task: str | None = None, **said: object) -> JobHandle:
         """Start a job of this folder's code: the command, else that of swatch.yml (or of its `task`). `said` are the
-        fields of `recipe.Recipe`: machine, env, data, description, max_runtime (seconds), max_cost (USD), backend,
-        queue, spot, variables, secrets. Raises SwatchError."""
+        fields of `recipe.Recipe`: machine, env, image, data, description, max_runtime (seconds), max_cost (USD),
+        backend, queue, spot, variables, secrets. Raises SwatchError."""
         (started,) = self.start(self.prepare(recipe.of({**said, "command": command}), task=task))
         return started
 
@@ -124,9 +127,12 @@ class Swatch:
         """What a restart of a job would start: see `Starter.of_job`. Raises SwatchError."""
         return self._starter.of_job(self.job(name).record, asked, **options)
 
-    def start(self, launch: Launch, tell: Tell = lambda sent: None) -> list[JobHandle]:
-        """Start what was prepared; `tell` is told how far data on its way is. Raises SwatchError."""
-        return [JobHandle(self, job.project, job.number) for job in self._starter.start(launch, tell)]
+    def start(
+        self, launch: Launch, tell: Tell = lambda sent: None, build: TellLine = lambda line: None
+    ) -> list[JobHandle]:
+        """Start what was prepared; `tell` is told how far data on its way is, `build` gets Docker's lines where an
+        image is built or pushed first. Raises SwatchError."""
+        return [JobHandle(self, job.project, job.number) for job in self._starter.start(launch, tell, build)]
 
     @property
     def _starter(self) -> Starter:
@@ -140,39 +146,49 @@ class Swatch:
         *,
         backend: str | None = None,
         queue: str | None = None,
+        image: str | None = None,
         retry_failed: bool = False,
         into: str | os.PathLike[str] | None = None,
         fetch: bool = True,
-    ) -> tuple[request.Request, Wish]:
+        tell: Tell = lambda sent: None,
+    ) -> Wanted:
         """A manifest read, and what it wants of the store; data at addresses is fetched into the store, unless `fetch`
         is False. Raises ManifestError, UsageError, NotFound."""
-        asked = request.read(Path(manifest), self.store, self.settings, fetch=fetch)
-        place = self.machines.backend(backend or asked.manifest.backend).name
-        return asked, asked.wish(
+        path = Path(manifest)
+        asked = request.read(path, self.store, self.settings, fetch=fetch, tell=tell)
+        said = asked.manifest
+        place = self.machines.backend(backend or said.backend).name
+        queue = request.queue_of(place, queue, said.queue, self.settings.aws.queue)
+        home = Path(into or Path("outputs", said.name)).absolute()
+        # A flag's Dockerfile is relative to where one is, the manifest's to the manifest.
+        named, folder = (image, self.folder) if image is not None else (said.image, path.parent)
+        order = Order(lambda: foundry.choose(self.settings, place, named, None, said.machine, folder))
+        wish = asked.wish(
             user=self.settings.user,
             host=host_name(self.settings.home),
             backend=place,
-            queue=request.queue_of(place, queue, asked.manifest.queue, self.settings.aws.queue),
-            home=Path(into or Path("outputs", asked.manifest.name)).absolute(),
+            queue=queue,
+            image=order,
+            home=home,
             retry_failed=retry_failed,
-            afford=bill.Allowance(self.store, self.settings, asked.manifest.max_cost),
+            afford=bill.Allowance(self.store, self.settings, said.max_cost),
         )
+        return Wanted(asked, wish, place, queue, order, home)
 
     def plan(self, manifest: str | os.PathLike[str], **options: Any) -> list[Choice]:
         """What there is of each task that the manifest wants, without changing anything. Options as those of `wish`."""
-        _, wish = self.wish(manifest, **{**options, "fetch": False})
+        wish = self.wish(manifest, **{**options, "fetch": False}).wish
         seen = facts.see_all(self.store, self.machines, wish.project)
         return engine.decide(wish, seen, engine.settled(self.store, wish))
 
     def submit(self, manifest: str | os.PathLike[str], **options: Any) -> Submission:
         """Start what the manifest wants and does not have yet. Options as those of `wish`."""
-        asked, wish = self.wish(manifest, **options)
+        wanted = self.wish(manifest, **options)
+        return engine.submit(self.store, self.machines, wanted.wish, lambda: self.carry(wanted))
 
-        def carry() -> None:
-            like = wish.job(1, tuple(wish.tasks[:1]), None)
-            asked.carry(self.store, alone(self.settings, like.backend, like.queue))
-
-        return engine.submit(self.store, self.machines, wish, carry)
+    def carry(self, wanted: Wanted, tell: Tell = lambda sent: None, build: TellLine = lambda line: None) -> None:
+        """Have be where jobs can have it what those of a manifest share: image, code, data. Raises SwatchError."""
+        wanted.carry(self.store, alone(self.settings, wanted.backend, wanted.queue), tell, build)
 
     # Jobs
 

@@ -26,7 +26,7 @@ class Account(Box):
         self.environment.update(aws.environment())
         self.environment["AWS_CONFIG_FILE"] = self.environment["AWS_SHARED_CREDENTIALS_FILE"] = "/nonexistent"
         self.home.mkdir()
-        said = {"store": STORE, "aws": {"role": made.role, "image": made.image, **settings}}
+        said = {"store": STORE, "aws": {"role": made.role, **settings}}
         (self.home / "config.yaml").write_text(yaml.safe_dump(said))
 
     @property

@@ -41,6 +41,7 @@ def standing(folder: Path, given: Daemon) -> Iterator[Host]:
     with contextlib.ExitStack() as stack:
         aws = Simulator(ManualClock(), docker=given.docker, registry=given.registry)
         stack.enter_context(aws)
+        assert aws.registry is not None
         # What is pushed under this name is the account's: the front of its registry answers here, too.
         key, certificate = _certificate(folder)
         server = make_server(

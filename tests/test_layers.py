@@ -46,15 +46,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "leash": {"errors"},
     "journal": {"store"} | WORDS,
     "docker": {"errors"},
-    "cargo": {"docker", "store", "journal", "unpack"} | VALUES | WORDS,
+    "cargo": {"docker", "registry", "store", "journal", "unpack"} | VALUES | WORDS,
     "notice": WORDS,
     "notify": {"journal", "notice", "store"} | VALUES | WORDS,
-    "backends": {"aws", "docker", "leash", "notify", "cargo", "images", "journal", "store"} | VALUES | WORDS,
+    "backends": {"aws", "docker", "leash", "notify", "cargo", "images", "journal", "shelf", "store"} | VALUES | WORDS,
     "facts": {"backends", "store", "journal"} | VALUES | WORDS,
     "engine": {"facts", "results", "backends", "cargo", "store", "journal"} | VALUES | WORDS,
     "bill": {"aws", "backends", "facts", "journal", "store"} | VALUES | WORDS,
     "pricelist": {"aws"} | VALUES | WORDS,
     "images": VALUES | WORDS,
+    "registry": {"account", "aws", "images"} | VALUES | WORDS,
+    "foundry": {"aws", "cargo", "docker", "images", "registry"} | VALUES | WORDS,
     "account": VALUES | WORDS,
     "provision": {"account", "aws"} | VALUES | WORDS,
     "stack": {"account"} | VALUES | WORDS,
@@ -63,15 +65,28 @@ MAY_IMPORT: dict[str, set[str]] = {
     "results": {"store"} | WORDS,
     "sync": {"store"} | WORDS,
     "watch": {"engine", "results", "facts", "sync", "backends", "store", "journal"} | VALUES | WORDS,
-    "request": {"engine", "cargo", "store"} | VALUES | WORDS,
+    "request": {"docker", "engine", "cargo", "foundry", "store"} | VALUES | WORDS,
     "target": {"facts", "store"} | VALUES | WORDS,
-    "starter": {"aws", "backends", "bill", "cargo", "engine", "images", "request", "store"} | VALUES | WORDS,
+    "starter": {"backends", "bill", "cargo", "docker", "engine", "foundry", "request", "store"} | VALUES | WORDS,
     "handle": {"backends", "cargo", "engine", "facts", "journal", "log", "swatch", "watch"} | VALUES | WORDS,
     "datasets": {"cargo", "facts", "store"} | VALUES | WORDS,
     "export": {"backends", "cargo", "facts", "journal", "store"} | VALUES | WORDS,
     "log": {"facts", "journal", "backends", "store", "watch"} | VALUES | WORDS,
     "swatch": {
-        *("backends", "bill", "cargo", "datasets", "engine", "facts", "handle", "request", "starter", "store"),
+        *(
+            "backends",
+            "bill",
+            "cargo",
+            "datasets",
+            "docker",
+            "engine",
+            "facts",
+            "foundry",
+            "handle",
+            "request",
+            "starter",
+        ),
+        "store",
         "target",
     }
     | VALUES
@@ -80,13 +95,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "simulator": {"docker", "leash"} | WORDS,
     "report": {"watch", "sheet"} | WORDS,
     "unpack": {"store"} | WORDS,
-    "agent": {"aws", "contract", "errors", "journal", "leash", "notice", "store", "unpack"},
+    "shelf": {"journal", "store"} | WORDS,
+    "agent": {"aws", "contract", "errors", "journal", "leash", "notice", "shelf", "store", "unpack"},
     "synthesize": {"texture", "flags"},
     "flags": {"texture"},
     "novelty": {"synthesize"},
     "texture": set(),
 }
-AGENT = set(agent.FILES["job_image"]) - {"__init__", "unpack"}
+AGENT = set(agent.FILES["job_image"]) - {"__init__", "shelf", "unpack"}
 TOP = {"cli", "__main__", "__init__"}
 
 

@@ -115,11 +115,7 @@ def test_whoever_submits_is_granted_every_call_that_is_made(cloud: Simulator, tm
     store.download("code/big.tar.gz", tmp_path / "back")
     store.create("a/b", b"x")
     assert store.read("a/b") == b"x" and store.exists("a/b") and list(store.scan("")) and store.folders("")
-    list(
-        checkup.checks(
-            Settings(home=tmp_path, store=MINE.store, aws=Aws(role=account.role, image=account.image)), "gpu"
-        )
-    )
+    list(checkup.checks(Settings(home=tmp_path, store=MINE.store, aws=Aws(role=account.role)), "gpu"))
     job = Job(project="forest", number=1, user="alice", created=0.0, command="true")
     store.write(contract.agent_key("a" * 64), b"print('done')")
     name = request.name(MINE.store, "forest", 1, 1)

@@ -228,7 +228,7 @@ def test_s14_on_aws_they_come_from_secrets_manager(
     asked.clear()
     monkeypatch.setenv("TOKEN", VALUE)
     monkeypatch.delenv("SHARED", raising=False)
-    settings = Settings(home=tmp_path, store=MINE.store, backend="sagemaker", aws=Aws(role=made.role, image=made.image))
+    settings = Settings(home=tmp_path, store=MINE.store, backend="sagemaker", aws=Aws(role=made.role))
     backend = SageMakerBackend(store, settings)
     command = 'printf "%s %s" "$TOKEN" "$SHARED" | wc -c > /output/n.txt; echo "$TOKEN $SHARED"; exit 4'
     one = Job(

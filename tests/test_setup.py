@@ -52,6 +52,8 @@ def test_the_exact_requests_on_an_empty_account() -> None:
         ("ecr", "PutLifecyclePolicy"),
         ("iam", "CreateRole"),
         ("iam", "PutRolePolicy"),
+        ("iam", "CreateRole"),
+        ("iam", "PutRolePolicy"),
     ]
     requests = [step.request for step in todo]
     assert requests[0] == {
@@ -89,7 +91,11 @@ def test_the_exact_requests_on_an_empty_account() -> None:
             "Condition": {"Bool": {"aws:SecureTransport": "false"}},
         }
     ]
-    assert requests[6] == {"repositoryName": "swatch", "imageScanningConfiguration": {"scanOnPush": True}}
+    assert requests[6] == {
+        "repositoryName": "swatch",
+        "imageTagMutability": "IMMUTABLE",
+        "imageScanningConfiguration": {"scanOnPush": True},
+    }
     assert json.loads(requests[8]["AssumeRolePolicyDocument"])["Statement"] == [
         {
             "Effect": "Allow",
@@ -99,6 +105,11 @@ def test_the_exact_requests_on_an_empty_account() -> None:
         }
     ]
     assert json.loads(requests[9]["PolicyDocument"]) == wanted.job_policy(account())
+    assert requests[10]["RoleName"] == requests[11]["RoleName"] == "swatch-build"
+    (trusted,) = json.loads(requests[10]["AssumeRolePolicyDocument"])["Statement"]
+    assert trusted["Principal"] == {"Service": "codebuild.amazonaws.com"}
+    assert trusted["Condition"] == {"StringEquals": {"aws:SourceAccount": ID}}
+    assert json.loads(requests[11]["PolicyDocument"]) == wanted.build_policy(account())
     for step in todo:
         model.check(step.operation, step.request, step.service)
 
@@ -113,7 +124,8 @@ def after(found: Found, step: provision.Step) -> Found:
         "PutBucketVersioning": {"versioning": told.get("VersioningConfiguration", {}).get("Status")},
         "PutBucketLifecycleConfiguration": {"rules": told.get("LifecycleConfiguration", {}).get("Rules")},
         "CreateRepository": {"repository": told},
-        "PutImageScanningConfiguration": {"repository": told},
+        "PutImageScanningConfiguration": {"repository": {**(found.repository or {}), **told}},
+        "PutImageTagMutability": {"repository": {**(found.repository or {}), **told}},
         "PutLifecyclePolicy": {"image_lifecycle": {}},
     }
     texts = {
@@ -124,6 +136,8 @@ def after(found: Found, step: provision.Step) -> Found:
     }
     if step.operation in texts:
         field, member = texts[step.operation]
+        if told.get("RoleName", "").endswith("-build"):
+            field = {"trust": "build_trust", "job_policy": "build_policy"}[field]
         return found._replace(**{field: json.loads(told[member])})
     return found._replace(**changes[step.operation])
 
@@ -144,11 +158,20 @@ anything = st.builds(
     versioning=st.sampled_from([None, "Suspended", "Enabled"]),
     rules=st.lists(rules, max_size=3),
     bucket_policy=documents,
-    repository=st.sampled_from([None, {}, {"imageScanningConfiguration": {"scanOnPush": False}}]),
+    repository=st.sampled_from(
+        [
+            None,
+            {"imageTagMutability": "MUTABLE"},
+            {"imageTagMutability": "IMMUTABLE", "imageScanningConfiguration": {"scanOnPush": False}},
+        ]
+    ),
     image_lifecycle=st.sampled_from([None, {"rules": []}]),
     role_is_ours=st.just(True),
     trust=documents,
     job_policy=documents,
+    build_role_is_ours=st.just(True),
+    build_trust=documents,
+    build_policy=documents,
 )
 
 
@@ -253,7 +276,11 @@ def test_a_role_that_trusts_too_many_is_mended() -> None:
     open_ = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sts:AssumeRole"}]}
     todo = {step.operation: step.request for step in provision.steps(account(), Found(trust=open_, role_is_ours=True))}
     assert json.loads(todo["UpdateAssumeRolePolicy"]["PolicyDocument"]) == wanted.trust(account())
-    assert "CreateRole" not in todo
+    assert "swatch" not in [
+        one.request["RoleName"]
+        for one in provision.steps(account(), Found(trust=open_, role_is_ours=True))
+        if one.operation == "CreateRole"
+    ]
 
 
 def test_the_trust_of_a_role_that_others_made_is_not_touched() -> None:
@@ -263,6 +290,32 @@ def test_the_trust_of_a_role_that_others_made_is_not_touched() -> None:
     assert caught.value.hint is not None and "--role" in caught.value.hint
     todo = provision.steps(account(), Found(trust=wanted.trust(account())))
     assert "PutRolePolicy" in {step.operation for step in todo}, "a role that trusts as ours may serve"
+
+
+def test_a_repository_whose_tags_change_is_mended(bucket: str) -> None:
+    mine = account(region="us-east-1", bucket=f"{bucket}-x", role=bucket, repository=bucket)
+    aws.client("ecr").create_repository(repositoryName=bucket)
+    todo = provision.steps(mine, provision.look(mine))
+    assert [step.operation for step in todo if step.service == "ecr"] == [
+        "PutImageTagMutability",
+        "PutImageScanningConfiguration",
+        "PutLifecyclePolicy",
+    ]
+    for step in todo:
+        model.check(step.operation, step.request, step.service)
+        provision.take(step, mine)
+    (made,) = aws.client("ecr").describe_repositories(repositoryNames=[bucket])["repositories"]
+    assert made["imageTagMutability"] == "IMMUTABLE"
+
+
+def test_builds_may_do_what_they_need_in_their_own_corner_only() -> None:
+    policy = statements(wanted.build_policy(account()))
+    assert {sid for sid, one in policy.items() if "*" in resources(one)} == {"Registry"}
+    assert resources(policy["Context"]) == ["arn:aws:s3:::studio/swatch/images/*"]
+    assert resources(policy["Images"]) == [f"arn:aws:ecr:eu-west-1:{ID}:repository/swatch"]
+    assert "ecr:PutImage" not in policy["ImagesOfAws"]["Action"]
+    actions = str([one["Action"] for one in policy.values()])
+    assert "s3:PutObject" not in actions and "iam:" not in actions and "Delete" not in actions
 
 
 def test_a_bucket_of_another_region_is_refused() -> None:
@@ -278,7 +331,9 @@ def test_once_done_there_is_nothing_to_do(bucket: str, region: str) -> None:
     assert provision.steps(mine, provision.look(mine)) == []
     assert provision.look(mine).role_is_ours
     again = account(region=region, bucket=f"{bucket}-{region}", role=bucket, repository=bucket, prefix="other")
-    changed = {step.operation for step in provision.steps(again, provision.look(again))}
+    todo = provision.steps(again, provision.look(again))
+    assert len(todo) == 3  # the rule of the bucket, and the policies of both roles
+    changed = {step.operation for step in todo}
     assert changed == {"PutBucketLifecycleConfiguration", "PutRolePolicy"}
 
 
@@ -302,13 +357,14 @@ def test_the_stack_is_equal_in_meaning(key: str | None) -> None:
     written = account(id=stack.ID, region=stack.REGION, partition=stack.PARTITION, aws=ours)
     template = filled(yaml.safe_load(stack.text(written)))["Resources"]
     assert "${" not in json.dumps(template)
-    bucket, policy, repository, role = (
-        template[name]["Properties"] for name in ("Bucket", "BucketPolicy", "Repository", "Role")
+    bucket, policy, repository, role, build = (
+        template[name]["Properties"] for name in ("Bucket", "BucketPolicy", "Repository", "Role", "BuildRole")
     )
     (rule,) = bucket["LifecycleConfiguration"]["Rules"]
     (default,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
-    (inline,) = role["Policies"]
+    (inline,), (of_builds,) = role["Policies"], build["Policies"]
     assert (bucket["BucketName"], repository["RepositoryName"], role["RoleName"]) == ("studio", "swatch", "swatch")
+    assert build["RoleName"] == "swatch-build"
     assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
     found = Found(
         bucket_region="us-east-1",
@@ -324,11 +380,14 @@ def test_the_stack_is_equal_in_meaning(key: str | None) -> None:
         ],
         bucket_policy=policy["PolicyDocument"],
         repository={
-            "imageScanningConfiguration": {"scanOnPush": repository["ImageScanningConfiguration"]["ScanOnPush"]}
+            "imageTagMutability": repository["ImageTagMutability"],
+            "imageScanningConfiguration": {"scanOnPush": repository["ImageScanningConfiguration"]["ScanOnPush"]},
         },
         image_lifecycle=json.loads(repository["LifecyclePolicy"]["LifecyclePolicyText"]),
         trust=role["AssumeRolePolicyDocument"],
         job_policy=inline["PolicyDocument"],
+        build_trust=build["AssumeRolePolicyDocument"],
+        build_policy=of_builds["PolicyDocument"],
     )
     assert provision.steps(account(region="us-east-1", aws=ours), found) == []
     assert repository.get("EncryptionConfiguration") == ({"EncryptionType": "KMS", "KmsKey": key} if key else None)
@@ -366,11 +425,12 @@ def test_the_verb_says_does_and_writes_down(box: Box, bucket: str) -> None:
     assert not (box.home / "config.yaml").exists()
     assert f"{bucket}-x" not in [one["Name"] for one in aws.client("s3").list_buckets()["Buckets"]]
     said = box.swatch("setup", "aws", *names)
-    assert said.index("iam: PutRolePolicy") < said.index("1/10 done") < said.index("10/10 done")
+    assert said.index("iam: PutRolePolicy") < said.index("1/12 done") < said.index("12/12 done")
     found = settings.load(environment={"SWATCH_HOME": str(box.home)})
     assert found.store == f"s3://{bucket}-x/textures"
     assert found.aws.role == f"arn:aws:iam::{ID}:role/{bucket}"
-    again = box.swatch("setup", "aws", "--repository", bucket)
+    assert found.aws.repository == bucket
+    again = box.swatch("setup", "aws")
     assert "Nothing to do" in again and "says already" in again and " done" not in again
 
 
@@ -379,7 +439,7 @@ def test_the_template_needs_no_credentials(box: Box) -> None:
         del box.environment[name]
     box.environment["AWS_EC2_METADATA_DISABLED"] = "true"
     template = yaml.safe_load(box.swatch("setup", "aws", "--print", "cloudformation"))
-    assert set(template["Resources"]) == {"Bucket", "BucketPolicy", "Repository", "Role"}
+    assert set(template["Resources"]) == {"Bucket", "BucketPolicy", "Repository", "Role", "BuildRole"}
     assert template["Resources"]["Bucket"]["Properties"]["BucketName"] == {
         "Fn::Sub": "swatch-${AWS::AccountId}-${AWS::Region}"
     }
@@ -409,11 +469,17 @@ def test_the_configuration_keeps_what_is_there(tmp_path: Path, text: str) -> Non
         "store": "s3://b/p",
         "aws": {**(before.get("aws") or {}), "role": "arn:aws:iam::1:role/x"},
     }
+    assert settings.load(environment={"SWATCH_HOME": str(tmp_path)}).aws.repository == "swatch"
     if "{" not in text:
         assert all(comment in changed for comment in ("# mine", "# two", "# where") if comment in text)
     assert not settings.write(tmp_path, "s3://b/p", "arn:aws:iam::1:role/x"), (
         "the second time there is nothing to write"
     )
+    assert settings.write(tmp_path, "s3://b/p", "arn:aws:iam::1:role/x", "mine")
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == {
+        **after,
+        "aws": {**after["aws"], "repository": "mine"},
+    }
     assert [file.name for file in tmp_path.iterdir()] == ["config.yaml"]
 
 

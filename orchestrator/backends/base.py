@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from orchestrator import contract
+from orchestrator.errors import UsageError
 from orchestrator.job import Final, Job
 from orchestrator.journal import Fold
 
@@ -63,6 +64,11 @@ class Backend(ABC):
     @abstractmethod
     def stop(self, jobs: Sequence[Job]) -> None:
         """Have the agents of these jobs end, if the mark in the store is not enough."""
+
+    def shell(self, job: Job, terminal: bool) -> list[str]:
+        """The command line that opens a shell beside the command of a running job, on a terminal or not. Raises
+        UsageError where a shell can be had in another way only."""
+        raise UsageError(f"No shell can be opened in a job on {self.name}")
 
     def settle(self, jobs: Sequence[Job]) -> None:
         """The jobs have ended: get what of theirs is outstanding (results, bills). Cheap for those that are settled."""

@@ -50,6 +50,9 @@ class Fleet(Backend):
         for name, some in _by_backend(jobs).items():
             self.backend(name).stop(some)
 
+    def shell(self, job: Job, terminal: bool) -> list[str]:
+        return self.backend(job.backend).shell(job, terminal)
+
     def settle(self, jobs: Sequence[Job]) -> None:
         for name, some in _by_backend(jobs).items():
             try:

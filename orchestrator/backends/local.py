@@ -1,4 +1,5 @@
-"""Jobs as processes on this machine, so many at a time as there are slots. Nothing runs while nothing is queued.
+"""Jobs on this machine, as processes or in Docker's containers, so many at a time as there are slots. Nothing runs
+while nothing is queued.
 
     HOME/local/id                  this computer's name for jobs
     HOME/local/queue/<order>       a job that waits; the files' names are the order
@@ -35,12 +36,15 @@ import msgspec
 from orchestrator import notify, secrets
 from orchestrator.backends import vault
 from orchestrator.backends.base import Backend, Presence, Sight
+from orchestrator.docker import Docker, NoDocker
 from orchestrator.job import Final, Job
 from orchestrator.leash import end_orphan
 from orchestrator.settings import Notify
 from orchestrator.store import open_store
 
 NOBODY = Notify()
+DOCKER = "docker"
+"""The backend of jobs that run here in containers."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -76,8 +80,13 @@ class Layout(NamedTuple):
     def launching(self) -> Path:
         return self.home / "local" / "launching"
 
+    def label(self, entry: Entry) -> str:
+        """What a job is called here, whatever its store."""
+        store = hashlib.sha256(entry.store.encode()).hexdigest()[:12]
+        return f"{store}-{entry.project}-{entry.number}"
+
     def secrets(self, entry: Entry) -> Path:
-        return self.secrets_folder / _label(entry)
+        return self.secrets_folder / self.label(entry)
 
     @property
     def secrets_folder(self) -> Path:
@@ -120,18 +129,18 @@ def has_gpu() -> bool:
 
 
 class LocalBackend(Backend):
-    """Agents as detached processes of this machine."""
+    """Agents as detached processes of this machine; under the name `docker` each in a container. One queue has both."""
 
-    name = "local"
-
-    def __init__(self, store_url: str, home: Path, slots: int, tell: Notify = NOBODY) -> None:
-        self.store_url, self.slots, self._tell = store_url, slots, tell
+    def __init__(self, store_url: str, home: Path, slots: int, tell: Notify = NOBODY, name: str = "local") -> None:
+        self.store_url, self.slots, self._tell, self.name = store_url, slots, tell, name
         self.layout = Layout(home)
         self.host = host_name(home)
 
     def check(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             secrets.collect(job.secrets, os.environ)
+        if self.name == DOCKER and jobs:
+            Docker().engine()
 
     def launch(self, jobs: Sequence[Job]) -> None:
         self.layout.make()
@@ -153,9 +162,9 @@ class LocalBackend(Backend):
         self._queue(entry)
 
     def _queue(self, entry: Entry) -> None:
-        for stale in _named(self.layout.running, entry):
+        for stale in _named(self.layout.running, self.layout.label(entry)):
             stale.unlink(missing_ok=True)
-        name = f"{time.time_ns():020d}-{_label(entry)}"
+        name = f"{time.time_ns():020d}-{self.layout.label(entry)}"
         temporary = self.layout.queue / f".{name}"
         temporary.write_bytes(msgspec.json.encode(entry))
         temporary.rename(self.layout.queue / name)
@@ -170,8 +179,16 @@ class LocalBackend(Backend):
         """The agents look for the mark in the store every second; a command without an agent is ended here."""
         for job in jobs:
             work = self.layout.work(Entry(self.store_url, job.project, job.number))
-            if self.presence(job) is Presence.GONE and work.is_dir():
+            if self.name != DOCKER and self.presence(job) is Presence.GONE and work.is_dir():
                 end_orphan(work)
+
+    def shell(self, job: Job, terminal: bool) -> list[str]:
+        entry = Entry(self.store_url, job.project, job.number)
+        if self.name == DOCKER:
+            from orchestrator.backends import container
+
+            return Docker().words(*container.shell(self.layout.label(entry), terminal))
+        return [sys.executable, "-P", "-m", "job_image.agent", "shell", str(self.layout.work(entry))]
 
     def ended(self, job: Job, final: Final) -> None:
         self._forget(job)
@@ -190,12 +207,22 @@ class LocalBackend(Backend):
         if job.host != self.host:
             return Presence.ELSEWHERE
         entry = Entry(self.store_url, job.project, job.number)
-        if _named(self.layout.queue, entry):
+        if _named(self.layout.queue, self.layout.label(entry)):
             return Presence.WAITING
-        if any(_locked(file) for file in _named(self.layout.running, entry)):
+        started = _named(self.layout.running, self.layout.label(entry))
+        if any(_locked(file) for file in started) or (started and self.name == DOCKER and self._outlives(entry)):
             return Presence.RUNNING
         # A runner may have moved it from queue to running between the two looks.
-        return Presence.WAITING if _named(self.layout.queue, entry) else Presence.GONE
+        return Presence.WAITING if _named(self.layout.queue, self.layout.label(entry)) else Presence.GONE
+
+    def _outlives(self, entry: Entry) -> bool:
+        """Whether a job's container runs though whoever waited for its end was killed. What no engine runs is gone."""
+        from orchestrator.backends import container
+
+        try:
+            return container.running(Docker(), container.name(self.layout.label(entry)))
+        except NoDocker:
+            return False
 
     def wake(self) -> None:
         self.layout.make()
@@ -217,13 +244,7 @@ class LocalBackend(Backend):
             )
 
 
-def _label(entry: Entry) -> str:
-    store = hashlib.sha256(entry.store.encode()).hexdigest()[:12]
-    return f"{store}-{entry.project}-{entry.number}"
-
-
-def _named(folder: Path, entry: Entry) -> list[Path]:
-    label = _label(entry)
+def _named(folder: Path, label: str) -> list[Path]:
     try:
         names = os.listdir(folder)
     except FileNotFoundError:

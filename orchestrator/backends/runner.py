@@ -23,10 +23,12 @@ from typing import IO
 
 import msgspec
 
-from orchestrator import contract, journal
+from orchestrator import contract, journal, settings
 from orchestrator.backends import vault
-from orchestrator.backends.local import Entry, Layout
+from orchestrator.backends.base import ending
+from orchestrator.backends.local import DOCKER, Entry, Layout, LocalBackend
 from orchestrator.errors import SwatchError
+from orchestrator.job import Job
 from orchestrator.leash import end_orphan
 from orchestrator.store import Store, open_store
 
@@ -65,8 +67,13 @@ def run_agent(layout: Layout, entry: Entry, keep: list[int]) -> None:
     """Run the agent to its end. The job's folders go when the job has ended, and stay for a retry if it was lost."""
     store, work = open_store(entry.store), layout.work(entry)
     attempts = journal.fold(store, entry.project, entry.number).attempt
+    job = msgspec.json.decode(store.read(contract.job_key(entry.project, entry.number)), type=Job)
+    contained = job.backend == DOCKER
     try:
-        code = agent_code(layout, entry, work, keep)
+        code = container_code(layout, entry, store, work, keep) if contained else agent_code(layout, entry, work, keep)
+    except SwatchError as error:
+        give_up(layout, store, job, f"{error.message}; {error.hint}" if error.hint else error.message)
+        return
     except OSError as error:
         note_loss(store, entry, attempts, f"lost: its agent could not be started: {error}")
         return
@@ -76,7 +83,8 @@ def run_agent(layout: Layout, entry: Entry, keep: list[int]) -> None:
             shutil.rmtree(work, ignore_errors=True)
     elif code != contract.BUSY:
         try:
-            end_orphan(work)  # the next job has this machine to itself
+            if not contained:
+                end_orphan(work)  # the next job has this machine to itself
         except (SwatchError, OSError) as error:
             print(f"{entry.project}/{entry.number}: {error}", file=sys.stderr, flush=True)
         why = f"killed by {contract.signal_name(-code)}" if code < 0 else f"exit code {code}"
@@ -107,6 +115,23 @@ def agent_code(layout: Layout, entry: Entry, work: Path, keep: list[int]) -> int
             pass_fds=keep,
         )
     return agent.wait()
+
+
+def container_code(layout: Layout, entry: Entry, store: Store, work: Path, keep: list[int]) -> int:
+    """The same in a container. Raises SwatchError where that cannot be prepared, OSError."""
+    from orchestrator.backends import container
+
+    work.mkdir(parents=True, exist_ok=True)
+    with open(work / "agent.log", "ab") as log:
+        return container.run(layout, entry, store, work, keep, log)
+
+
+def give_up(layout: Layout, store: Store, job: Job, reason: str) -> None:
+    """The job ends here: no other try would go better."""
+    final = ending(job, journal.fold(store, job.project, job.number), contract.FAILED, reason)
+    if store.create(contract.final_key(job.project, job.number), msgspec.json.encode(final)):
+        found = settings.load(environment={**os.environ, "SWATCH_HOME": str(layout.home)})
+        LocalBackend(store.url, layout.home, 1, found.notify, job.backend).ended(job, final)
 
 
 def note_loss(store: Store, entry: Entry, attempts_before: int, reason: str) -> None:

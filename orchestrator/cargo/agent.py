@@ -11,6 +11,7 @@ from pathlib import Path
 from orchestrator import contract
 from orchestrator.errors import SwatchError
 from orchestrator.store.base import Store
+from orchestrator.store.local import replace_file
 
 FILES = {
     "job_image": (
@@ -29,7 +30,7 @@ FILES = {
             "places",
             "preparation",
         ),
-        *("process", "record", "sandbox", "shipper", "unpack", "vault"),
+        *("process", "record", "sandbox", "sdk", "shelf", "shell", "shipper", "unpack", "vault"),
     ),
     "orchestrator": ("__init__", "aws", "contract", "errors", "journal", "leash", "notice"),
     "orchestrator/store": ("__init__", "base", "crowd", "local", "s3"),
@@ -39,6 +40,17 @@ MAIN = "import sys\n\nfrom job_image.agent import main\n\nsys.exit(main())\n"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The time of every file in it, the earliest a zip can tell: the same agent is the same bytes. (Nor is it packed, which
 another zlib does in another way.)"""
+
+
+def kept(folder: Path) -> Path:
+    """The file below a folder of this computer, put there unless it is there already."""
+    data = packed()
+    file = folder / f"{hashlib.sha256(data).hexdigest()}.pyz"
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_file(file, lambda out: out.write(data))
+        file.chmod(0o444)
+    return file
 
 
 def carry(store: Store) -> str:
@@ -53,14 +65,15 @@ def packed() -> bytes:
     """The file's bytes. Raises SwatchError where Swatch is not installed whole."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
-        _add(archive, "__main__.py", MAIN.encode())
+        add(archive, "__main__.py", MAIN.encode())
         for package, names in FILES.items():
             for name in names:
-                _add(archive, f"{package}/{name}.py", (folder(package) / f"{name}.py").read_bytes())
+                add(archive, f"{package}/{name}.py", (folder(package) / f"{name}.py").read_bytes())
     return out.getvalue()
 
 
-def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+def add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    """Put a file into an archive, in the same bytes each time."""
     info = zipfile.ZipInfo(name, EPOCH)
     info.external_attr = 0o644 << 16
     archive.writestr(info, data)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
@@ -32,10 +31,6 @@ QUOTAS = {
 """The ends of the quotas' names in Service Quotas, `ml.g5.xlarge for ...`, and what they are of."""
 
 _MOST_PAGES = 100
-_ECR = re.compile(
-    r"(?P<account>[0-9]{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?/"
-    r"(?P<repository>[a-z0-9._/-]+)(:(?P<tag>[\w.-]+)|@(?P<digest>sha256:[0-9a-f]{64}))?"
-)
 
 
 class Here(NamedTuple):
@@ -161,7 +156,7 @@ def image(machine: str) -> Callable[[Here], Iterable[Check]]:
 
     def image(here: Here) -> Iterator[Check]:
         uri = here.settings.aws.image or images.base(machine, here.region)
-        found = _ECR.fullmatch(uri)
+        found = images.ECR.fullmatch(uri)
         if found is None:
             fix = "Push it to the repository that `swatch setup aws` made, and name it in config.yaml: aws.image"
             yield Check("image", FAIL, f"{uri} is not in ECR, where SageMaker takes images from", fix)

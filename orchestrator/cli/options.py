@@ -45,6 +45,12 @@ def queue_option(function: Function) -> Function:
     return click.option("--queue", metavar="NAME", help=said)(function)
 
 
+def image_option(function: Function) -> Function:
+    """`--image`, on verbs that start jobs."""
+    said = "What jobs run in: swatch, aws, ./Dockerfile, or the URI of an image [the manifest's image]."
+    return click.option("--image", metavar="IMAGE", help=said)(function)
+
+
 def print_json(verb: str, data: dict[str, Any]) -> None:
     """One JSON object: `schema`, `command`, and the verb's own keys."""
     click.echo(json.dumps({"schema": contract.SCHEMA, "command": verb, **data}, indent=2, ensure_ascii=False))

@@ -10,13 +10,13 @@ from typing import Any
 
 import click
 
-from orchestrator import bill, engine, facts, request
-from orchestrator.backends.local import host_name
+from orchestrator import engine, facts
 from orchestrator.cli import money, screen
-from orchestrator.cli.options import fleet, json_option, opened, print_json, queue_option, store_option
+from orchestrator.cli.options import image_option, json_option, print_json, queue_option, store_option
 from orchestrator.engine import Choice, Verdict
 from orchestrator.job import Job
 from orchestrator.request import Request
+from orchestrator.swatch import Swatch
 
 MOST_ROWS = 40
 
@@ -26,30 +26,27 @@ MOST_ROWS = 40
 @click.option("--retry-failed", is_flag=True, help="Count failed tasks as wanted again.")
 @click.option("--backend", metavar="NAME", help="Where jobs would run [the manifest's backend, or local].")
 @queue_option
+@image_option
 @store_option
 @json_option
 def command(
-    manifest: Path, retry_failed: bool, backend: str | None, queue: str | None, store: str | None, as_json: bool
+    manifest: Path,
+    retry_failed: bool,
+    backend: str | None,
+    queue: str | None,
+    image: str | None,
+    store: str | None,
+    as_json: bool,
 ) -> None:
     """Show what a manifest would start, and change nothing.
 
     Each task is new, cached (its output exists), queued or running (a job has it), lost (its job died and would be
     taken up again) or failed (and is left alone, unless the manifest's `retries` or --retry-failed say otherwise).
     """
-    settings, where = opened(store)
-    asked = request.read(manifest, where, settings, fetch=False)
-    machines = fleet(settings, where)
-    place = machines.backend(backend or asked.manifest.backend).name
-    queue = request.queue_of(place, queue, asked.manifest.queue, settings.aws.queue)
-    wish = asked.wish(
-        user=settings.user,
-        host=host_name(settings.home),
-        backend=place,
-        queue=queue,
-        home=Path("outputs", asked.manifest.name).absolute(),
-        retry_failed=retry_failed,
-        afford=bill.Allowance(where, settings, asked.manifest.max_cost),
-    )
+    swatch = Swatch(store)
+    settings, where, machines = swatch.settings, swatch.store, swatch.machines
+    wanted = swatch.wish(manifest, backend=backend, queue=queue, image=image, retry_failed=retry_failed, fetch=False)
+    asked, wish, queue = wanted.request, wanted.wish, wanted.queue
     seen = facts.see_all(where, machines, wish.project)
     choices = engine.decide(wish, seen, engine.settled(where, wish))
     new = engine.unique(choice.task for choice in choices if choice.verdict is Verdict.NEW)
@@ -60,6 +57,7 @@ def command(
     if as_json:
         jobs = [[task.name for task in job.tasks] for job in drafts]
         cost = {"cost": quote.record() if quote else None, "held": [job.number for job in held]}
+        cost["image"] = {"uri": wanted.image.uri, "note": wanted.image.chosen.note} if drafts else None
         print_json(
             "plan",
             {"manifest": str(manifest), "project": wish.project, "queue": queue, **record(choices, jobs), **cost},
@@ -71,6 +69,10 @@ def command(
         if queue is None or not drafts
         else [f"Queue: {queue} (AWS Batch), which starts them whether you watch or not"]
     )
+    if drafts and wanted.image.uri:
+        more.append(f"Image: {screen.plain(wanted.image.uri)}")
+    if drafts and wanted.image.chosen.note:
+        more.append(screen.plain(wanted.image.chosen.note))
     if quote is not None:
         more += quote.sentences()
         if settings.aws.network_isolation:

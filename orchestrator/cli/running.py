@@ -15,13 +15,14 @@ from orchestrator import notify, recipe
 from orchestrator.cargo.mount import Tell
 from orchestrator.cli import bars, logs, money, screen, summary
 from orchestrator.cli.data import transfer
+from orchestrator.cli.image import progress
 from orchestrator.cli.options import print_json
 from orchestrator.cli.watch import ending, rung
 from orchestrator.environments import ALL
 from orchestrator.errors import UsageError
 from orchestrator.facts import last_number
 from orchestrator.handle import JobHandle
-from orchestrator.job import Job
+from orchestrator.job import FREE, Job
 from orchestrator.machines import ALIASES
 from orchestrator.recipe import Recipe
 from orchestrator.starter import Launch
@@ -66,10 +67,11 @@ def recipe_options(function: Function) -> Function:
         click.option("--machine", metavar="TYPE", multiple=True, help="Another type; again: what to fall back to."),
         click.option("--data", metavar="SOURCE:MOUNT", multiple=True, help="Data that the job reads at /MOUNT."),
         click.option("--env", metavar="NAME", multiple=True, help=f"Image on AWS: {', '.join(ALL)}."),
+        click.option("--image", metavar="IMAGE", help="swatch, aws, ./Dockerfile, or the URI of an image."),
         click.option("-m", "--message", metavar="TEXT", help="Description; status and info show it."),
         click.option("-r", "--max-runtime", metavar="TIME", help="Stop it after so many seconds, or 2h [1d]."),
         click.option("--max-cost", type=float, metavar="USD", help="Start nothing that could cost more."),
-        click.option("--backend", metavar="NAME", help="local or sagemaker [SWATCH_BACKEND, local]."),
+        click.option("--backend", metavar="NAME", help="local, docker or sagemaker [SWATCH_BACKEND, local]."),
         click.option("--spot", is_flag=True, help="Spare capacity: cheaper, may be interrupted and resumed."),
         click.option("--queue", metavar="NAME", help="AWS Batch job queue that jobs are handed to."),
         click.option("--env-var", metavar="NAME=VALUE", multiple=True, help="Environment variable of the command."),
@@ -104,6 +106,7 @@ def asked(command: str | None, given: dict[str, Any]) -> Recipe:
             "command": command,
             "machine": machine or None,
             "env": given["env"][0] if given["env"] else None,
+            "image": given["image"],
             "data": list(given["data"]) or None,
             "description": given["message"],
             "max_runtime": int(runtime) if runtime and runtime.isdecimal() and len(runtime) < 12 else runtime,
@@ -128,7 +131,7 @@ def perform(swatch: Swatch, launch: Launch, given: dict[str, Any]) -> None:
             click.echo(note, err=True)
         if launch.code is not None:
             screen.tell_left_out(launch.code)
-    # The code is sent before the data: what is said of both stands in that order.
+    # The image comes first, the code before the data: what is said of them stands in that order.
     handles = swatch.start(launch if quiet else _telling(launch))
     if quiet and not given["follow"]:
         print_json("restart" if launch.frame.restarted else "run", {"jobs": [_record(handle) for handle in handles]})
@@ -146,7 +149,11 @@ def _telling(launch: Launch) -> Launch:
         with transfer.shown("Data", quiet=not launch.waiting) as show:
             launch.carry_data(show)
 
-    return launch._replace(carry_code=lambda: _sync(launch), carry_data=data)
+    def image(_: object) -> None:
+        with progress.making() as show:
+            launch.carry_image(show)
+
+    return launch._replace(carry_image=image, carry_code=lambda: _sync(launch), carry_data=data)
 
 
 def _sync(launch: Launch) -> int:
@@ -310,8 +317,9 @@ def _draft_rows(jobs: Sequence[Job], files: Sequence[tuple[str, int]], total: in
         ("Would start", "\n".join(f"{one.name}  {one.description}".rstrip() for one in jobs[:LISTED])),
         ("Command", "\n".join(dict.fromkeys(one.command for one in jobs[:LISTED]))),
         ("Instance", machine_of(job)),
-        ("Price", "free" if job.backend == "local" else f"{job.hourly:g} USD/h" if job.hourly else "not known"),
+        ("Price", "free" if job.backend in FREE else f"{job.hourly:g} USD/h" if job.hourly else "not known"),
         ("Environment", job.env or ""),
+        ("Image", job.image or ""),
         ("Requirements", job.requirements or ""),
         ("Data", "\n".join(f"{mount.source} at /{mount.mount}" for mount in job.data)),
         ("Max runtime", screen.duration(job.max_runtime)),

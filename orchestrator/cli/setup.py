@@ -19,7 +19,7 @@ from orchestrator.settings import Settings
 FOLDER = "swatch"
 """The store's folder in a bucket where none is named."""
 NAME = "swatch"
-"""Of the role and the image repository, where none is named."""
+"""Of the role, where none is named."""
 
 
 @click.command("setup", short_help="Make what jobs on AWS need in your account.")
@@ -74,7 +74,7 @@ def command(
     for number, step in enumerate(todo, 1):
         provision.take(step, account)
         click.echo(f"{number}/{len(todo)} done: {step.what}")
-    written = settings.write(found.home, account.store, account.role_arn)
+    written = settings.write(found.home, account.store, account.role_arn, account.repository)
     click.echo(f"{found.home / 'config.yaml'} {'now says' if written else 'says already'}:")
     click.echo(f"  store: {account.store}\n  aws: {{role: {account.role_arn}}}")
     if written and "://" not in found.store and os.path.isdir(found.store):
@@ -102,7 +102,7 @@ def _account(
         bucket=name,
         prefix=folder.strip("/"),
         role=role or known or NAME,
-        repository=repository or NAME,
+        repository=repository or found.aws.repository,
         registry=images.registry(region) or images.USUAL,
         partition=partition,
         aws=found.aws,

@@ -75,10 +75,9 @@ def command(
         for quota in quotas:
             account.quotas.set(*_quota(quota, simulator.instance_types()))
         made = account.make_account()
-        # With a registry, jobs run in an image that is pushed there; without one, the image stands for this computer.
-        aws = {"role": made.role} if with_docker else {"role": made.role, "image": made.image}
-        said = {"store": STORE, "aws": aws, "docker": msgspec.to_builtins(building)}
-        Path(home, "config.yaml").write_text(json.dumps(said, indent=1) + "\n")  # JSON is YAML, too
+        said = {"store": STORE, "aws": {"role": made.role}, "docker": msgspec.to_builtins(building)}
+        Path(home, "config.yaml").write_text(json.dumps(said, indent=1) + "
+")  # JSON is YAML, too
         variables = {
             **account.environment(),
             "AWS_CONFIG_FILE": os.devnull,

@@ -11,18 +11,18 @@ from pathlib import Path
 
 import click
 
-from orchestrator import bill, engine, notify, request
+from orchestrator import engine, notify
 from orchestrator.backends import Backend, Presence
-from orchestrator.backends.local import host_name
 from orchestrator.cli import bars, money, plan, screen, summary
 from orchestrator.cli.data import transfer
-from orchestrator.cli.options import fleet, into_option, json_option, opened, print_json, queue_option, store_option
+from orchestrator.cli.image import progress
+from orchestrator.cli.options import image_option, into_option, json_option, print_json, queue_option, store_option
 from orchestrator.cli.watch import ending, rung
 from orchestrator.cli.watch import home as found_home
 from orchestrator.engine import Submission, Verdict, Wish
 from orchestrator.job import Job
 from orchestrator.settings import Notify
-from orchestrator.starter import alone
+from orchestrator.swatch import Swatch
 from orchestrator.watch import Watch
 
 MOST_LINES = 20
@@ -35,6 +35,7 @@ MOST_LINES = 20
 @click.option("--retry-failed", is_flag=True, help="Try failed tasks again.")
 @click.option("--backend", "backend_name", metavar="NAME", help="Where jobs run [the manifest's backend, or local].")
 @queue_option
+@image_option
 @click.option("--slots", type=int, metavar="N", help="Jobs at a time on this machine [SWATCH_SLOTS, 1].")
 @click.option("--dry-run", is_flag=True, help="The same as `swatch plan`.")
 @into_option
@@ -48,6 +49,7 @@ def command(
     retry_failed: bool,
     backend_name: str | None,
     queue: str | None,
+    image: str | None,
     slots: int | None,
     dry_run: bool,
     into: Path | None,
@@ -67,31 +69,32 @@ def command(
             retry_failed=retry_failed,
             backend=backend_name,
             queue=queue,
+            image=image,
             store=store,
             as_json=as_json,
         )
         return
-    settings, where = opened(store, slots)
+    swatch = Swatch(store, slots=slots)
+    settings, where, machines = swatch.settings, swatch.store, swatch.machines
     with transfer.shown("Fetching data", as_json) as tell:
-        asked = request.read(manifest, where, settings, tell=tell)
-    machines = fleet(settings, where)
-    backend = machines.backend(backend_name or asked.manifest.backend)
-    home = (into or Path("outputs", asked.manifest.name)).absolute()
-    queue = request.queue_of(backend.name, queue, asked.manifest.queue, settings.aws.queue)
-    wish = asked.wish(
-        user=settings.user,
-        host=host_name(settings.home),
-        backend=backend.name,
-        home=home,
-        queue=queue,
-        retry_failed=retry_failed,
-        afford=bill.Allowance(where, settings, asked.manifest.max_cost),
-    )
+        wanted = swatch.wish(
+            manifest,
+            backend=backend_name,
+            queue=queue,
+            image=image,
+            retry_failed=retry_failed,
+            into=into,
+            tell=tell,
+        )
+    wish, home = wanted.wish, wanted.home
 
     def carry() -> None:
-        whole = alone(settings, backend.name, queue)
+        if wanted.image.chosen.note and not as_json:
+            click.echo(wanted.image.chosen.note, err=True)
+        with progress.making(as_json) as build:
+            wanted.image.ready(build)
         with transfer.shown("Sending data", as_json) as tell:
-            asked.carry(where, whole, tell)
+            swatch.carry(wanted, tell)
 
     def submit(wish: Wish) -> Submission:
         done = engine.submit(where, machines, wish, carry)
@@ -105,7 +108,7 @@ def command(
         return watch
 
     if not as_json:
-        screen.tell_left_out(asked.code)
+        screen.tell_left_out(wanted.request.code)
     done = submit(wish)
     if not done.started and not done.resumed:
         home = found_home(settings, wish.project, done.choices, into)

@@ -85,7 +85,7 @@ def _case(folder: Path, aws: Simulator, count: int, packing: int) -> None:
 def _computer(folder: Path, aws: Simulator) -> dict[str, str]:
     """The environment of a computer that is set up for the account."""
     made = aws.make_account()
-    said = {"store": "s3://swatch/bench", "aws": {"role": made.role, "image": made.image}}
+    said = {"store": "s3://swatch/bench", "aws": {"role": made.role}}
     (folder / "config.yaml").write_text(yaml.safe_dump(said))
     return {**os.environ, **aws.environment(), "SWATCH_HOME": str(folder), "PYTHONPATH": str(REPOSITORY)}
 

@@ -16,10 +16,9 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from orchestrator.registry import Registry
-
 from orchestrator.cargo import image, push
 from orchestrator.docker import Docker
+from orchestrator.registry import Registry
 from tests import daemon
 from tests.daemon import BASE, Daemon
 

@@ -8,6 +8,7 @@ of those is which launch is the next. So two watchers that both see a machine re
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import threading
@@ -35,7 +36,8 @@ from orchestrator.backends.sagemaker.track import (
     who,
     worked,
 )
-from orchestrator.cargo import agent, snapshot
+from orchestrator.cargo import agent, sdk, snapshot
+from orchestrator.cargo import image as own_image
 from orchestrator.errors import CloudError, NotFound, SwatchError, Throttled, Unreachable, UsageError
 from orchestrator.job import Final, Job
 from orchestrator.launch import Launch, judge, rotated
@@ -70,7 +72,7 @@ class SageMakerBackend(Backend):
         self._doors: dict[str | None, Door] = {None: Direct()}  # by the queue that a job goes to
         self._blocks: dict[tuple[str, bool, str | None], Block] = {}
         self._next_look, self._pause = 0.0, LOOK_SECONDS
-        self._agent = ""
+        self._agent, self._sdk = "", ""
         self._whole: set[str] = set()  # snapshots that build on no other
         self._packing = threading.Lock()
         self._here = False  # the configured region is the store's
@@ -123,6 +125,14 @@ class SageMakerBackend(Backend):
 
         self._check_region()
         list(crowd.each(stop, [self._track(job) for job in jobs], CREATORS))
+
+    def shell(self, job: Job, terminal: bool) -> list[str]:
+        name = self._name(self._track(job))
+        needs = "" if self._settings.aws.remote_debug else ", for jobs started with aws.remote_debug: docs/aws.md"
+        raise UsageError(
+            f"{job.short} runs on SageMaker, and AWS Systems Manager opens shells there",
+            hint=f"aws ssm start-session --target sagemaker-training-job:{name}_algo-1{needs}",
+        )
 
     def settle(self, jobs: Sequence[Job]) -> None:
         def settle(track: Track) -> None:
@@ -417,6 +427,19 @@ class SageMakerBackend(Backend):
                 hint="swatch doctor --orphans",
             )
 
+    def _boto3(self, image: str) -> str | None:
+        """The digest of AWS' SDK in the store, put there for an image that may lack it: neither AWS' own nor Swatch's.
+        Raises SwatchError."""
+        if self._settings.aws.network_isolation or images.of_aws(image) or image.endswith(f":{self._own_tag}"):
+            return None
+        with self._packing:
+            self._sdk = self._sdk or sdk.carry(self._store, self._settings.home / "cache")
+        return self._sdk
+
+    @functools.cached_property
+    def _own_tag(self) -> str:
+        return own_image.context(self._settings.docker.base or own_image.BASE).tag
+
     def _request(self, track: Track, agent_digest: str) -> dict[str, Any]:
         job, settings = track.job, self._settings.aws
         types = rotated(machines.expand([job.machine, *job.fallbacks]), track.launch)
@@ -424,12 +447,14 @@ class SageMakerBackend(Backend):
         # What AWS says of its own repetitions holds for ours: max_runtime is for all of them together (API reference,
         # StoppingCondition). So a job never costs more than was reckoned with.
         left = max(1, math.floor(job.max_runtime - self._used(track)))
+        image = job.image or settings.image or images.base(types[0], region)
         asked = request.training_job(
             msgspec.structs.replace(job, max_runtime=left),
             name=self._name(track),
             store_url=self._store.url,
             agent=agent_digest,
-            image=job.image or settings.image or images.base(types[0], region),
+            image=image,
+            boto3=self._boto3(image),
             aws=settings,
             machines=types,
             endpoints=request.endpoints(os.environ),

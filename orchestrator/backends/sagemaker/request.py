@@ -112,8 +112,10 @@ def training_job(
     machines: tuple[str, ...],
     endpoints: Mapping[str, str],
     tell: Sequence[str] = (),
+    boto3: str | None = None,
 ) -> dict[str, Any]:
-    """The request. `agent` is the digest of the agent's file in the store, `machines` are instance types in order of
+    """The request. `agent` is the digest of the agent's file in the store, and so is `boto3` of AWS' SDK, for an image
+    that has none; `machines` are instance types in order of
     preference (a spot job takes the first, any other the first five), `endpoints` go into the job's environment, and
     so do the names of the addresses to `tell` its end at. Raises UsageError where the account's settings lack
     something."""
@@ -125,6 +127,8 @@ def training_job(
     isolated = aws.network_isolation
     arguments = ["--store", CHECKPOINTS if isolated else store, "--project", job.project, "--number", str(job.number)]
     arguments += ["--work", f"{ML}/swatch", "--ml", ML]
+    if boto3 is not None:
+        arguments += ["--boto3", f"{ML}/input/data/{contract.BOTO3_CHANNEL}/{boto3}.zip"]
     request: dict[str, Any] = {
         "TrainingJobName": name,
         "RoleArn": aws.role,
@@ -134,7 +138,7 @@ def training_job(
             "ContainerEntrypoint": entrypoint.words(f"{ML}/input/data/{contract.AGENT_CHANNEL}/{agent}.pyz", ()),
             "ContainerArguments": [*arguments, "--isolated"] if isolated else arguments,
         },
-        "InputDataConfig": _channels(job, store, agent),
+        "InputDataConfig": _channels(job, store, agent, boto3),
         "OutputDataConfig": {"S3OutputPath": f"{prefix}sagemaker/", "CompressionType": "NONE"},
         "CheckpointConfig": {"S3Uri": prefix if isolated else f"{prefix}checkpoints/", "LocalPath": CHECKPOINTS},
         "ResourceConfig": _resources(job, machines, aws),
@@ -159,10 +163,12 @@ def training_job(
     return request
 
 
-def _channels(job: Job, store: str, agent: str) -> list[dict[str, Any]]:
+def _channels(job: Job, store: str, agent: str, boto3: str | None) -> list[dict[str, Any]]:
     """What the machine has when the job starts: SageMaker puts each object below /opt/ml/input/data/<channel>/."""
     carried = {contract.AGENT_CHANNEL: contract.agent_key(agent)}
     streamed = {contract.data_channel(data.mount) for data in job.data if data.size >= contract.STREAMED}
+    if boto3 is not None:
+        carried[contract.BOTO3_CHANNEL] = contract.boto3_key(boto3)
     if job.code is not None:
         carried[contract.CODE_CHANNEL] = contract.code_key(job.code)
     if job.input is not None:

@@ -8,6 +8,7 @@ from orchestrator.cli import Verbs
 
 VERBS = {
     "build": "Build the image that jobs run in, unless it is there.",
+    "push": "Push an image to your account's repository, unless it is there.",
     "list": "Show environments with their images, and the images there are.",
     "prune": "Remove images that no job needs any more.",
 }
@@ -31,6 +32,7 @@ def command() -> None:
 
     \b
     swatch image build
+    swatch image push
     swatch run --backend docker "python train.py"
 
     `run` and `submit` build and push by themselves what their jobs need. An image's tag is

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from pathlib import Path
 
@@ -54,7 +53,7 @@ def command(dockerfile: Path | None, base: str | None, aws: bool, dry_run: bool,
         with progress.building(as_json) as tell:
             built = image.build(docker, wanted, tell, found.docker.network)
     except DockerError as error:
-        _tell_last_words(error)
+        progress.tell_last_words(error)
         raise
     _tell(built, wanted.name, as_json, time.monotonic() - began)
 
@@ -71,7 +70,7 @@ def _build_own(dockerfile: Path, network: str | None, as_json: bool) -> None:
         with progress.building(as_json) as tell:
             built = image.build_folder(Docker(), dockerfile, tell, network)
     except DockerError as error:
-        _tell_last_words(error)
+        progress.tell_last_words(error)
         raise
     _tell(built, built.tags[0], as_json, time.monotonic() - began)
 
@@ -95,10 +94,3 @@ def _show_draft(wanted: image.Context, as_json: bool) -> None:
     for name, size in files:
         click.echo(f"{screen.size(size):>10}  {name}")
     click.echo("\nNothing was built: this is a dry run.")
-
-
-def _tell_last_words(error: DockerError) -> None:
-    """What Docker said before it failed, less what every build says."""
-    lines = [line for line in error.said.splitlines() if not re.match(r"(#[0-9]+ (sha256:|DONE|CACHED)|-*$)", line)]
-    for line in lines[-12:]:
-        click.echo(f"  {screen.plain(line)}", err=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import click
 
 from orchestrator import docker
 from orchestrator.cli import screen
-from orchestrator.docker import Tell
+from orchestrator.docker import DockerError, Tell
 
 Show = Callable[[int, int, str], None]
 """Shows so many of so many, and what is done just now."""
@@ -35,10 +35,10 @@ def building(quiet: bool = False) -> Iterator[Tell]:
 
 
 @contextmanager
-def pushing(quiet: bool = False) -> Iterator[Tell]:
-    """Shows the lines that a push tells."""
+def pushing(quiet: bool = False, label: str = "Pushing") -> Iterator[Tell]:
+    """Shows the lines that a push tells, or a pull."""
     lines: list[str] = []
-    with _shown("Pushing", quiet) as show:
+    with _shown(label, quiet) as show:
 
         def tell(line: str) -> None:
             lines.append(line)
@@ -46,6 +46,53 @@ def pushing(quiet: bool = False) -> Iterator[Tell]:
             show(done, total, "layers")
 
         yield tell
+
+
+@contextmanager
+def making(quiet: bool = False) -> Iterator[Tell]:
+    """Shows the lines of all that makes an image ready: a build and a push, or a pull. Nothing, before there is one.
+    Ctrl-C ends the program, and says that nothing is lost."""
+    with _kept(), ExitStack() as stack:
+        shown: dict[str, Tell] = {}
+
+        def tell(line: str) -> None:
+            label = _phase(line)
+            if label is not None and label not in shown:
+                stack.close()  # one bar at a time
+                shown.clear()
+                shown[label] = stack.enter_context(building(quiet) if label == "Building" else pushing(quiet, label))
+            for show in shown.values():
+                show(line)
+
+        yield tell
+
+
+@contextmanager
+def _kept() -> Iterator[None]:
+    try:
+        yield
+    except DockerError as error:
+        tell_last_words(error)
+        raise
+    except KeyboardInterrupt:
+        click.echo("\nInterrupted; what was built and pushed is kept, and no job was started.", err=True)
+        sys.exit(130)
+
+
+def tell_last_words(error: DockerError) -> None:
+    """What Docker said before it failed, less what every build says."""
+    lines = [line for line in error.said.splitlines() if not re.match(r"(#[0-9]+ (sha256:|DONE|CACHED)|-*$)", line)]
+    for line in lines[-12:]:
+        click.echo(f"  {screen.plain(line)}", err=True)
+
+
+def _phase(line: str) -> str | None:
+    """What a line is about; None of one that goes with those before it."""
+    if line.startswith("#"):
+        return "Building"
+    if not re.match("[0-9a-f]{12}: ", line):
+        return None
+    return "Fetching" if re.search(": (Pull|Download|Already exists|Verifying)", line) else "Pushing"
 
 
 @contextmanager
