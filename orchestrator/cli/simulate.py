@@ -76,8 +76,7 @@ def command(
             account.quotas.set(*_quota(quota, simulator.instance_types()))
         made = account.make_account()
         said = {"store": STORE, "aws": {"role": made.role}, "docker": msgspec.to_builtins(building)}
-        Path(home, "config.yaml").write_text(json.dumps(said, indent=1) + "
-")  # JSON is YAML, too
+        Path(home, "config.yaml").write_text(json.dumps(said, indent=1) + "\n")  # JSON is YAML, too
         variables = {
             **account.environment(),
             "AWS_CONFIG_FILE": os.devnull,
