@@ -13,21 +13,22 @@ from typing import Any
 import pytest
 
 from orchestrator.cargo import image
+from orchestrator.docker import Docker
 from orchestrator.simulator import Simulator
 from tests.account import Account, account
 from tests.conftest import Box
 from tests.fake_docker import Fake
 from tests.fake_docker import image as facts
+from tests.pushing import host
 
 OURS = image.context()
-REPOSITORY = "123456789012.dkr.ecr.us-east-1.amazonaws.com/swatch"
 MANIFEST = "name: forest\nbackend: sagemaker\ncommand: echo hello\n"
 
 
 @pytest.fixture
 def box(tmp_path: Path) -> Iterator[Account]:
     """A computer whose account names no image, with a folder of code."""
-    with account(tmp_path, image=None) as made:
+    with account(tmp_path, with_registry(tmp_path), image=None) as made:
         made.environment["SWATCH_BACKEND"] = "sagemaker"
         made.swatch("init", "forest")
         yield made
@@ -40,18 +41,27 @@ def with_docker(box: Box, *pushes: str) -> Fake:
     return fake
 
 
+def with_registry(folder: Path) -> Simulator:
+    """An account with a registry that nobody asks for bytes: what is pushed is pushed by word alone."""
+    return Simulator(docker=Docker(Fake(folder / "engine", {}).environment), registry="127.0.0.1:9")
+
+
 def put(aws: Simulator, tag: str) -> str:
     """Have the account's repository hold an image of that tag; its URI."""
     media = "application/vnd.docker.distribution.manifest.v2+json"
     layers = [{"mediaType": "x", "size": 7, "digest": "sha256:" + tag.encode().hex().ljust(64, "0")[:64]}]
     manifest = {"schemaVersion": 2, "mediaType": media, "config": {"digest": "sha256:" + "1" * 64}, "layers": layers}
     aws.client("ecr").put_image(repositoryName="swatch", imageManifest=json.dumps(manifest), imageTag=tag)
-    return f"{REPOSITORY}:{tag}"
+    return f"{repository(aws)}:{tag}"
+
+
+def repository(aws: Simulator) -> str:
+    return f"{host(aws)}/swatch"
 
 
 def test_an_image_of_this_computer_is_pushed_by_its_content(box: Account) -> None:
     docker = with_docker(box)
-    uri = f"{REPOSITORY}:{'a' * 24}"
+    uri = f"{repository(box.aws)}:{'a' * 24}"
     assert f"Would push mine:1 as {uri}" in box.swatch("image", "push", "mine:1", "--dry-run")
     assert docker.made("push") == []
     said = box.swatch("image", "push", "mine:1")
@@ -66,7 +76,7 @@ def test_an_image_of_this_computer_is_pushed_by_its_content(box: Account) -> Non
 def test_ours_is_built_if_need_be_and_pushed(box: Account) -> None:
     docker = with_docker(box)
     made = box.json("image", "push")
-    assert made["image"] == f"{REPOSITORY}:{OURS.tag}" and made["pushed"] is True
+    assert made["image"] == f"{repository(box.aws)}:{OURS.tag}" and made["pushed"] is True
     assert docker.made("push") == [["push", made["image"]]]
 
 
@@ -86,10 +96,10 @@ def test_a_job_runs_in_the_image_that_is_pushed(box: Account) -> None:
 def test_what_is_not_there_is_said_and_left_alone_by_a_dry_run(box: Account) -> None:
     docker = with_docker(box)
     said = box.swatch("run", "true", "--dry-run")
-    assert "is built and pushed first" in said and f"{REPOSITORY}:{OURS.tag}" in said
+    assert "is built and pushed first" in said and f"{repository(box.aws)}:{OURS.tag}" in said
     plan = box.swatch("plan", box.manifest(MANIFEST, "forest.yaml"))
-    assert "is built and pushed first" in plan and f"Image: {REPOSITORY}:{OURS.tag}" in plan
-    assert box.json("plan", "forest.yaml")["image"]["uri"] == f"{REPOSITORY}:{OURS.tag}"
+    assert "is built and pushed first" in plan and f"Image: {repository(box.aws)}:{OURS.tag}" in plan
+    assert box.json("plan", "forest.yaml")["image"]["uri"] == f"{repository(box.aws)}:{OURS.tag}"
     assert "is built" not in box.swatch("plan", "forest.yaml", "--image", "aws")
     assert not [words for words in docker.made("buildx") if words[1] == "build"] and docker.made("push") == []
 
