@@ -117,6 +117,17 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 
 @pytest.fixture(scope="session")
+def own_image(daemon: Daemon) -> str:
+    """The name of Swatch's own image there, on the small base."""
+    from orchestrator.cargo import image
+    from tests.daemon import BASE
+
+    wanted = image.context(BASE)
+    image.build(daemon.docker, wanted, lambda line: None, "host")
+    return wanted.name
+
+
+@pytest.fixture(scope="session")
 def cloud() -> Iterator[Cloud]:
     """S3 on this computer: moto behind our front."""
     with Cloud() as running:

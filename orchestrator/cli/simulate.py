@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shlex
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 import click
+import msgspec
 
 from orchestrator.errors import UsageError
 
@@ -36,30 +38,45 @@ STORE = "s3://swatch/store"
 )
 @click.option("--quota", "quotas", multiple=True, metavar="TYPE=N", help="Allow N machines of a type [20].")
 @click.option("--chaos", type=int, metavar="SEED", help="Throttle, interrupt, break: the same for the same number.")
+@click.option("--docker", "with_docker", is_flag=True, help="Run and build images with this computer's Docker.")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
-def command(port: int, speed: float, quotas: tuple[str, ...], chaos: int | None, words: tuple[str, ...]) -> None:
+def command(
+    port: int, speed: float, quotas: tuple[str, ...], chaos: int | None, with_docker: bool, words: tuple[str, ...]
+) -> None:
     """Try jobs on AWS without an account: a simulated one, on this computer.
 
     \b
     swatch simulate -- swatch submit manifests/quickstart.yaml --backend sagemaker --watch
     swatch simulate --quota ml.g5.xlarge=2 --chaos 7
+    swatch simulate --docker -- swatch image push
 
     With a COMMAND, runs it in the account and ends with its exit code. Without one, prints what to type into another
     terminal, and stays until Ctrl-C. Jobs really run, as processes; they, the store and all that is in it last only as
     long as this command.
+
+    With --docker the account has a registry for images, too: jobs whose image was pushed there run in containers of it,
+    and CodeBuild builds. Nothing is ever pushed to AWS.
     """
-    from orchestrator import simulator
+    from orchestrator import settings, simulator
+    from orchestrator.docker import Docker
     from orchestrator.simulator.front import Front
 
     weather = simulator.chaos(chaos) if chaos is not None else None
     account = simulator.Simulator(
-        clock=simulator.Clock(speed), durations=simulator.QUICK, faults=weather, port=port, front=Front
+        clock=simulator.Clock(speed),
+        durations=simulator.QUICK,
+        faults=weather,
+        port=port,
+        front=Front,
+        docker=Docker() if with_docker else None,
     )
+    building = settings.load().docker if with_docker else settings.Docker()
     with _signals() as ended, tempfile.TemporaryDirectory(prefix="swatch-simulated-") as home, account:
         for quota in quotas:
             account.quotas.set(*_quota(quota, simulator.instance_types()))
         made = account.make_account()
-        Path(home, "config.yaml").write_text(f"store: {STORE}\naws:\n  role: {made.role}\n")
+        said = {"store": STORE, "aws": {"role": made.role}, "docker": msgspec.to_builtins(building)}
+        Path(home, "config.yaml").write_text(json.dumps(said, indent=1) + "\n")  # JSON is YAML, too
         variables = {
             **account.environment(),
             "AWS_CONFIG_FILE": os.devnull,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,11 +14,14 @@ from pathlib import Path
 import pytest
 
 from orchestrator.docker import Docker
-from orchestrator.simulator import Durations, ManualClock, Simulator
+from orchestrator.errors import SwatchError
+from orchestrator.simulator import Durations, ManualClock, Simulator, storage
 from orchestrator.simulator.engine import LABEL
+from tests.conftest import Box
 from tests.daemon import BARE, BASE, Daemon
 from tests.pushing import push
 from tests.simulator.conftest import Cloud, refused
+from tests.simulator.test_command import elsewhere, simulating
 
 
 @pytest.fixture
@@ -215,3 +220,86 @@ def test_accounts_that_share_a_storage_see_nothing_of_each_other(daemon: Daemon)
             cloud.client("ecr").create_repository(repositoryName="jobs")
             assert cloud.client("ecr").describe_images(repositoryName="jobs")["imageDetails"] == []
             push(cloud, daemon.docker, BARE, "jobs", "1")
+
+
+# `swatch simulate --docker`
+
+SHIPPED = """
+import os, sys
+from orchestrator.docker import Docker
+from tests.daemon import BARE
+from tests.pushing import push
+from tests.simulator.conftest import Cloud
+import boto3
+class Here(Cloud):
+    def client(self, service):
+        return boto3.client(service)
+here = Here()
+docker = Docker({**os.environ, **dict(one.split("=", 1) for one in sys.argv[2:])})
+role = sys.argv[1]
+here.account = type("Made", (), {"role": role, "bucket": "swatch", "image": push(here, docker, BARE, "forest", "1")})
+sagemaker = here.client("sagemaker")
+sagemaker.create_training_job(**here.request("one", "sh", "-c", "echo in a container"))
+waiter = sagemaker.get_waiter("training_job_completed_or_stopped")
+waiter.wait(TrainingJobName="one", WaiterConfig={"Delay": 1})
+logs, group = here.client("logs"), "/aws/sagemaker/TrainingJobs"
+(stream,) = logs.describe_log_streams(logGroupName=group)["logStreams"]
+events = logs.get_log_events(logGroupName=group, logStreamName=stream["logStreamName"], startFromHead=True)["events"]
+print(here.account.image, *(event["message"] for event in events))
+"""
+
+
+def docker_box(box: Box, daemon: Daemon) -> Box:
+    box.environment |= {name: daemon.environment[name] for name in ("DOCKER_HOST", "SWATCH_DOCKER")}
+    return box
+
+
+def test_the_command_offers_an_account_with_a_registry(box: Box, daemon: Daemon) -> None:
+    docker_box(box, daemon).home.mkdir()
+    (box.home / "config.yaml").write_text(f"docker: {{base: '{BASE}', network: host}}\n")
+    kept = [f"{name}={box.environment[name]}" for name in ("DOCKER_HOST", "SWATCH_DOCKER")]
+    with simulating(box, "--docker") as (process, exports):
+        said = json.loads(Path(exports["SWATCH_HOME"], "config.yaml").read_text())
+        assert said["docker"] == {"base": BASE, "network": "host"} and "image" not in said["aws"]
+        words = (sys.executable, "-c", SHIPPED, said["aws"]["role"], *kept)
+        image, _, log = elsewhere(box, exports, *words).strip().partition(" ")
+        assert log == "in a container"
+        assert image == exports["AWS_ENDPOINT_URL"].removeprefix("http://") + "/forest:1"
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert daemon.docker.image(image) is None, "the name goes with the account"
+
+
+def test_without_docker_the_command_says_so(box: Box) -> None:
+    assert "Docker" in box.swatch("simulate", "--docker", "true", code=1)
+
+
+def test_the_registry_may_itself_be_a_container(
+    daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where no `docker-registry` is installed; the image is the program of this computer."""
+    program = shutil.which("docker-registry")
+    if program is None:
+        pytest.skip("docker-registry is missing, which the image is made of")
+    shutil.copy2(program, tmp_path / "registry")
+    (tmp_path / "config.yml").write_text("version: 0.1\nstorage: {inmemory: {}}\nhttp: {addr: 127.0.0.1:5000}\n")
+    (tmp_path / "Dockerfile").write_text(
+        f'FROM {BASE}\nCOPY . /r/\nENTRYPOINT ["/r/registry", "serve", "/r/config.yml"]\n'
+    )
+    daemon.docker.ask("build", "--quiet", "--tag", "swatch-test/registry:1", str(tmp_path), doing="building")
+    monkeypatch.setattr(storage, "PROGRAM", "no-such-program")
+    monkeypatch.setattr(storage, "IMAGE", "swatch-test/registry:1")
+    with Cloud(docker=daemon.docker) as cloud:
+        cloud.account = cloud.account._replace(image=push(cloud, daemon.docker, BARE, "bare", "1"))
+        assert cloud.run("one", "sh", "-c", "exit 0")["TrainingJobStatus"] == "Completed"
+        folder = str(cloud._folder)
+        assert containers(daemon.docker, folder)
+    assert containers(daemon.docker, folder) == []
+
+
+def test_where_no_registry_can_be_had_that_is_said(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "PROGRAM", "no-such-program")
+    monkeypatch.setattr(storage, "IMAGE", "127.0.0.1:1/registry:2")
+    with pytest.raises(SwatchError, match="needs a registry for its images, and none can be had") as caught:
+        Simulator(docker=daemon.docker).start()
+    assert "docker pull" in str(caught.value.hint)
