@@ -1,5 +1,5 @@
-"""Images from the command line: `swatch image push`, and what `run`, `restart`, `plan` and `submit` make of `--image`, on a
-simulated account with a stand-in for Docker."""
+"""Images from the command line: `swatch image push`, and what `run`, `restart`, `plan` and `submit` make of `--image`, on
+a simulated account with a stand-in for Docker, and with a real one."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from orchestrator.cargo import image
 from orchestrator.docker import Docker
 from orchestrator.simulator import Simulator
 from tests.account import Account, account
 from tests.conftest import Box
+from tests.daemon import BASE, Daemon
 from tests.fake_docker import Fake
 from tests.fake_docker import image as facts
 from tests.pushing import host
@@ -185,3 +187,45 @@ def test_the_library_takes_an_image_too(box: Account, monkeypatch: pytest.Monkey
     assert [job.image for job in done.started] == [uri]
     assert swatch.run("true", image=uri).record.image == uri
     aws.forget()
+
+
+# With a real engine and registry.
+
+
+@pytest.fixture
+def whole(tmp_path: Path, daemon: Daemon, own_image: str) -> Iterator[Account]:
+    """A computer with Docker, which has Swatch's own image, and an account whose repository is empty of it."""
+    simulator = Simulator(docker=daemon.docker, registry=daemon.registry)
+    with account(tmp_path, simulator, image=None) as made:
+        config = yaml.safe_load((made.home / "config.yaml").read_text())
+        config["docker"] = {"base": BASE, "network": "host"}
+        (made.home / "config.yaml").write_text(yaml.safe_dump(config))
+        made.environment.update({name: daemon.environment[name] for name in ("DOCKER_HOST", "SWATCH_DOCKER")})
+        made.environment["SWATCH_BACKEND"] = "sagemaker"
+        made.swatch("init", "forest")
+        yield made
+
+
+def test_a_first_run_pushes_and_the_next_does_not(whole: Account) -> None:
+    uri = f"{repository(whole.aws)}:{image.context(BASE).tag}"
+    first = whole.start("run", "ls /opt/swatch", "-f")
+    out, err = first.communicate()
+    assert first.returncode == 0, out + err
+    assert "is built and pushed first" in err and "Pushing [" in err and "agent.pyz" in out
+    assert whole.json("info")["job"]["image"] == uri
+    again = whole.start("run", "true", "-f")
+    out, err = again.communicate()
+    assert again.returncode == 0, out + err
+    assert "pushed first" not in err and "Pushing" not in err
+    assert whole.json("info")["job"]["image"] == uri
+
+
+def test_a_dockerfile_of_ones_own_is_built_pushed_and_run_in(whole: Account) -> None:
+    (whole.folder / "image").mkdir()
+    (whole.folder / "image" / "Dockerfile").write_text(f"FROM {BASE}\nCOPY hello /hello\n")
+    (whole.folder / "image" / "hello").write_text("hello from mine\n")
+    whole.manifest(MANIFEST.replace("echo hello", "cat /hello > /output/said.txt") + "image: ./image\n", "forest.yaml")
+    assert "is built, and pushed to" in whole.swatch("plan", "forest.yaml")
+    whole.swatch("submit", "forest.yaml", "--watch")
+    assert (whole.folder / "outputs/forest/forest/said.txt").read_text() == "hello from mine\n"
+    assert whole.json("info", "forest/1")["job"]["image"].startswith(f"{repository(whole.aws)}:")
