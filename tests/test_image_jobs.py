@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -187,6 +188,24 @@ def test_the_library_takes_an_image_too(box: Account, monkeypatch: pytest.Monkey
     assert [job.image for job in done.started] == [uri]
     assert swatch.run("true", image=uri).record.image == uri
     aws.forget()
+
+
+def test_the_accounts_images_are_listed_and_pruned(box: Account) -> None:
+    old, used, named = "0" * 24, "1" * 24, "v1"
+    for tag in (old, used, named, OURS.tag):
+        put(box.aws, tag)
+    said = box.swatch("image", "list")
+    assert f"{repository(box.aws)}:{old}" in said and re.search(rf"{OURS.tag} .*current", said)
+    assert len(box.json("image", "list")["account"]) == 5  # and `latest`, which the account came with
+    box.aws.quotas.set("ml.m5.xlarge", 0)  # so that the job waits
+    box.swatch("run", "true", "--image", f"{repository(box.aws)}:{used}")
+    assert f"Would remove {repository(box.aws)}:{old}" in box.swatch("image", "prune", "--remote", "--dry-run")
+    assert "Remove 1 image from the account?" in box.swatch("image", "prune", "--remote", code=130), "nobody says yes"
+    assert len(box.json("image", "list")["account"]) == 5
+    box.swatch("image", "prune", "--remote", "--yes")
+    left = {one["name"].rpartition(":")[2] for one in box.json("image", "list")["account"]}
+    assert left == {used, named, OURS.tag, "latest"}
+    assert "Nothing to remove" in box.swatch("image", "prune", "--remote")
 
 
 # With a real engine and registry.
