@@ -132,6 +132,8 @@ def start(folder: Path, stack: contextlib.ExitStack, further: Mapping[str, str] 
             env={**os.environ, **(further or {})},
             start_new_session=True,
         )
+    # An engine leaves this mount behind, and no folder with one can be removed.
+    stack.callback(subprocess.run, ["umount", "--lazy", str(folder / "exec/netns/default")], capture_output=True)
     stack.callback(_end, process)
     deadline = time.monotonic() + START_SECONDS
     while True:
