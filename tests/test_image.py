@@ -198,7 +198,7 @@ def test_isolated_the_checkpoint_folder_carries_the_job(bench: Bench, machine: M
     prefix = contract.job_key("p", number).rpartition("/")[0]
     carried = machine.ml / "checkpoints"
     (carried / "job.json").write_bytes(bench.store.read(f"{prefix}/job.json"))
-    for key in bench.store.scan("projects/p/code/"):
+    for key in bench.store.scan("code/"):
         place = machine.ml / "input/data" / contract.CODE_CHANNEL / key.key.rpartition("/")[2]
         place.parent.mkdir(parents=True)
         place.write_bytes(bench.store.read(key.key))
