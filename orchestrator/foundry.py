@@ -59,6 +59,8 @@ class Chosen(NamedTuple):
     uri: str | None
     ready: Callable[[Tell], str | None]
     note: str = ""
+    there: bool = True
+    """Whether nothing need be made first, as far as that is known without making it."""
 
 
 class Order:
@@ -154,7 +156,7 @@ def _own(settings: Settings, machine: str, insisted: bool) -> Chosen:
         return uri
 
     skip = "" if insisted else "; --image aws does without"
-    return Chosen(uri, ready, f"Swatch's own image is built and pushed first, once: some GB{skip}")
+    return Chosen(uri, ready, f"Swatch's own image is built and pushed first, once: some GB{skip}", there=False)
 
 
 def _from_folder(settings: Settings, dockerfile: Path, where: Registry) -> Chosen:
@@ -168,7 +170,7 @@ def _from_folder(settings: Settings, dockerfile: Path, where: Registry) -> Chose
         return where.uri(tag)
 
     said = f"{dockerfile} is built, and pushed to {where.host}/{where.repository}, unless that has it as it is"
-    return Chosen(None, ready, said)
+    return Chosen(None, ready, said, there=False)
 
 
 def _on_docker(settings: Settings, wanted: str | None, env: str | None, machine: str, folder: Path | None) -> Chosen:

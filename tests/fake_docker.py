@@ -1,13 +1,14 @@
 """A program that answers as Docker's command line does: for what no engine can be had to do on request, such as a
 registry that refuses. `FAKE_DOCKER` names its folder: `images.json` has what `image inspect` finds by name, `pushes`
-how each push goes, in order (a line each: what is said; an empty one succeeds), and `calls.jsonl` gets every call, with
-the sign-in that it was made with."""
+how each push goes, in order (a line each: what is said; an empty one succeeds; `hang PIPE` writes a line to the pipe
+and never ends), and `calls.jsonl` gets every call, with the sign-in that it was made with."""
 
 from __future__ import annotations
 
 import base64
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,9 @@ def main(words: list[str], folder: Path) -> int:
         how, _, later = (folder / "pushes").read_text().partition("\n")
         (folder / "pushes").write_text(later)
         print(f"{LAYER}: Preparing", flush=True)
+        if how.startswith("hang "):
+            Path(how.removeprefix("hang ")).write_text("pushing\n")
+            signal.pause()
         if how:
             print(how, file=sys.stderr)
             return 1

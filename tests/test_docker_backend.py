@@ -18,7 +18,6 @@ import pytest
 
 from orchestrator import contract
 from orchestrator.backends.local import Entry, Layout, host_name
-from orchestrator.cargo import image
 from orchestrator.cargo.snapshot import of_folder
 from orchestrator.job import Job
 from orchestrator.store import Store
@@ -28,6 +27,7 @@ from tests.conftest import Box
 from tests.daemon import BARE, BASE, Daemon
 from tests.terminal import Terminal
 from tests.test_jobs import Stream, indent, state
+from tests.test_packages import wheel
 
 GATE = "/.swatch/store/gate"
 """A named pipe in the store, which the container sees."""
@@ -117,7 +117,7 @@ done
 cat /.swatch/store/datasets/alice/*/1/files/w.txt > /dev/null && rm -f /.swatch/store/datasets/alice/*/1/files/w.txt || echo kept
 echo "token $TOKEN"
 echo '{"metric": "loss", "value": 0.5, "step": 1}'
-python3 -c 'open("/output/made.txt", "w").write("made")'
+python3 -c 'import greeting; open("/output/made.txt", "w").write("made")'
 echo beside > beside.txt
 for i in 1 2 3; do (true &); done; sleep 1; cat /proc/[0-9]*/stat | grep -c ') Z' || echo "nobody lies about"
 tr '\\0' ' ' < /proc/1/cmdline | head -c 7
@@ -128,6 +128,8 @@ def test_a_job_sees_what_it_sees_anywhere_and_its_outputs_come_home(yard: Yard, 
     (yard.folder / "weights").mkdir()
     (yard.folder / "weights" / "w.txt").write_text("weights\n")
     yard.environment["TOKEN"] = "s3cret-value"  # noqa: S105
+    wheel(yard.folder)
+    (yard.folder / "requirements.txt").write_text("./greeting-1.0-py3-none-any.whl\n")
     yard.swatch("init", "try")
     words = ["--data", "./weights:vgg_weights", "--secret", "TOKEN", "--env-var", "COLOUR=blue"]
     out = yard.swatch("run", *words, "-f", SEEN)
@@ -277,11 +279,13 @@ def test_an_image_of_ones_own_needs_a_python_and_may_have_what_it_likes_in_our_p
         f"FROM {BASE}\nRUN mkdir -p /output /floyd/home && echo theirs > /output/theirs\n"
         'ENV THEIRS=1\nUSER nobody\nWORKDIR /tmp\nENTRYPOINT ["/bin/false"]\n'
     )
-    built = image.build_folder(daemon.docker, yard.folder / "Dockerfile", lambda line: None, "host")
-    final = yard.ran("ls /output; test ! -e /output/theirs && echo $THEIRS > /output/x; pwd > /output/where", built.id)
-    assert (final["state"], final["files"]) == ("success", 2)
+    yard.swatch("init", "p")
+    command = "test ! -e /output/theirs && echo $THEIRS > /output/x; pwd > /output/where"
+    yard.swatch("run", "-f", "--image", "./Dockerfile", command)
+    assert yard.json("info", "p/1")["final"]["files"] == 2
     assert yard.store.read(contract.output_prefix("p", 1) + "x") == b"1\n"
     assert yard.store.read(contract.output_prefix("p", 1) + "where") == b"/floyd/home\n"
+    assert yard.json("info", "p/1")["job"]["image"].startswith("swatch:")
 
 
 # /bin/sh as a program for another kind of processor: an ELF header that says AArch64.
@@ -339,7 +343,7 @@ def test_a_shell_opens_in_the_container(yard: Yard) -> None:
     stream = Stream(yard, "try/1")
     stream.text("ready")
     with Terminal([sys.executable, "-m", "orchestrator", "run", "--shell", "1"], yard.environment, yard.folder) as one:
-        one.type('echo "in $(pwd), $COLOUR, [$TOKEN], $SWATCH_JOB; $(cat /output/m)"; exit 7')
+        one.write('echo "in $(pwd), $COLOUR, [$TOKEN], $SWATCH_JOB; $(cat /output/m)"; exit 7')
         one.until("in /floyd/home, blue, [], alice/projects/try/1; made")
         assert one.end() == 7
     gate.write_text("")

@@ -14,6 +14,7 @@ import pytest
 
 from orchestrator import aws, checkup, contract, orphans
 from orchestrator.backends.sagemaker import request
+from orchestrator.cargo.image import context
 from orchestrator.checkup import FAIL, OK, UNKNOWN, WARN, Check, local
 from orchestrator.checkup import cloud as account_checks
 from orchestrator.checkup.cloud import Here
@@ -22,6 +23,8 @@ from orchestrator.simulator import Simulated, Simulator
 from orchestrator.store import open_store
 from tests.aws_stub import serving
 from tests.conftest import Box
+from tests.fake_docker import Fake
+from tests.test_image_jobs import put
 
 ROLE = "arn:aws:iam::123456789012:role/swatch"
 
@@ -155,6 +158,22 @@ def test_an_image_by_tag_or_digest(cloud: Simulator, tmp_path: Path) -> None:
     assert image("python:3.12") == FAIL
     assert image(account.image.replace("us-east-1", "eu-west-1")) == FAIL
     assert image("763104351884.dkr.ecr.us-east-1.amazonaws.com/tensorflow-training:2.21-gpu-py312") == UNKNOWN
+
+
+def test_the_image_that_jobs_would_get(cloud: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours, if it is there or can be made; else AWS' container, of which nobody can tell."""
+    account = cloud.make_account()
+    docker = Fake(tmp_path / "docker", {})
+    monkeypatch.setenv("SWATCH_DOCKER", "/nonexistent/docker")
+    assert states(of(account, tmp_path, image=None))["image"] == UNKNOWN
+    for name in ("SWATCH_DOCKER", "FAKE_DOCKER", "DOCKER_HOST", "DOCKER_CONFIG"):
+        monkeypatch.setenv(name, docker.environment[name])
+    found = looked(of(account, tmp_path, image=None))["image"]
+    assert found.state == WARN and "swatch image push" in found.fix and docker.made("push") == []
+    wanted = context()
+    put(cloud, wanted.tag)
+    found = looked(of(account, tmp_path, image=None))["image"]
+    assert found.state == OK and found.said.endswith(f"/swatch:{wanted.tag}")
 
 
 @pytest.mark.parametrize(

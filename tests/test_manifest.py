@@ -97,7 +97,7 @@ def read(folder: Path, text: str) -> manifest.Manifest:
         (TEXTURES + "data: ['./a:b/c']\n", '4:8: data[0]: the mount "b/c" must be one folder name'),
         (TEXTURES + "data: ['./a:/output']\n", '4:8: data[0]: the mount "output" is taken'),
         (TEXTURES + "data: ['./a:x', './b:/X']\n", '4:17: data[1]: the mount "X" is taken on line 4 already'),
-        (TEXTURES + f"data: [{', '.join(f'./a:m{n}' for n in range(18))}]\n", "4:1: data: expected at most 17 entries, got 18"),
+        (TEXTURES + f"data: [{', '.join(f'./a:m{n}' for n in range(18))}]\n", "4:1: data: expected at most 16 entries, got 18"),
         (TEXTURES + "matrix: {}\n", "4:1: matrix: expected at least 1 entry, got none"),
         (TEXTURES + "matrix:\n  seed: []\n", "5:3: matrix.seed: expected at least 1 entry, got none"),
         (TEXTURES + "matrix:\n  sede: [1]\n", '5:3: matrix.sede: unknown parameter "sede"; did you mean "seed"?'),

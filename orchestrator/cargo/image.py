@@ -89,10 +89,15 @@ def build(docker: Docker, wanted: Context, tell: Tell, network: str | None = Non
     found = docker.image(wanted.name)
     if found is not None:
         return found
-    arguments = [word for name, value in wanted.arguments.items() for word in ("--build-arg", f"{name}={value}")]
-    words = [*_beginning(docker, "own", network), *arguments, *_secrets(os.environ), "--tag", wanted.name, "-"]
+    words = [*_builder(docker, network), *_secrets(os.environ), *build_words(wanted, wanted.name)]
     docker.follow(*words, doing=f"building {wanted.name}", tell=tell, input=wanted.packed())
     return _built(docker, wanted.name)
+
+
+def build_words(wanted: Context, name: str) -> list[str]:
+    """What a builder is told, wherever it is, to make the image from the context at its standard input. Pure."""
+    arguments = [word for key, value in wanted.arguments.items() for word in ("--build-arg", f"{key}={value}")]
+    return [*_options("own"), *arguments, "--tag", name, "-"]
 
 
 def build_folder(docker: Docker, dockerfile: Path, tell: Tell, network: str | None = None) -> Facts:
@@ -102,7 +107,7 @@ def build_folder(docker: Docker, dockerfile: Path, tell: Tell, network: str | No
         raise UsageError(f"There is no {dockerfile}", hint="Name a Dockerfile, or an image: --image URI")
     with tempfile.TemporaryDirectory(prefix="swatch-") as folder:
         told = Path(folder, "id")
-        words = [*_beginning(docker, "folder", network), *_secrets(os.environ), "--iidfile", str(told)]
+        words = [*_builder(docker, network), *_options("folder"), *_secrets(os.environ), "--iidfile", str(told)]
         words += ["--file", str(dockerfile), "--", str(dockerfile.parent)]
         docker.follow(*words, doing=f"building {dockerfile}", tell=tell)
         built = _built(docker, told.read_text().strip())
@@ -116,15 +121,18 @@ def stale(found: Iterable[Facts], needed: Container[str]) -> list[Facts]:
     return [one for one in found if not any(name in needed for name in one.tags)]
 
 
-def _beginning(docker: Docker, kind: str, network: str | None) -> list[str]:
+def _options(kind: str) -> list[str]:
+    return ["--progress", "plain", "--platform", PLATFORM, "--label", f"{LABEL}={kind}"]
+
+
+def _builder(docker: Docker, network: str | None) -> list[str]:
     engine = docker.engine()
     if not engine.builder:
         raise DockerError(
             "This Docker has no BuildKit, which builds images",
             hint="Install its buildx plugin: apt-get install docker-buildx, say; or swatch image build --remote",
         )
-    words = [*engine.builder, "--progress", "plain", "--platform", PLATFORM, "--label", f"{LABEL}={kind}"]
-    return [*words, "--network", network] if network else words
+    return [*engine.builder, "--network", network] if network else list(engine.builder)
 
 
 def _built(docker: Docker, name: str) -> Facts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
@@ -10,10 +11,10 @@ from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from orchestrator import account as wanted
-from orchestrator import aws, images, machines
+from orchestrator import aws, foundry, images, machines
 from orchestrator.backends.sagemaker import queue as queues
 from orchestrator.checkup.base import FAIL, OK, UNKNOWN, WARN, Check
-from orchestrator.errors import CloudError, Denied, SwatchError
+from orchestrator.errors import CloudError, Denied, SwatchError, UsageError
 from orchestrator.settings import Settings
 
 SKEW_WARN, SKEW_FAIL = 60, 300
@@ -152,33 +153,49 @@ def role(here: Here) -> Iterator[Check]:
 
 
 def image(machine: str) -> Callable[[Here], Iterable[Check]]:
-    """Whether the image is there. AWS' own registry answers nobody's questions."""
+    """Which image jobs would run in, and whether it is there. AWS' own registry answers nobody's questions."""
 
     def image(here: Here) -> Iterator[Check]:
-        uri = here.settings.aws.image or images.base(machine, here.region)
+        try:
+            chosen = foundry.choose(here.settings, "sagemaker", None, None, machine)
+        except UsageError as error:
+            yield Check("image", FAIL, error.message, error.hint or "")
+            return
+        uri = chosen.uri
+        if uri is None:  # a Dockerfile
+            yield Check("image", OK, chosen.note)
+            return
+        if not chosen.there:
+            said = f"{uri} is not there yet: the first job has it built and pushed"
+            yield Check("image", WARN, said, "swatch image push does it now; aws: {image: aws} in config.yaml without")
+            return
         found = images.ECR.fullmatch(uri)
-        if found is None:
-            fix = "Push it to the repository that `swatch setup aws` made, and name it in config.yaml: aws.image"
-            yield Check("image", FAIL, f"{uri} is not in ECR, where SageMaker takes images from", fix)
-        elif found["region"] != here.region:
+        if found is not None and found["region"] != here.region:
             fix = f"Push it to ECR in {here.region}"
             yield Check("image", FAIL, f"{uri} is in another region than jobs ({here.region})", fix)
-        elif found["account"] != here.id:
-            yield Check("image", UNKNOWN, f"{uri} is in the registry of another account, which cannot be asked")
-        else:
-            asked = {"imageDigest": found["digest"]} if found["digest"] else {"imageTag": found["tag"] or "latest"}
-            repository = found["repository"]
-            ecr = aws.client("ecr")
-            there = _absent_as(
-                None,
-                lambda: ecr.describe_images(repositoryName=repository, imageIds=[asked]),
-                "ImageNotFoundException",
-                "RepositoryNotFoundException",
+        elif found is not None and found["account"] != here.id:
+            said = f"{uri} is in the registry of another account, which cannot be asked"
+            yield Check("image", UNKNOWN, f"{chosen.note}; {said}" if chosen.note else said)
+        elif found is not None and not _pushed(found):
+            yield Check(
+                "image", FAIL, f"there is no {uri}", "swatch image push IMAGE, and name what it prints: aws.image"
             )
-            fix = "" if there else f"docker push {uri}"
-            yield Check("image", OK if there else FAIL, uri if there else f"there is no {uri}", fix)
+        else:
+            yield Check("image", OK, uri)
 
     return image
+
+
+def _pushed(found: re.Match[str]) -> bool:
+    """Whether the account's registry has the image."""
+    asked = {"imageDigest": found["digest"]} if found["digest"] else {"imageTag": found["tag"] or "latest"}
+    there = _absent_as(
+        None,
+        lambda: aws.client("ecr").describe_images(repositoryName=found["repository"], imageIds=[asked]),
+        "ImageNotFoundException",
+        "RepositoryNotFoundException",
+    )
+    return there is not None
 
 
 def queue(here: Here) -> Iterator[Check]:

@@ -20,17 +20,22 @@ from orchestrator.errors import UsageError
 @click.argument("dockerfile", required=False, type=click.Path(path_type=Path))
 @click.option("--base", metavar="IMAGE", help=f"What it builds on [docker.base in config.yaml, {image.BASE}].")
 @click.option("--aws", is_flag=True, help="Build on AWS' own TensorFlow container instead.")
+@click.option("--remote", is_flag=True, help="Have AWS CodeBuild build and push it: no Docker is needed here.")
 @click.option("--dry-run", is_flag=True, help="Show what would be built, and change nothing.")
 @json_option
-def command(dockerfile: Path | None, base: str | None, aws: bool, dry_run: bool, as_json: bool) -> None:
+def command(dockerfile: Path | None, base: str | None, aws: bool, remote: bool, dry_run: bool, as_json: bool) -> None:
     """Build the image that jobs run in: TensorFlow, the synthesis engine and the agent. With a DOCKERFILE, your own:
     its folder is what the build sees, and it needs no more than Python 3.8.
 
     An image that is there with all that goes in is not built again. `swatch run` and `swatch submit` build what their
-    jobs need by themselves.
+    jobs need by themselves. With --remote, it is built in your AWS account and pushed there; its log is shown here.
     """
     found = settings.load()
     if dockerfile is not None:
+        if remote:
+            raise UsageError(
+                "--remote builds Swatch's image, not a Dockerfile of yours", hint="Build it here, and push"
+            )
         if base or aws:
             raise UsageError("Your Dockerfile says what it builds on: --base and --aws are for Swatch's image")
         if dry_run:
@@ -42,6 +47,11 @@ def command(dockerfile: Path | None, base: str | None, aws: bool, dry_run: bool,
     wanted = image.context(_aws_base() if aws else base or found.docker.base or image.BASE)
     if dry_run:
         _show_draft(wanted, as_json)
+        return
+    if remote:
+        from orchestrator.cli.image import remote as elsewhere
+
+        elsewhere.build(wanted, as_json)
         return
     docker = Docker()
     there = docker.image(wanted.name)
