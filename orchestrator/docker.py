@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -156,13 +157,14 @@ class Engine(NamedTuple):
 
 class Facts(NamedTuple):
     """An image of this computer. `id` is the digest of its configuration, and with that of all that it is; `size` is
-    in bytes; `digests` are `repository@sha256:...` where it came from or went to; `layers` the digests of its files,
+    in bytes; `named` is when it got its name here, in seconds since 1970 (its own time tells nothing where builds are
+    reproducible); `digests` are `repository@sha256:...` where it came from or went to; `layers` the digests of its files,
     from the base up."""
 
     id: str
     architecture: str
     size: int
-    created: str
+    named: float
     tags: tuple[str, ...]
     digests: tuple[str, ...]
     labels: Mapping[str, str]
@@ -309,12 +311,19 @@ def _facts(found: Any) -> Facts:
         id=found["Id"],
         architecture=found["Architecture"],
         size=found["Size"],
-        created=found["Created"],
+        named=_named(found),
         tags=tuple(found.get("RepoTags") or ()),
         digests=tuple(found.get("RepoDigests") or ()),
         labels=found["Config"].get("Labels") or {},
         layers=tuple(found["RootFS"].get("Layers") or ()),
     )
+
+
+def _named(found: Any) -> float:
+    """When the image was built or fetched here; an engine that does not keep that tells of its making."""
+    named = str(found.get("Metadata", {}).get("LastTagTime") or "")
+    text = found["Created"] if not named or named.startswith("0001-") else named
+    return datetime.fromisoformat(text).timestamp()
 
 
 def step(line: str) -> tuple[int, int] | None:

@@ -341,6 +341,7 @@ def test_an_image_that_cannot_start_the_agent_ends_the_job_in_a_line(
     assert said in final["reason"] and name in final["reason"]
     assert yard.container("p") not in containers(daemon)
     assert (final["attempts"], yard.json("status", "p")["jobs"][0]["lost"]) == (0, False)
+    assert f"[failed] {final['reason']}" in yard.swatch("logs", "-f", "p", code=1)
 
 
 def test_a_store_on_s3_is_reached_with_the_boto3_that_an_image_has_or_with_ours(

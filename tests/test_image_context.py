@@ -64,7 +64,7 @@ def test_the_images_lock_is_of_the_versions_of_the_lock_at_the_top() -> None:
 
 def test_what_nobody_needs_is_stale() -> None:
     def facts_of(*tags: str) -> Facts:
-        return Facts("sha256:" + "0" * 64, "amd64", 1, "", tags, (), {}, ())
+        return Facts("sha256:" + "0" * 64, "amd64", 1, 0.0, tags, (), {}, ())
 
     kept, stale, nameless = facts_of("swatch:a", "mine:1"), facts_of("swatch:b"), facts_of()
     assert image.stale([kept, stale, nameless], {"swatch:a"}) == [stale, nameless]

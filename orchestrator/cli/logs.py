@@ -10,6 +10,7 @@ import click
 from orchestrator import address, contract, journal, log
 from orchestrator.cli import screen
 from orchestrator.cli.options import json_option, store_option
+from orchestrator.facts import Seen
 from orchestrator.swatch import Swatch
 
 
@@ -37,12 +38,11 @@ def command(name: str | None, follow: bool, url: bool, store: str | None, as_jso
         if follow and not say.told and not waiting and not as_json:
             click.echo("Waiting for logs ...", err=True)
             waiting = True
-    if not say.told and not follow and not as_json:
+    one = job.look()
+    if not say.told and not follow and not as_json and one.final is None:
         click.echo("No log yet.", err=True)
+    say.end(one)
     if follow:
-        one = job.look()
-        if not as_json and one.lost:
-            click.echo(f"[{one.state}] {screen.plain(one.reason)}".rstrip(), err=True)
         sys.exit(0 if one.state == contract.SUCCESS else 1)
 
 
@@ -51,7 +51,12 @@ class Printer:
 
     def __init__(self, as_json: bool) -> None:
         self.told = False
-        self._as_json = as_json
+        self._as_json, self._state = as_json, ""
+
+    def end(self, one: Seen) -> None:
+        """Say how the job has ended, where its journal does not: it was lost, or never had an agent."""
+        if (one.final is not None or one.lost) and self._state not in contract.FINAL and not self._as_json:
+            click.echo(f"[{one.state}] {screen.plain(one.reason)}".rstrip(), err=True)
 
     def __call__(self, event: journal.Event) -> None:
         self.told = True
@@ -61,6 +66,7 @@ class Printer:
             stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time))
             click.echo(f"{stamp}  {'swatch: ' if event.note else ''}{screen.plain(event.text)}")
         elif isinstance(event, journal.State):
+            self._state = event.state
             stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time))
             attempt = f" (attempt {event.attempt})" if event.attempt > 1 else ""
             click.echo(f"{stamp}  [{event.state}]{attempt} {screen.plain(event.reason)}".rstrip())

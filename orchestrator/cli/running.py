@@ -216,6 +216,8 @@ def _follow(swatch: Swatch, handles: Sequence[JobHandle], quiet: bool) -> None:
     show = _Waiting(listen) if listen is not None and not quiet else None
     bars.follow(watch, name, stop, bill, quiet=quiet or alone, show=show)
     notify.ring(swatch.settings.notify, rung(watch, name))
+    if listen is not None:
+        listen.end(handles[0].look())
     if alone and not quiet and watch.brought:
         count = screen.counted(len(watch.brought), "file")
         place = Path(handles[0].home, handles[0].record.tasks[0].name)

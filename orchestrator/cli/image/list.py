@@ -37,7 +37,7 @@ def command(as_json: bool) -> None:
                     for name, repository, tag in table
                 ],
                 "current": current,
-                "images": [{"name": one.name, "id": one.id, "size": one.size, "created": one.created} for one in here],
+                "images": [{"name": one.name, "id": one.id, "size": one.size, "named": one.named} for one in here],
                 "account": [
                     {"name": where.uri(one.tag), "digest": one.digest, "size": one.size, "pushed": one.pushed_at}
                     for one in there
@@ -89,8 +89,8 @@ def _show_account(where: Registry, there: list[Pushed], current: str) -> None:
 
 
 def _show(here: list[Facts], current: str) -> None:
-    rows = screen.table("IMAGE ON THIS COMPUTER", "SIZE", "CREATED", "", right=("SIZE",))
-    for one in sorted(here, key=lambda one: one.created, reverse=True):
+    rows = screen.table("IMAGE ON THIS COMPUTER", "SIZE", "MADE", "", right=("SIZE",))
+    for one in sorted(here, key=lambda one: one.named, reverse=True):
         said = "current" if one.name == current else ""
-        rows.add_row(screen.cell(one.name), screen.size(one.size), screen.cell(one.created[:16]), said)
+        rows.add_row(screen.cell(one.name), screen.size(one.size), screen.cell(screen.ago(one.named)), said)
     screen.console().print(rows)
