@@ -211,7 +211,7 @@ def test_a_killed_container_is_a_lost_job_that_resumes(yard: Yard, daemon: Daemo
 def waiting(yard: Yard, name: str) -> int:
     """The process that waits for a container's end."""
     wanted = ["wait", name]
-    for folder in Path("/proc").glob("[0-9]*"):
+    for folder in list(Path("/proc").glob("[0-9]*")):
         try:
             words = (folder / "cmdline").read_bytes().decode().split("\0")
         except OSError:

@@ -195,7 +195,7 @@ class LocalBackend(Backend):
         notify.tell(open_store(self.store_url), self._tell, job, final)
 
     def settle(self, jobs: Sequence[Job]) -> None:
-        if any(self.layout.secrets_folder.glob("*")):
+        if list(self.layout.secrets_folder.glob("*")):
             for job in jobs:
                 self._forget(job)
         left = {file.name.partition("-")[2] for file in self.layout.running.glob("*")}

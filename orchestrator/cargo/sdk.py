@@ -44,9 +44,9 @@ def kept(cache: Path) -> Path:
     package index is not reached, or sends something else."""
     pins = folder("orchestrator/cargo") / "boto3.txt"
     place = cache / "boto3" / hashlib.sha256(pins.read_bytes() + repr(SERVICES).encode()).hexdigest()[:16]
-    found = next(place.glob("*.zip"), None)
-    if found is not None:
-        return found
+    found = list(place.glob("*.zip"))
+    if found:
+        return found[0]
     with tempfile.TemporaryDirectory(prefix="swatch-") as scratch:
         _download(pins, Path(scratch))
         packed = Path(scratch, "packed")
