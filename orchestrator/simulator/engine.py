@@ -7,6 +7,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +22,8 @@ from orchestrator.simulator.registry import Registry
 
 LABEL = "dev.swatch.simulator"
 """On every container; its value is the folder of the simulator that it belongs to."""
+COMPUTER_LABEL = "dev.swatch.computer"
+"""On every container, too: the computer that the folder is on. An engine may serve several."""
 LOCK = "alive.lock"
 """A file in that folder, locked while the simulator lives: the system releases it even after kill -9."""
 ARCHITECTURE = "amd64"
@@ -44,7 +48,7 @@ class Engine:
         return self.registry.place(uri)
 
     def container(self, image: str, folder: Path, checkpoint_path: str | None, isolated: bool) -> Container:
-        return DockerContainer(self.docker, image, folder, checkpoint_path, isolated, str(self._folder))
+        return DockerContainer(self.docker, image, folder, checkpoint_path, isolated, self._folder)
 
     def close(self) -> None:
         """Take away the names of this account's images, which lead nowhere from now on; an image that has another
@@ -61,10 +65,16 @@ class Engine:
             self._alive.close()
 
 
+def labels(folder: Path) -> list[str]:
+    """The options that mark a container as one of the simulator with that folder."""
+    return ["--label", f"{LABEL}={folder}", "--label", f"{COMPUTER_LABEL}={socket.gethostname()}"]
+
+
 def sweep(docker: Docker) -> None:
-    """Remove containers whose simulator is no more. Raises DockerError."""
+    """Remove containers whose simulator, one of this computer, is no more. Raises DockerError."""
+    ours = ("--filter", f"label={LABEL}", "--filter", f"label={COMPUTER_LABEL}={socket.gethostname()}")
     format = f'{{{{.ID}}}} {{{{.Label "{LABEL}"}}}}'
-    listed = docker.ask("ps", "--all", "--filter", f"label={LABEL}", "--format", format, doing="listing containers")
+    listed = docker.ask("ps", "--all", *ours, "--format", format, doing="listing containers")
     for line in listed.splitlines():
         name, _, folder = line.partition(" ")
         if not _alive(Path(folder, LOCK)):
@@ -85,7 +95,7 @@ class DockerContainer(Container):
     """A container of Docker, with the computer's network: that is how it reaches the simulated account."""
 
     def __init__(
-        self, docker: Docker, image: str, folder: Path, checkpoint_path: str | None, isolated: bool, owner: str
+        self, docker: Docker, image: str, folder: Path, checkpoint_path: str | None, isolated: bool, owner: Path
     ) -> None:
         super().__init__(folder, checkpoint_path)
         self._docker, self._image, self._isolated, self._owner = docker, image, isolated, owner
@@ -117,19 +127,25 @@ class DockerContainer(Container):
             self.exit_code = 1
             ended()
             return
-        words = ["create", "--label", f"{LABEL}={self._owner}", "--network", "none" if self._isolated else "host"]
+        words = ["create", *labels(self._owner), "--network", "none" if self._isolated else "host"]
         for inside, access in (("input", ":ro"), ("model", ""), ("output", "")):
             words += ["--volume", f"{self.ml / inside}:/opt/ml/{inside}{access}"]
         words += ["--volume", f"{self.checkpoints}:{self.checkpoint_path}"]
         if self._docker.engine().gpus:
             words += ["--gpus", "all"]
-        for name, value in environment.items():  # values are in no command line, but where Docker has its own
-            words += ["--env", f"{name}={value}" if _dockers(name) else name]
+        # Values are in no command line, but for those of several lines, which the file cannot hold.
+        plain = {name: value for name, value in environment.items() if not re.search(r"[\r\n]", value)}
+        given = self.folder / "environment"
+        given.touch(0o600)
+        given.write_text("".join(f"{name}={value}\n" for name, value in plain.items()), encoding="utf-8")
+        words += ["--env-file", str(given)]
+        for name in environment.keys() - plain.keys():
+            words += ["--env", f"{name}={environment[name]}"]
         if entrypoint:
             words += ["--entrypoint", entrypoint[0]]
         words += [self._image, *entrypoint[1:], *(arguments or ([] if entrypoint else ["train"]))]
         try:
-            self._id = _with(self._docker, environment).ask(*words, doing=f"creating a container of {self._image}")
+            self._id = self._docker.ask(*words, doing=f"creating a container of {self._image}")
             process = subprocess.Popen(
                 self._docker.words("start", "--attach", self._id),
                 env=self._docker.environment,
@@ -190,27 +206,7 @@ class DockerContainer(Container):
         """What the container made belongs to whom it ran as; this process must be able to read and remove it."""
         if os.geteuid() == 0:
             return
-        words = [
-            "--rm",
-            "--network",
-            "none",
-            "--user",
-            "0",
-            "--volume",
-            f"{self.folder}:/handed",
-            "--entrypoint",
-            "chmod",
-        ]
+        words = ["run", "--rm", "--network", "none", "--user", "0", "--volume", f"{self.folder}:/handed"]
+        words += ["--entrypoint", "chmod", self._image, "-R", "a+rwX", "/handed"]
         with contextlib.suppress(DockerError):  # an image without `chmod`
-            self._docker.ask("run", *words, self._image, "-R", "a+rwX", "/handed", doing="handing files over")
-
-
-def _with(docker: Docker, environment: Mapping[str, str]) -> Docker:
-    """The same, with the job's variables in its environment: `--env NAME` takes their values from there."""
-    given = {name: value for name, value in environment.items() if not _dockers(name)}
-    return Docker({**docker.environment, **given})
-
-
-def _dockers(name: str) -> bool:
-    """Whether the command line of Docker itself needs the variable."""
-    return name in ("PATH", "HOME", "TMPDIR") or name.startswith(("DOCKER_", "SWATCH_DOCKER"))
+            self._docker.ask(*words, doing="handing files over")

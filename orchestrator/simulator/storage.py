@@ -14,7 +14,7 @@ from pathlib import Path
 
 from orchestrator.docker import Docker, DockerError
 from orchestrator.errors import SwatchError
-from orchestrator.simulator.engine import LABEL
+from orchestrator.simulator.engine import labels
 
 PROGRAM = "docker-registry"
 IMAGE = "registry:2"
@@ -64,7 +64,7 @@ def _program(docker: Docker, folder: Path, address: str) -> Iterator[Callable[[]
 
 @contextlib.contextmanager
 def _container(docker: Docker, folder: Path, address: str) -> Iterator[Callable[[], bool]]:
-    words = ["run", "--detach", "--rm", "--label", f"{LABEL}={folder}", "--network", "host"]
+    words = ["run", "--detach", "--rm", *labels(folder), "--network", "host"]
     words += ["--env", f"REGISTRY_HTTP_ADDR={address}", "--env", "REGISTRY_STORAGE_DELETE_ENABLED=true", IMAGE]
     try:
         name = docker.ask(*words, doing=f"starting {IMAGE}")

@@ -258,5 +258,5 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 @given(st.dictionaries(st.sampled_from(PHASES), st.lists(st.text("ab c'\"\n$", min_size=1), min_size=1), min_size=1))
 def test_commands_are_read_byte_for_byte(commands: dict[str, list[str]]) -> None:
-    found = parse(spec(**commands))
+    found = parse(spec(None, **commands))
     assert {name: list(phase.commands) for name, phase in found.phases.items() if phase.commands} == commands
