@@ -125,6 +125,14 @@ def choose(
     return _own(settings, machine, insisted=what is Kind.OWN)
 
 
+def again(settings: Settings, backend: str, uri: str | None) -> Chosen:
+    """The image of an earlier job as it was: on this computer it may be gone meanwhile. Raises SwatchError."""
+    if backend != "docker" or uri is None:
+        return as_is(uri)
+    own = image.context(settings.docker.base or image.BASE).name
+    return _on_docker(settings, OWN if uri == own else uri, None, "cpu", None)
+
+
 def _own(settings: Settings, machine: str, insisted: bool) -> Chosen:
     """Our own image on SageMaker."""
     context = image.context(settings.docker.base or image.BASE)
@@ -176,6 +184,7 @@ def _from_folder(settings: Settings, dockerfile: Path, where: Registry) -> Chose
 def _on_docker(settings: Settings, wanted: str | None, env: str | None, machine: str, folder: Path | None) -> Chosen:
     what = kind(wanted)
     if what is Kind.URI and wanted is not None:
+        image.check_name(wanted)
         return Chosen(wanted, functools.partial(_pulled, wanted))
     if what is Kind.FOLDER and wanted is not None:
         dockerfile = _dockerfile(wanted, folder)
@@ -201,6 +210,8 @@ def _pulled(uri: str, tell: Tell) -> str:
     docker = Docker()
     if docker.image(uri) is not None:
         return uri
+    if uri.startswith(f"{image.NAME}:"):  # a public registry might have somebody else's by this name
+        raise DockerError(f"{uri} is not on this computer any more", hint="--image swatch builds the current one")
     found = images.ECR.fullmatch(uri)
     if found is None:
         docker.follow("pull", uri, doing=f"fetching {uri}", tell=tell)

@@ -139,8 +139,10 @@ class Starter:
             requirements=old.requirements,
             restarted=old.name,
         )
-        chosen_anew = asked.image or asked.env or asked.machine or asked.backend
-        image = self._image(settled, self.folder) if chosen_anew else Order(lambda: foundry.as_is(old.image))
+        if asked.image or asked.env or asked.machine or asked.backend:
+            image = self._image(settled, self.folder)
+        else:
+            image = Order(lambda: foundry.again(self.settings, old.backend, old.image))
         data = self._data(settled, self.folder, old.project, fetch) if asked.data else self._same_data(old)
         return self._launch(settled, frame, image, values or {}, data, notes)
 

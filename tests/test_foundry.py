@@ -268,6 +268,24 @@ def test_on_docker_awss_images_are_fetched_with_a_sign_in(settings: Settings, do
     assert docker.calls[-1]["words"] == ["pull", "mine:1"] and docker.calls[-1]["auths"] == {}
 
 
+def test_what_is_ours_is_fetched_from_nowhere(settings: Settings, docker: Fake) -> None:
+    """By its name, a public registry might have anybody's."""
+    gone = foundry.again(settings, "docker", "swatch:0123")
+    with pytest.raises(SwatchError, match="not on this computer any more"):
+        gone.ready(lines().append)
+    assert docker.made("pull") == []
+    assert foundry.again(settings, "docker", OURS.name).ready(lines().append) == OURS.name  # which is built
+    assert foundry.again(settings, "sagemaker", "x").uri == "x" and foundry.again(settings, "local", None).uri is None
+
+
+@pytest.mark.parametrize("name", ["--help", "-v", "a b", "x;y", "", "a\n"])
+def test_what_is_no_name_reaches_no_program(settings: Settings, docker: Fake, name: str) -> None:
+    for backend in ("docker", "sagemaker"):
+        with pytest.raises(UsageError):
+            foundry.choose(settings, backend, name, None, "cpu")
+    assert docker.calls == []
+
+
 def test_an_order_is_chosen_once_and_only_when_asked() -> None:
     asked: list[str] = []
 

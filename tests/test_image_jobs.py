@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from tests.daemon import BASE, Daemon
 from tests.fake_docker import Fake
 from tests.fake_docker import image as facts
 from tests.pushing import host
+from tests.terminal import Terminal
 
 OURS = image.context()
 MANIFEST = "name: forest\nbackend: sagemaker\ncommand: echo hello\n"
@@ -74,6 +76,20 @@ def test_an_image_of_this_computer_is_pushed_by_its_content(box: Account) -> Non
     assert box.json("image", "push", "mine:1")["pushed"] is False
     assert len(docker.made("push")) == 1
     assert "no image other:1" in box.swatch("image", "push", "other:1", code=1)
+
+
+def test_a_push_is_shown_at_a_terminal_and_an_option_is_no_image(box: Account) -> None:
+    reached = box.pipe("reached")
+    docker = with_docker(box, f"hang {reached}")
+    words = [sys.executable, "-m", "orchestrator", "image", "push", "mine:1"]
+    with Terminal(words, {**box.environment, "COLUMNS": "100"}, box.folder) as terminal:
+        assert reached.read_text() == "pushing\n"
+        assert "━" in terminal.until("layers")
+        terminal.write("\x03")
+        assert "what was built and pushed is kept" in terminal.until("was started")
+        assert terminal.end() == 130
+    assert "no name of an image" in box.swatch("image", "push", "--", "--help", code=2)
+    assert len(docker.made("push")) == 1
 
 
 def test_ours_is_built_if_need_be_and_pushed(box: Account) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import tarfile
 import tempfile
 from collections.abc import Container, Iterable, Mapping
@@ -114,6 +115,13 @@ def build_folder(docker: Docker, dockerfile: Path, tell: Tell, network: str | No
     name = f"{NAME}:{built.id.removeprefix('sha256:')[:TAG_LENGTH]}"
     docker.ask("tag", built.id, name, doing=f"naming {name}")
     return built._replace(tags=(name, *built.tags))
+
+
+def check_name(name: str) -> None:
+    """Raises UsageError for what is no name of an image, and might mean something else to a program that gets it (the
+    characters of distribution's reference grammar)."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}", name):
+        raise UsageError(f"{name[:80]!r} is no name of an image", hint="It looks like name:tag, or host/name:tag")
 
 
 def is_tag(text: str) -> bool:

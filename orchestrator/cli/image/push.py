@@ -37,6 +37,7 @@ def command(name: str | None, dry_run: bool, as_json: bool) -> None:
         context = image.context(found.docker.base or image.BASE)
         local, tag = context.name, context.tag
     else:
+        image.check_name(name)
         context, local, tag = None, name, pushing.tag_of(pushing.local(docker, name))
     uri = where.uri(tag)
     try:
