@@ -122,6 +122,8 @@ def start(folder: Path, stack: contextlib.ExitStack, further: Mapping[str, str] 
     with open(folder / "dockerd.log", "wb") as log:
         process = subprocess.Popen(
             [
+                # It ends with this process, even if that is killed.
+                *(("setpriv", "--pdeathsig", "TERM") if shutil.which("setpriv") else ()),
                 *("dockerd", "--data-root", str(folder / "data"), "--exec-root", str(folder / "exec")),
                 *("--pidfile", str(folder / "dockerd.pid"), "--host", host, "--bridge=none", "--ip-forward=false"),
                 *("--iptables=false", "--ip6tables=false"),

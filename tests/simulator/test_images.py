@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -200,6 +202,27 @@ def test_containers_of_a_simulator_that_was_killed_are_removed_by_the_next(daemo
     assert len(containers(daemon.docker, folder)) == 1, "nobody was left to remove it"
     with Simulator(docker=daemon.docker, registry=daemon.registry):
         assert containers(daemon.docker, folder) == []
+
+
+KEEPING = """
+import signal
+from orchestrator.docker import Docker
+from orchestrator.simulator import Simulator
+with Simulator(docker=Docker()) as aws:
+    print(aws.registry._storage, flush=True)
+    signal.pause()
+"""
+
+
+def test_the_registry_of_a_simulator_that_was_killed_ends_with_it(daemon: Daemon) -> None:
+    words = [sys.executable, "-c", KEEPING]
+    with subprocess.Popen(words, env={**os.environ, **daemon.environment}, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        host, _, port = other.stdout.readline().strip().partition(":")
+        with socket.create_connection((host, int(port)), 60) as held:
+            other.send_signal(signal.SIGKILL)
+            with contextlib.suppress(ConnectionResetError):
+                assert held.recv(1) == b"", "whoever held the other end is gone"
 
 
 def test_its_end_leaves_no_container_and_no_name(daemon: Daemon) -> None:
