@@ -134,6 +134,9 @@ def start(folder: Path, stack: contextlib.ExitStack, further: Mapping[str, str] 
             env={**os.environ, **(further or {})},
             start_new_session=True,
         )
+    # A network's namespace, which an engine leaves mounted: its folder could not be removed.
+    leftover = ["umount", "--quiet", str(folder / "exec" / "netns" / "default")]
+    stack.callback(subprocess.run, leftover, check=False, capture_output=True)
     stack.callback(_end, process)
     deadline = time.monotonic() + START_SECONDS
     while True:
