@@ -159,8 +159,7 @@ class Facts(NamedTuple):
     """An image of this computer. `id` is the digest of its configuration, and with that of all that it is; `size` is
     in bytes; `named` is when it got its name here, in seconds since 1970 (its own time tells nothing where builds are
     reproducible); `digests` are `repository@sha256:...` where it came from or went to; `layers` the digests of its
-    files,
-    from the base up."""
+    files, from the base up."""
 
     id: str
     architecture: str

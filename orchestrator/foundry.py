@@ -22,7 +22,8 @@ from typing import NamedTuple
 from orchestrator import aws, environments, images, registry
 from orchestrator.cargo import image
 from orchestrator.cargo import push as pushing
-from orchestrator.docker import Docker, DockerError, TagTaken, Tell
+from orchestrator.cargo.image import Context
+from orchestrator.docker import Docker, DockerError, Facts, TagTaken, Tell
 from orchestrator.errors import CloudError, Denied, UsageError
 from orchestrator.registry import NoRegistry, NoRepository, Registry
 from orchestrator.settings import Settings
@@ -158,7 +159,7 @@ def _own(settings: Settings, machine: str, insisted: bool) -> Chosen:
         return as_is(uri)
 
     def ready(tell: Tell) -> str:
-        image.build(docker, context, tell, settings.docker.network)
+        built(settings, context, tell)
         # The tag says all that goes in, so another build of the same may have been there first, and serves as well.
         _push(docker, context.name, where, context.tag, tell)
         return uri
@@ -185,7 +186,7 @@ def _on_docker(settings: Settings, wanted: str | None, env: str | None, machine:
     what = kind(wanted)
     if what is Kind.URI and wanted is not None:
         image.check_name(wanted)
-        return Chosen(wanted, functools.partial(_pulled, wanted))
+        return Chosen(wanted, functools.partial(pulled, wanted))
     if what is Kind.FOLDER and wanted is not None:
         dockerfile = _dockerfile(wanted, folder)
 
@@ -195,17 +196,26 @@ def _on_docker(settings: Settings, wanted: str | None, env: str | None, machine:
         return Chosen(None, made, f"{dockerfile} is built, unless this computer has it as it is")
     if what is Kind.AWS or env is not None:
         uri = _of_aws(env, machine)
-        return Chosen(uri, functools.partial(_pulled, uri))
+        return Chosen(uri, functools.partial(pulled, uri))
     context = image.context(settings.docker.base or image.BASE)
 
     def ready(tell: Tell) -> str:
-        image.build(Docker(), context, tell, settings.docker.network)
+        built(settings, context, tell)
         return context.name
 
     return Chosen(context.name, ready)
 
 
-def _pulled(uri: str, tell: Tell) -> str:
+def built(settings: Settings, context: Context, tell: Tell) -> Facts:
+    """Swatch's own image on this computer, built if it is not there. A base in ECR is fetched first, by the account's
+    sign-in, which no build has. Raises DockerError, CloudError and its kin."""
+    docker = Docker()
+    if images.ECR.fullmatch(context.base) and docker.image(context.name) is None:
+        pulled(context.base, tell)
+    return image.build(docker, context, tell, settings.docker.network)
+
+
+def pulled(uri: str, tell: Tell) -> str:
     """Have the image on this computer. One in ECR is asked for with the account's own sign-in, never written down."""
     docker = Docker()
     if docker.image(uri) is not None:

@@ -122,6 +122,8 @@ def start(folder: Path, stack: contextlib.ExitStack, further: Mapping[str, str] 
     with open(folder / "dockerd.log", "wb") as log:
         process = subprocess.Popen(
             [
+                # It ends with this process, even if that is killed.
+                *(("setpriv", "--pdeathsig", "TERM") if shutil.which("setpriv") else ()),
                 *("dockerd", "--data-root", str(folder / "data"), "--exec-root", str(folder / "exec")),
                 *("--pidfile", str(folder / "dockerd.pid"), "--host", host, "--bridge=none", "--ip-forward=false"),
                 *("--iptables=false", "--ip6tables=false"),
@@ -132,8 +134,9 @@ def start(folder: Path, stack: contextlib.ExitStack, further: Mapping[str, str] 
             env={**os.environ, **(further or {})},
             start_new_session=True,
         )
-    # An engine leaves this mount behind, and no folder with one can be removed.
-    stack.callback(subprocess.run, ["umount", "--lazy", str(folder / "exec/netns/default")], capture_output=True)
+    # A network's namespace, which an engine leaves mounted: its folder could not be removed.
+    leftover = ["umount", "--quiet", str(folder / "exec" / "netns" / "default")]
+    stack.callback(subprocess.run, leftover, check=False, capture_output=True)
     stack.callback(_end, process)
     deadline = time.monotonic() + START_SECONDS
     while True:

@@ -268,6 +268,16 @@ def test_on_docker_awss_images_are_fetched_with_a_sign_in(settings: Settings, do
     assert docker.calls[-1]["words"] == ["pull", "mine:1"] and docker.calls[-1]["auths"] == {}
 
 
+def test_a_base_of_awss_is_fetched_with_a_sign_in_before_the_build(settings: Settings, docker: Fake) -> None:
+    base = "763104351884.dkr.ecr.us-east-1.amazonaws.com/tensorflow-training:2.21-gpu-py312"
+    foundry.built(settings, image.context(base), lines().append)
+    foundry.built(settings, image.context(base), lines().append)
+    made = [call["words"][:2] for call in docker.calls if call["words"][0] == "pull" or call["words"][1] == "build"]
+    assert made == [["pull", base], ["buildx", "build"]]
+    foundry.built(settings, OURS, lines().append)
+    assert len(docker.made("pull")) == 1
+
+
 def test_what_is_ours_is_fetched_from_nowhere(settings: Settings, docker: Fake) -> None:
     """By its name, a public registry might have anybody's."""
     gone = foundry.again(settings, "docker", "swatch:0123")

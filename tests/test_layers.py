@@ -93,7 +93,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | VALUES
     | WORDS,
     "sheet": WORDS,
-    "simulator": {"docker", "leash"} | WORDS,
+    "simulator": {"account", "docker", "leash"} | WORDS,
     "report": {"watch", "sheet"} | WORDS,
     "unpack": {"store"} | WORDS,
     "shelf": {"journal", "store"} | WORDS,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from orchestrator.cargo import image
 from orchestrator.simulator import Simulator
 from orchestrator.simulator.front import Front
 from tests.account import Account, account
-from tests.daemon import BARE, Daemon
+from tests.daemon import BARE, BASE, Daemon
 from tests.pushing import push
 
 MANIFEST = """
@@ -110,3 +112,12 @@ def test_an_image_that_is_not_there_is_told_when_it_is_submitted(box: Account) -
     use(box, f"{missing}:none")
     said = submit(box, "true", code=1)
     assert f"Requested image {missing}:none not found" in said
+
+
+def test_a_build_on_aws_is_one_line_in_a_simulated_account(box: Account, daemon: Daemon) -> None:
+    """`swatch simulate --docker -- swatch image build --remote`, on the small base."""
+    (box.home / "config.yaml").write_text(f"docker: {{base: '{BASE}', network: host}}\n")
+    box.environment |= {name: daemon.environment[name] for name in ("DOCKER_HOST", "SWATCH_DOCKER")}
+    swatch = (sys.executable, "-m", "orchestrator")
+    said = box.swatch("simulate", "--docker", "--", *swatch, "image", "build", "--remote")
+    assert "Built and pushed in" in said and said.strip().endswith(image.context(BASE).tag)

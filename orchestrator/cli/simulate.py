@@ -74,7 +74,7 @@ def command(
     with _signals() as ended, tempfile.TemporaryDirectory(prefix="swatch-simulated-") as home, account:
         for quota in quotas:
             account.quotas.set(*_quota(quota, simulator.instance_types()))
-        made = account.make_account()
+        made = account.make_account(builds=with_docker)
         said = {"store": STORE, "aws": {"role": made.role}, "docker": msgspec.to_builtins(building)}
         Path(home, "config.yaml").write_text(json.dumps(said, indent=1) + "\n")  # JSON is YAML, too
         variables = {

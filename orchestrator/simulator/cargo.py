@@ -164,6 +164,8 @@ def upload_results(account: Account, request: Mapping[str, Any], ml: Path) -> No
                 account.write(place.below(name), _archive(folder, names))
     except KeyError as error:
         raise CarryError(f"Artifact upload failed: no such bucket: {place.bucket}") from error
+    except OSError as error:  # a file of another user's, which a container made
+        raise CarryError(f"Artifact upload failed: {error.strerror}") from error
 
 
 def artifacts(request: Mapping[str, Any]) -> str:

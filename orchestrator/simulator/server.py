@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from orchestrator.account import BUILD_ROLE
 from orchestrator.docker import Docker
 from orchestrator.errors import NotFound, SwatchError
 from orchestrator.simulator.account import LOG_GROUP, NUMBER, REGION, Account
@@ -236,27 +237,32 @@ class Simulator:
                 self._clients[service] = _session().client(service, endpoint_url=self.url)
             return self._clients[service]
 
-    def make_account(self, bucket: str = "swatch", role: str = "swatch", repository: str = "swatch") -> Simulated:
-        """A bucket, a role that SageMaker may take, and a repository with an image `latest`: its jobs are processes."""
+    def make_account(
+        self, bucket: str = "swatch", role: str = "swatch", repository: str = "swatch", builds: bool = False
+    ) -> Simulated:
+        """A bucket, a role that SageMaker may take, and a repository with an image `latest`: its jobs are processes.
+        `builds`: and a role that CodeBuild may take, as `swatch setup aws` makes one."""
         self.client("s3").create_bucket(Bucket=bucket)
-        trust = {
-            "Version": "2012-10-17",
-            "Statement": [
-                {
-                    "Effect": "Allow",
-                    "Principal": {"Service": "sagemaker.amazonaws.com"},
-                    "Action": "sts:AssumeRole",
-                    "Condition": {"StringEquals": {"aws:SourceAccount": NUMBER}},
-                }
-            ],
-        }
-        made = self.client("iam").create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(trust))
+        made = self._make_role(role, "sagemaker.amazonaws.com")
+        if builds:
+            self._make_role(role + BUILD_ROLE, "codebuild.amazonaws.com")
         ecr = self.client("ecr")
         uri = ecr.create_repository(repositoryName=repository)["repository"]["repositoryUri"]
         media = "application/vnd.docker.distribution.manifest.v2+json"
         manifest = {"schemaVersion": 2, "mediaType": media, "config": {"digest": "sha256:" + "0" * 64}, "layers": []}
         ecr.put_image(repositoryName=repository, imageManifest=json.dumps(manifest), imageTag="latest")
-        return Simulated(bucket, made["Role"]["Arn"], f"{uri}:latest")
+        return Simulated(bucket, made, f"{uri}:latest")
+
+    def _make_role(self, name: str, service: str) -> str:
+        allowed = {
+            "Effect": "Allow",
+            "Principal": {"Service": service},
+            "Action": "sts:AssumeRole",
+            "Condition": {"StringEquals": {"aws:SourceAccount": NUMBER}},
+        }
+        trust = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+        made = self.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=trust)
+        return str(made["Role"]["Arn"])
 
     def make_queue(self, name: str, slots: int, enabled: bool = True) -> str:
         """An AWS Batch job queue for SageMaker training that runs so many jobs at a time; its ARN."""

@@ -18,7 +18,9 @@ from orchestrator.simulator.engine import labels
 
 PROGRAM = "docker-registry"
 IMAGE = "registry:2"
-START_SECONDS = 60.0
+START_SECONDS = 30.0
+_LEASHED = '"$@" & read -r _; kill -9 $!'
+"""Ends the program when the pipe to the shell does: also when who holds it was killed. It has nothing to keep."""
 
 
 @contextlib.contextmanager
@@ -48,8 +50,8 @@ def _program(docker: Docker, folder: Path, address: str) -> Iterator[Callable[[]
     file = folder / "registry.yml"
     file.write_text(json.dumps(configuration))  # JSON is YAML, too
     process = subprocess.Popen(
-        [PROGRAM, "serve", str(file)],
-        stdin=subprocess.DEVNULL,
+        ["/bin/sh", "-c", _LEASHED, "sh", PROGRAM, "serve", str(file)],
+        stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -57,8 +59,7 @@ def _program(docker: Docker, folder: Path, address: str) -> Iterator[Callable[[]
     try:
         yield lambda: process.poll() is None
     finally:
-        process.kill()  # it has nothing to keep
-        process.wait()
+        process.communicate()
         shutil.rmtree(kept, ignore_errors=True)
 
 

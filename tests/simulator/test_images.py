@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +21,7 @@ from orchestrator.docker import Docker
 from orchestrator.errors import SwatchError
 from orchestrator.simulator import Durations, ManualClock, Simulator, storage
 from orchestrator.simulator.engine import LABEL
-from tests.conftest import Box
+from tests.conftest import REPOSITORY, Box
 from tests.daemon import BARE, BASE, Daemon
 from tests.pushing import push
 from tests.simulator.conftest import Cloud, refused
@@ -202,6 +206,27 @@ def test_containers_of_a_simulator_that_was_killed_are_removed_by_the_next(daemo
         assert containers(daemon.docker, folder) == []
 
 
+KEEPING = """
+import signal
+from orchestrator.docker import Docker
+from orchestrator.simulator import Simulator
+with Simulator(docker=Docker()) as aws:
+    print(aws.registry._storage, flush=True)
+    signal.pause()
+"""
+
+
+def test_the_registry_of_a_simulator_that_was_killed_ends_with_it(daemon: Daemon) -> None:
+    words = [sys.executable, "-c", KEEPING]
+    with subprocess.Popen(words, env={**os.environ, **daemon.environment}, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        host, _, port = other.stdout.readline().strip().partition(":")
+        with socket.create_connection((host, int(port)), 60) as held:
+            other.send_signal(signal.SIGKILL)
+            with contextlib.suppress(ConnectionResetError):
+                assert held.recv(1) == b"", "whoever held the other end is gone"
+
+
 def test_its_end_leaves_no_container_and_no_name(daemon: Daemon) -> None:
     with Cloud(docker=daemon.docker, registry=daemon.registry) as cloud:
         uri = push(cloud, daemon.docker, BASE, "jobs", "1")
@@ -303,3 +328,42 @@ def test_where_no_registry_can_be_had_that_is_said(daemon: Daemon, monkeypatch: 
     with pytest.raises(SwatchError, match="needs a registry for its images, and none can be had") as caught:
         Simulator(docker=daemon.docker).start()
     assert "docker pull" in str(caught.value.hint)
+
+
+ORDINARY = """
+import sys
+from orchestrator.docker import Docker
+from tests.daemon import BASE
+from tests.pushing import push
+from tests.simulator.conftest import Cloud
+with Cloud(docker=Docker(), registry=sys.argv[1]) as cloud:
+    cloud.account = cloud.account._replace(image=push(cloud, Docker(), BASE, "jobs", "1"))
+    script = "umask 077; mkdir /opt/ml/checkpoints/d; echo x > /opt/ml/checkpoints/d/f; echo z > /opt/ml/model/z"
+    output = {"S3OutputPath": f"s3://{cloud.account.bucket}/out", "CompressionType": "NONE"}
+    cloud.run("one", "sh", "-c", script, CheckpointConfig=cloud.checkpointed(), OutputDataConfig=output)
+    print(*cloud.keys())
+    folder = cloud._folder
+print(folder.exists())
+"""
+
+
+def test_what_a_containers_root_made_an_ordinary_person_can_read_and_remove(daemon: Daemon) -> None:
+    socket_file = Path(daemon.environment["DOCKER_HOST"].removeprefix("unix://"))
+    setpriv = shutil.which("setpriv")
+    if os.geteuid() != 0 or setpriv is None or not socket_file.exists():
+        pytest.skip("an ordinary person with this engine can only be played by root, with setpriv")
+    person = [setpriv, "--reuid", "65534", "--regid", str(socket_file.stat().st_gid), "--clear-groups", sys.executable]
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    try:
+        folder.chmod(0o777)
+        kept = {"HOME": str(folder), "TMPDIR": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {**os.environ, **daemon.environment, **kept, "PYTHONPATH": str(REPOSITORY)}
+        options: dict[str, Any] = {"env": environment, "cwd": folder, "capture_output": True, "text": True}
+        if subprocess.run([*person, "-c", "import tests.pushing"], **options).returncode:
+            pytest.skip("an ordinary person cannot read this checkout")
+        if subprocess.run([*person[:-1], *daemon.docker.words("version")], **options).returncode:
+            pytest.skip("an ordinary person cannot reach the engine's socket")
+        done = subprocess.run([*person, "-c", ORDINARY, daemon.registry], **options)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    assert done.stdout.splitlines() == ["checkpoints/d/f out/one/output/model/z", "False"], done.stderr

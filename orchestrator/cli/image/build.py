@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from orchestrator import images, settings
+from orchestrator import foundry, images, settings
 from orchestrator.cargo import image
 from orchestrator.cli import screen
 from orchestrator.cli.image import progress
@@ -53,15 +53,14 @@ def command(dockerfile: Path | None, base: str | None, aws: bool, remote: bool, 
 
         elsewhere.build(wanted, as_json)
         return
-    docker = Docker()
-    there = docker.image(wanted.name)
+    there = Docker().image(wanted.name)
     if there is not None:
         _tell(there, wanted.name, as_json)
         return
     began = time.monotonic()
     try:
         with progress.building(as_json) as tell:
-            built = image.build(docker, wanted, tell, found.docker.network)
+            built = foundry.built(found, wanted, tell)
     except DockerError as error:
         progress.tell_last_words(error)
         raise

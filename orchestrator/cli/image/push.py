@@ -6,7 +6,7 @@ import time
 
 import click
 
-from orchestrator import registry, settings
+from orchestrator import foundry, registry, settings
 from orchestrator.cargo import image
 from orchestrator.cargo import push as pushing
 from orchestrator.cli import screen
@@ -50,7 +50,7 @@ def command(name: str | None, dry_run: bool, as_json: bool) -> None:
     began = time.monotonic()
     with progress.making(as_json) as tell:
         if context is not None:
-            image.build(docker, context, tell, found.docker.network)
+            foundry.built(found, context, tell)
         done = pushing.push(docker, local, where, tag, tell)
     _tell(uri, done, as_json, local, time.monotonic() - began)
 
