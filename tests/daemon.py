@@ -132,6 +132,9 @@ def start(folder: Path, stack: contextlib.ExitStack, further: Mapping[str, str] 
             env={**os.environ, **(further or {})},
             start_new_session=True,
         )
+    # The engine leaves its own network's name mounted, and a folder with a mount in it cannot be removed.
+    name = folder / "exec" / "netns" / "default"
+    stack.callback(subprocess.run, ["umount", "--quiet", str(name)], check=False, capture_output=True)
     stack.callback(_end, process)
     deadline = time.monotonic() + START_SECONDS
     while True:
