@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -82,6 +83,12 @@ class Yard(Box):
         final: dict[str, Any] = json.loads(where.read(contract.final_key("p", number)))
         return final
 
+    def rest(self) -> None:
+        """Wait until the queue has come to rest: a job has ended before its container is removed."""
+        for slot in sorted((self.home / "local" / "slots").iterdir()):
+            with open(slot, "rb") as handle:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+
     def container(self, project: str) -> str:
         label = Layout(self.home).label(Entry(self.store.url, project, 1))
         return f"swatch-{label}"
@@ -144,6 +151,7 @@ def test_a_job_sees_what_it_sees_anywhere_and_its_outputs_come_home(yard: Yard, 
     job = yard.json("info", "try/1")
     assert job["final"]["metrics"] == {"loss": 0.5}
     assert not any((yard.home / "local" / "secrets").iterdir())
+    yard.rest()
     assert yard.container("try") not in containers(daemon), "nothing is left"
     assert not Layout(yard.home).work(Entry(yard.store.url, "try", 1)).exists()
 
@@ -205,6 +213,7 @@ def test_a_killed_container_is_a_lost_job_that_resumes(yard: Yard, daemon: Daemo
     assert (job["state"], job["attempts"]) == ("success", 2)
     home = yard.folder / "outputs/try/try"
     assert (home / "how.txt").read_text() == "resumed\n" and (home / "early.txt").read_text() == "first\n"
+    yard.rest()
     assert name not in containers(daemon)
 
 
@@ -239,6 +248,7 @@ def test_a_killed_client_is_replaced_and_the_slot_stays_taken(yard: Yard, daemon
     stream.text("done")
     assert stream.end() == 0
     yard.swatch("watch", "other")
+    yard.rest()
     assert yard.container("try") not in containers(daemon)
 
 
@@ -275,6 +285,7 @@ def test_what_is_left_of_an_attempt_is_removed_before_the_next(yard: Yard, daemo
     name = yard.container("p")
     daemon.docker.ask("create", "--name", name, "--network", "none", BARE, "/bin/sh", doing="docker create")
     assert yard.ran("echo hello > /output/x", BASE)["state"] == "success"
+    yard.rest()
     assert name not in containers(daemon)
 
 
@@ -339,6 +350,7 @@ def test_an_image_that_cannot_start_the_agent_ends_the_job_in_a_line(
     final = yard.ran("true", name)
     assert final["state"] == "failed"
     assert said in final["reason"] and name in final["reason"]
+    yard.rest()
     assert yard.container("p") not in containers(daemon)
     assert (final["attempts"], yard.json("status", "p")["jobs"][0]["lost"]) == (0, False)
     assert f"[failed] {final['reason']}" in yard.swatch("logs", "-f", "p", code=1)
