@@ -3,7 +3,6 @@ of whoever makes it, for that resource, and hardly anything else is granted."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -260,9 +259,7 @@ def test_whoever_pushes_and_builds_is_granted_every_call_that_is_made(
         for name, value in {**cloud.environment(), "AWS_CONFIG_FILE": os.devnull}.items():
             monkeypatch.setenv(name, value)
         aws.forget()
-        account = cloud.make_account(bucket="studio")
-        trust = json.dumps(wanted.trust(MINE, wanted.CODEBUILD))
-        cloud.client("iam").create_role(RoleName=MINE.build_role, AssumeRolePolicyDocument=trust)
+        account = cloud.make_account(bucket="studio", builds=True)
         settings = Settings(home=tmp_path, store=MINE.store, aws=Aws(role=account.role))
         asked = recorded("codebuild")
         where = registry.find(settings)
