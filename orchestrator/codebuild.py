@@ -51,12 +51,12 @@ class BuildFailed(SwatchError):
 
 
 class Build(NamedTuple):
-    """A build as CodeBuild tells of it: its id, status (IN_PROGRESS, SUCCEEDED, FAILED ...), phase, why that failed,
-    and where its log is. `adopted`: somebody had started it."""
+    """A build as CodeBuild tells of it: its id, status (IN_PROGRESS, SUCCEEDED, FAILED ...), its phases so far, why one
+    failed, and where its log is. `adopted`: somebody had started it."""
 
     id: str
     status: str
-    phase: str
+    phases: tuple[str, ...] = ()
     reason: str = ""
     group: str = ""
     stream: str = ""
@@ -213,12 +213,12 @@ def follow(
 ) -> Build:
     """Follow a build to its end: `tell` gets the lines of its log as they come, `phase` the name of each phase. The
     build goes on without whoever follows. Raises BuildFailed unless it ends well, CloudError and its kin."""
-    log, shown = _Log(), ""
+    log, shown = _Log(), 0
     while True:
         build = look(build)
-        if build.phase != shown:
-            shown = build.phase
-            phase(shown)
+        for name in build.phases[shown:]:
+            phase(name)
+        shown = len(build.phases)
         for line in log.more(build):
             tell(line)
         if build.over:
@@ -297,7 +297,7 @@ def _seen(found: Mapping[str, Any]) -> Build:
     return Build(
         id=found["id"],
         status=found["buildStatus"],
-        phase=found.get("currentPhase", ""),
+        phases=tuple(str(one["phaseType"]) for one in found.get("phases", ())),
         reason=f"{failed[0]['phaseType']}: {said}"[:1000] if said else "",
         group=logs.get("groupName") or "",
         stream=logs.get("streamName") or "",

@@ -43,6 +43,10 @@ class Registry(NamedTuple):
         """The image of that tag, as jobs name it."""
         return f"{self.host}/{self.repository}:{tag}"
 
+    def by_digest(self, digest: str) -> str:
+        """The same by what it is."""
+        return f"{self.host}/{self.repository}@{digest}"
+
 
 class Login(NamedTuple):
     """What `docker login` wants to know; `expires` in seconds since 1970 (12 hours from now on AWS)."""

@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from orchestrator import contract
+from orchestrator.backends import runner
 from orchestrator.backends.local import Entry, Layout, host_name
 from orchestrator.cargo.snapshot import of_folder
 from orchestrator.job import Job
@@ -262,6 +263,11 @@ def test_a_container_that_outlives_its_runner_goes_on_as_the_jobs_one_agent(
     assert stream.end() == 0
     yard.swatch("watch")
     assert (yard.folder / "outputs/try/try/told.txt").read_text() == "on and on"
+    while daemon.docker.ask("ps", "--quiet", "--filter", f"name={name}", doing="docker ps"):
+        daemon.docker.ask("wait", name, doing="docker wait")
+    yard.swatch("status", "try")
+    assert name not in containers(daemon), "whoever looks removes what is left"
+    assert not Layout(yard.home).work(Entry(yard.store.url, "try", 1)).exists()
 
 
 def test_what_is_left_of_an_attempt_is_removed_before_the_next(yard: Yard, daemon: Daemon) -> None:
@@ -286,6 +292,30 @@ def test_an_image_of_ones_own_needs_a_python_and_may_have_what_it_likes_in_our_p
     assert yard.store.read(contract.output_prefix("p", 1) + "x") == b"1\n"
     assert yard.store.read(contract.output_prefix("p", 1) + "where") == b"/floyd/home\n"
     assert yard.json("info", "p/1")["job"]["image"].startswith("swatch:")
+
+
+def test_it_runs_as_its_person(yard: Yard, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose numbers are of no user in the image. (The tests' person is root, and lends its folders to another one.)"""
+    for name, value in yard.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(os, "getuid", lambda: 1234)
+    monkeypatch.setattr(os, "getgid", lambda: 1235)
+    mask = os.umask(0)
+    try:
+        yard.record("id; touch /x || touch ~/x && echo $(id -u):$(id -g) > /output/who", BASE, yard.store, 1)
+        layout = Layout(yard.home)
+        layout.make()
+        entry = Entry(yard.store.url, "p", 1)
+        for name in ("code", "home", "input", "mounts", "output"):
+            (layout.work(entry) / name).mkdir(parents=True)
+        for path in yard.home.rglob("*"):
+            os.chown(path, 1234, 1235)
+        runner.run_agent(layout, entry, [])
+    finally:
+        os.umask(mask)
+    assert yard.store.read(contract.output_prefix("p", 1) + "who") == b"1234:1235\n"
+    made = yard.store.path(contract.output_prefix("p", 1) + "who")
+    assert (made.stat().st_uid, made.stat().st_gid) == (1234, 1235)
 
 
 # /bin/sh as a program for another kind of processor: an ELF header that says AArch64.

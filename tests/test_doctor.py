@@ -24,7 +24,7 @@ from orchestrator.store import open_store
 from tests.aws_stub import serving
 from tests.conftest import Box
 from tests.fake_docker import Fake
-from tests.test_image_jobs import put
+from tests.test_image_jobs import put, with_registry
 
 ROLE = "arn:aws:iam::123456789012:role/swatch"
 
@@ -160,8 +160,17 @@ def test_an_image_by_tag_or_digest(cloud: Simulator, tmp_path: Path) -> None:
     assert image("763104351884.dkr.ecr.us-east-1.amazonaws.com/tensorflow-training:2.21-gpu-py312") == UNKNOWN
 
 
-def test_the_image_that_jobs_would_get(cloud: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_image_that_jobs_would_get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ours, if it is there or can be made; else AWS' container, of which nobody can tell."""
+    with with_registry(tmp_path) as cloud:
+        for name, value in cloud.environment().items():
+            monkeypatch.setenv(name, value)
+        aws.forget()
+        the_image_that_jobs_would_get(cloud, tmp_path, monkeypatch)
+        aws.forget()
+
+
+def the_image_that_jobs_would_get(cloud: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     account = cloud.make_account()
     docker = Fake(tmp_path / "docker", {})
     monkeypatch.setenv("SWATCH_DOCKER", "/nonexistent/docker")

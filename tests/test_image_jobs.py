@@ -1,33 +1,37 @@
-"""Images from the command line: `swatch image push`, and what `run`, `restart`, `plan` and `submit` make of `--image`, on a
-simulated account with a stand-in for Docker."""
+"""Images from the command line: `swatch image push`, and what `run`, `restart`, `plan` and `submit` make of `--image`, on
+a simulated account with a stand-in for Docker, and with a real one."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from orchestrator.cargo import image
+from orchestrator.docker import Docker
 from orchestrator.simulator import Simulator
 from tests.account import Account, account
 from tests.conftest import Box
+from tests.daemon import BASE, Daemon
 from tests.fake_docker import Fake
 from tests.fake_docker import image as facts
+from tests.pushing import host
 
 OURS = image.context()
-REPOSITORY = "123456789012.dkr.ecr.us-east-1.amazonaws.com/swatch"
 MANIFEST = "name: forest\nbackend: sagemaker\ncommand: echo hello\n"
 
 
 @pytest.fixture
 def box(tmp_path: Path) -> Iterator[Account]:
     """A computer whose account names no image, with a folder of code."""
-    with account(tmp_path, image=None) as made:
+    with account(tmp_path, with_registry(tmp_path), image=None) as made:
         made.environment["SWATCH_BACKEND"] = "sagemaker"
         made.swatch("init", "forest")
         yield made
@@ -40,18 +44,27 @@ def with_docker(box: Box, *pushes: str) -> Fake:
     return fake
 
 
+def with_registry(folder: Path) -> Simulator:
+    """An account with a registry that nobody asks for bytes: what is pushed is pushed by word alone."""
+    return Simulator(docker=Docker(Fake(folder / "engine", {}).environment), registry="127.0.0.1:9")
+
+
 def put(aws: Simulator, tag: str) -> str:
     """Have the account's repository hold an image of that tag; its URI."""
     media = "application/vnd.docker.distribution.manifest.v2+json"
     layers = [{"mediaType": "x", "size": 7, "digest": "sha256:" + tag.encode().hex().ljust(64, "0")[:64]}]
     manifest = {"schemaVersion": 2, "mediaType": media, "config": {"digest": "sha256:" + "1" * 64}, "layers": layers}
     aws.client("ecr").put_image(repositoryName="swatch", imageManifest=json.dumps(manifest), imageTag=tag)
-    return f"{REPOSITORY}:{tag}"
+    return f"{repository(aws)}:{tag}"
+
+
+def repository(aws: Simulator) -> str:
+    return f"{host(aws)}/swatch"
 
 
 def test_an_image_of_this_computer_is_pushed_by_its_content(box: Account) -> None:
     docker = with_docker(box)
-    uri = f"{REPOSITORY}:{'a' * 24}"
+    uri = f"{repository(box.aws)}:{'a' * 24}"
     assert f"Would push mine:1 as {uri}" in box.swatch("image", "push", "mine:1", "--dry-run")
     assert docker.made("push") == []
     said = box.swatch("image", "push", "mine:1")
@@ -66,7 +79,7 @@ def test_an_image_of_this_computer_is_pushed_by_its_content(box: Account) -> Non
 def test_ours_is_built_if_need_be_and_pushed(box: Account) -> None:
     docker = with_docker(box)
     made = box.json("image", "push")
-    assert made["image"] == f"{REPOSITORY}:{OURS.tag}" and made["pushed"] is True
+    assert made["image"] == f"{repository(box.aws)}:{OURS.tag}" and made["pushed"] is True
     assert docker.made("push") == [["push", made["image"]]]
 
 
@@ -86,10 +99,10 @@ def test_a_job_runs_in_the_image_that_is_pushed(box: Account) -> None:
 def test_what_is_not_there_is_said_and_left_alone_by_a_dry_run(box: Account) -> None:
     docker = with_docker(box)
     said = box.swatch("run", "true", "--dry-run")
-    assert "is built and pushed first" in said and f"{REPOSITORY}:{OURS.tag}" in said
+    assert "is built and pushed first" in said and f"{repository(box.aws)}:{OURS.tag}" in said
     plan = box.swatch("plan", box.manifest(MANIFEST, "forest.yaml"))
-    assert "is built and pushed first" in plan and f"Image: {REPOSITORY}:{OURS.tag}" in plan
-    assert box.json("plan", "forest.yaml")["image"]["uri"] == f"{REPOSITORY}:{OURS.tag}"
+    assert "is built and pushed first" in plan and f"Image: {repository(box.aws)}:{OURS.tag}" in plan
+    assert box.json("plan", "forest.yaml")["image"]["uri"] == f"{repository(box.aws)}:{OURS.tag}"
     assert "is built" not in box.swatch("plan", "forest.yaml", "--image", "aws")
     assert not [words for words in docker.made("buildx") if words[1] == "build"] and docker.made("push") == []
 
@@ -175,3 +188,63 @@ def test_the_library_takes_an_image_too(box: Account, monkeypatch: pytest.Monkey
     assert [job.image for job in done.started] == [uri]
     assert swatch.run("true", image=uri).record.image == uri
     aws.forget()
+
+
+def test_the_accounts_images_are_listed_and_pruned(box: Account) -> None:
+    old, used, named = "0" * 24, "1" * 24, "v1"
+    for tag in (old, used, named, OURS.tag):
+        put(box.aws, tag)
+    said = box.swatch("image", "list")
+    assert f"{repository(box.aws)}:{old}" in said and re.search(rf"{OURS.tag} .*current", said)
+    assert len(box.json("image", "list")["account"]) == 5  # and `latest`, which the account came with
+    box.aws.quotas.set("ml.m5.xlarge", 0)  # so that the job waits
+    box.swatch("run", "true", "--image", f"{repository(box.aws)}:{used}")
+    assert f"Would remove {repository(box.aws)}:{old}" in box.swatch("image", "prune", "--remote", "--dry-run")
+    assert "Remove 1 image from the account?" in box.swatch("image", "prune", "--remote", code=130), "nobody says yes"
+    assert len(box.json("image", "list")["account"]) == 5
+    box.swatch("image", "prune", "--remote", "--yes")
+    left = {one["name"].rpartition(":")[2] for one in box.json("image", "list")["account"]}
+    assert left == {used, named, OURS.tag, "latest"}
+    assert "Nothing to remove" in box.swatch("image", "prune", "--remote")
+
+
+# With a real engine and registry.
+
+
+@pytest.fixture
+def whole(tmp_path: Path, daemon: Daemon, own_image: str) -> Iterator[Account]:
+    """A computer with Docker, which has Swatch's own image, and an account whose repository is empty of it."""
+    simulator = Simulator(docker=daemon.docker, registry=daemon.registry)
+    with account(tmp_path, simulator, image=None) as made:
+        config = yaml.safe_load((made.home / "config.yaml").read_text())
+        config["docker"] = {"base": BASE, "network": "host"}
+        (made.home / "config.yaml").write_text(yaml.safe_dump(config))
+        made.environment.update({name: daemon.environment[name] for name in ("DOCKER_HOST", "SWATCH_DOCKER")})
+        made.environment["SWATCH_BACKEND"] = "sagemaker"
+        made.swatch("init", "forest")
+        yield made
+
+
+def test_a_first_run_pushes_and_the_next_does_not(whole: Account) -> None:
+    uri = f"{repository(whole.aws)}:{image.context(BASE).tag}"
+    first = whole.start("run", "ls /opt/swatch", "-f")
+    out, err = first.communicate()
+    assert first.returncode == 0, out + err
+    assert "is built and pushed first" in err and "Pushing [" in err and "agent.pyz" in out
+    assert whole.json("info")["job"]["image"] == uri
+    again = whole.start("run", "true", "-f")
+    out, err = again.communicate()
+    assert again.returncode == 0, out + err
+    assert "pushed first" not in err and "Pushing" not in err
+    assert whole.json("info")["job"]["image"] == uri
+
+
+def test_a_dockerfile_of_ones_own_is_built_pushed_and_run_in(whole: Account) -> None:
+    (whole.folder / "image").mkdir()
+    (whole.folder / "image" / "Dockerfile").write_text(f"FROM {BASE}\nCOPY hello /hello\n")
+    (whole.folder / "image" / "hello").write_text("hello from mine\n")
+    whole.manifest(MANIFEST.replace("echo hello", "cat /hello > /output/said.txt") + "image: ./image\n", "forest.yaml")
+    assert "is built, and pushed to" in whole.swatch("plan", "forest.yaml")
+    whole.swatch("submit", "forest.yaml", "--watch")
+    assert (whole.folder / "outputs/forest/forest/said.txt").read_text() == "hello from mine\n"
+    assert whole.json("info", "forest/1")["job"]["image"].startswith(f"{repository(whole.aws)}:")

@@ -3,6 +3,7 @@ of whoever makes it, for that resource, and hardly anything else is granted."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -14,13 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator import account as wanted
-from orchestrator import aws, checkup, contract, orphans
+from orchestrator import aws, checkup, codebuild, contract, orphans, registry
 from orchestrator.account import Account
 from orchestrator.backends.sagemaker import control, queue, request
+from orchestrator.cargo.image import Context
 from orchestrator.job import Job
 from orchestrator.settings import Aws, Settings
 from orchestrator.simulator import Simulator
 from orchestrator.store import open_store
+from tests.test_image_jobs import with_registry
 
 ID = "123456789012"
 MINE = Account(
@@ -217,8 +220,8 @@ def test_metrics_of_training_jobs_and_no_others() -> None:
 
 def test_images_are_pulled_from_two_registries_and_pushed_to_none() -> None:
     role = wanted.job_policy(MINE)
-    for registry, repository in ((ID, "swatch"), ("763104351884", "tensorflow-training")):
-        assert allows(role, "ecr:BatchGetImage", f"arn:aws:ecr:us-east-1:{registry}:repository/{repository}")
+    for whose, repository in ((ID, "swatch"), ("763104351884", "tensorflow-training")):
+        assert allows(role, "ecr:BatchGetImage", f"arn:aws:ecr:us-east-1:{whose}:repository/{repository}")
     assert not allows(role, "ecr:BatchGetImage", f"arn:aws:ecr:us-east-1:{ID}:repository/secret")
     assert not allows(role, "ecr:PutImage", f"arn:aws:ecr:us-east-1:{ID}:repository/swatch")
 
@@ -248,3 +251,53 @@ def test_whoever_queues_is_granted_batch_and_the_training_jobs_that_it_starts(cl
         assert allows(policy, action, f"arn:aws:sagemaker:us-east-1:{ID}:training-job/{training}")
         assert not allows(wanted.user_policy(MINE), action, f"arn:aws:sagemaker:us-east-1:{ID}:training-job/{training}")
         assert not allows(policy, action, f"arn:aws:sagemaker:us-east-1:{ID}:training-job/AWSBatchof-others")
+
+
+def test_whoever_pushes_and_builds_is_granted_every_call_that_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with with_registry(tmp_path) as cloud:
+        for name, value in {**cloud.environment(), "AWS_CONFIG_FILE": os.devnull}.items():
+            monkeypatch.setenv(name, value)
+        aws.forget()
+        account = cloud.make_account(bucket="studio")
+        trust = json.dumps(wanted.trust(MINE, wanted.CODEBUILD))
+        cloud.client("iam").create_role(RoleName=MINE.build_role, AssumeRolePolicyDocument=trust)
+        settings = Settings(home=tmp_path, store=MINE.store, aws=Aws(role=account.role))
+        asked = recorded("codebuild")
+        where = registry.find(settings)
+        registry.ensure(where._replace(repository="new"))
+        context = Context("base", {"Dockerfile": b"FROM base"})
+        assert registry.pushed(where, context.tag) is None and len(registry.listed(where)) == 1
+        registry.remove(where, ["latest"])
+        build = codebuild.begin(settings, open_store(MINE.store), where, context)
+        with pytest.raises(codebuild.BuildFailed):
+            codebuild.follow(build, lambda line: None, lambda name: None, lambda seconds: None)
+        codebuild.stop(build)
+        assert codebuild.begin(settings, open_store(MINE.store), where, context).id != build.id
+        aws.forget()
+    asked.add("codebuild:UpdateProject")  # of a project that does not serve
+    assert asked - granted(wanted.user_policy(MINE)) == set()
+    assert asked >= {"codebuild:StartBuild", "codebuild:BatchGetProjects", "logs:GetLogEvents", "ecr:BatchDeleteImage"}
+
+
+def test_builds_are_started_in_our_projects_and_pass_their_role_alone() -> None:
+    person, builds = wanted.user_policy(MINE), wanted.build_policy(MINE)
+    project = f"arn:aws:codebuild:us-east-1:{ID}:project"
+    assert allows(person, "codebuild:StartBuild", f"{project}/{codebuild.name('swatch')}")
+    assert not allows(person, "codebuild:StartBuild", f"{project}/of-others")
+    role = f"arn:aws:iam::{ID}:role/swatch-build"
+    assert codebuild.role(MINE.role_arn) == role
+    assert allows(person, "iam:PassRole", role, iam_PassedToService="codebuild.amazonaws.com")
+    assert not allows(person, "iam:PassRole", role, iam_PassedToService="sagemaker.amazonaws.com")
+    repository = f"arn:aws:ecr:us-east-1:{ID}:repository"
+    for policy in (person, builds):
+        assert allows(policy, "ecr:PutImage", f"{repository}/swatch")
+        assert not allows(policy, "ecr:PutImage", f"{repository}/others")
+    assert not allows(builds, "ecr:BatchDeleteImage", f"{repository}/swatch")
+    assert allows(builds, "s3:GetObject", "arn:aws:s3:::studio/textures/images/x.zip")
+    assert not allows(builds, "s3:GetObject", "arn:aws:s3:::studio/textures/projects/forest/jobs/1/output/a.png")
+    assert not allows(builds, "s3:PutObject", "arn:aws:s3:::studio/textures/images/x.zip")
+    log = f"arn:aws:logs:us-east-1:{ID}:log-group:/aws/codebuild/{codebuild.name('swatch')}"
+    assert allows(person, "logs:GetLogEvents", f"{log}:log-stream:1")
+    assert allows(builds, "logs:CreateLogGroup", log) and allows(builds, "logs:PutLogEvents", f"{log}:log-stream:1")

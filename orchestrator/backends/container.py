@@ -33,13 +33,12 @@ from urllib.parse import urlsplit
 import msgspec
 
 from job_image import shelf
-from orchestrator import aws, contract, images, machines, settings
+from orchestrator import aws, contract, images, machines
 from orchestrator.backends import entrypoint
 from orchestrator.backends.local import Entry, Layout
 from orchestrator.cargo import agent, image, sdk
 from orchestrator.docker import Docker, DockerError, explained
 from orchestrator.job import Job
-from orchestrator.settings import Settings
 from orchestrator.store import Store
 from orchestrator.store.local import LocalStore
 
@@ -121,8 +120,9 @@ def run(layout: Layout, entry: Entry, store: Store, work: Path, held: Sequence[i
     job = msgspec.json.decode(store.read(contract.job_key(entry.project, entry.number)), type=Job)
     container = name(layout.label(entry))
     remove(docker, container)
-    found = settings.load(environment={**os.environ, "SWATCH_HOME": str(layout.home)})
-    wanted = job.image or _own(docker, found)
+    wanted = job.image
+    if wanted is None:
+        raise DockerError(f"{job.short} names no image to run in", hint=f"swatch restart {job.short}")
     values = _environment(store)
     plan = planned(docker, layout, entry, store, work, job, wanted, values)
     Docker({**os.environ, **values}).ask(*plan.creation(), doing=f"starting {job.short} in {wanted}")
@@ -200,13 +200,6 @@ def remove(docker: Docker, container: str) -> None:
 def _ids(docker: Docker, container: str, *more: str) -> list[str]:
     exactly = f"name=^/?{re.escape(container)}$"
     return docker.ask("ps", "--quiet", "--filter", exactly, *more, doing=f"looking for {container}").split()
-
-
-def _own(docker: Docker, found: Settings) -> str:
-    """Swatch's own image, built if it is not there yet."""
-    context = image.context(found.docker.base or image.BASE)
-    image.build(docker, context, lambda line: None, found.docker.network)
-    return context.name
 
 
 def _binds(layout: Layout, entry: Entry, store: Store, work: Path, job: Job) -> tuple[list[Bind], str]:

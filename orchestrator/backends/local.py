@@ -36,7 +36,7 @@ import msgspec
 from orchestrator import notify, secrets
 from orchestrator.backends import vault
 from orchestrator.backends.base import Backend, Presence, Sight
-from orchestrator.docker import Docker, NoDocker
+from orchestrator.docker import Docker, DockerError, NoDocker
 from orchestrator.job import Final, Job
 from orchestrator.leash import end_orphan
 from orchestrator.settings import Notify
@@ -198,6 +198,26 @@ class LocalBackend(Backend):
         if any(self.layout.secrets_folder.glob("*")):
             for job in jobs:
                 self._forget(job)
+        left = {file.name.partition("-")[2] for file in self.layout.running.glob("*")}
+        for job in jobs if left else ():
+            entry = Entry(self.store_url, job.project, job.number)
+            if self.layout.label(entry) in left and self.presence(job) is Presence.GONE:
+                self._tidy(entry)
+
+    def _tidy(self, entry: Entry) -> None:
+        """A job has ended whose runner was killed before: remove what that would have removed."""
+        if self.name == DOCKER:
+            from orchestrator.backends import container
+
+            try:
+                container.remove(Docker(), container.name(self.layout.label(entry)))
+            except DockerError:
+                return  # the next look tries it again
+        for file in _named(self.layout.running, self.layout.label(entry)):
+            file.unlink(missing_ok=True)
+        work = self.layout.work(entry)
+        if not (work / "output").exists():  # what could not be shipped stays
+            shutil.rmtree(work, ignore_errors=True)
 
     def _forget(self, job: Job) -> None:
         vault.forget(self.layout.secrets(Entry(self.store_url, job.project, job.number)))

@@ -116,6 +116,11 @@ def build_folder(docker: Docker, dockerfile: Path, tell: Tell, network: str | No
     return built._replace(tags=(name, *built.tags))
 
 
+def is_tag(text: str) -> bool:
+    """Whether a tag is one that Swatch makes: by content. Pure."""
+    return len(text) == TAG_LENGTH and all(letter in "0123456789abcdef" for letter in text)
+
+
 def stale(found: Iterable[Facts], needed: Container[str]) -> list[Facts]:
     """Those of the images that nobody needs by any of their names. Pure."""
     return [one for one in found if not any(name in needed for name in one.tags)]

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import click
 
-from orchestrator import environments, images, settings
+from orchestrator import environments, images, registry, settings
 from orchestrator.cargo import image
 from orchestrator.cli import screen
 from orchestrator.cli.options import json_option, print_json
 from orchestrator.docker import Docker, Facts, NoDocker
+from orchestrator.errors import CloudError
+from orchestrator.registry import Pushed, Registry
+from orchestrator.settings import Settings
 
 
 @click.command("list", short_help="Show environments with their images, and the images there are.")
 @json_option
 def command(as_json: bool) -> None:
-    """Show what `--env` names and the image that AWS has for each; and the images of Swatch's on this computer."""
+    """Show what `--env` names and the image that AWS has for each; and the images of Swatch's on this computer and in
+    your account."""
     found = settings.load()
     current = image.context(found.docker.base or image.BASE).name
+    where, there, away = _account(found)
     table = [(name, images.repository(one), images.tag(one, gpu=True)) for name, one in environments.ALL.items()]
     trouble = ""
     try:
@@ -33,6 +38,11 @@ def command(as_json: bool) -> None:
                 ],
                 "current": current,
                 "images": [{"name": one.name, "id": one.id, "size": one.size, "created": one.created} for one in here],
+                "account": [
+                    {"name": where.uri(one.tag), "digest": one.digest, "size": one.size, "pushed": one.pushed_at}
+                    for one in there
+                    if where is not None
+                ],
             },
         )
         return
@@ -48,6 +58,34 @@ def command(as_json: bool) -> None:
         click.echo("No images of Swatch's on this computer yet:  swatch image build")
     else:
         _show(here, current)
+    if away:
+        click.echo(f"\nImages in the account cannot be listed: {away}")
+    elif where is not None:
+        _show_account(where, there, current.rpartition(":")[2])
+
+
+def _account(found: Settings) -> tuple[Registry | None, list[Pushed], str]:
+    """The account's repository with its images, where one is configured; or why that cannot be asked."""
+    if found.aws.role is None:
+        return None, [], ""
+    try:
+        where = registry.find(found)
+        return where, registry.listed(where), ""
+    except CloudError as error:
+        return None, [], error.message
+
+
+def _show_account(where: Registry, there: list[Pushed], current: str) -> None:
+    if not there:
+        click.echo(f"\nNo images in the account's repository {where.repository} yet:  swatch image push")
+        return
+    rows = screen.table("IMAGE IN THE ACCOUNT", "SIZE", "PUSHED", "", right=("SIZE",))
+    for one in there:
+        said = "current" if one.tag == current else ""
+        pushed = screen.ago(one.pushed_at)
+        rows.add_row(screen.cell(where.uri(one.tag)), screen.size(one.size), screen.cell(pushed), said)
+    click.echo()
+    screen.console().print(rows)
 
 
 def _show(here: list[Facts], current: str) -> None:
