@@ -134,9 +134,8 @@ def start(folder: Path, stack: contextlib.ExitStack, further: Mapping[str, str] 
             env={**os.environ, **(further or {})},
             start_new_session=True,
         )
-    # A network's namespace, which an engine leaves mounted: its folder could not be removed.
-    leftover = ["umount", "--quiet", str(folder / "exec" / "netns" / "default")]
-    stack.callback(subprocess.run, leftover, check=False, capture_output=True)
+    # An engine leaves this mount behind, and no folder with one can be removed.
+    stack.callback(subprocess.run, ["umount", "--lazy", str(folder / "exec/netns/default")], capture_output=True)
     stack.callback(_end, process)
     deadline = time.monotonic() + START_SECONDS
     while True:
