@@ -145,13 +145,11 @@ def explained(doing: str, said: str) -> DockerError:
 
 class Engine(NamedTuple):
     """An engine that answers. `architecture` is in Docker's words (amd64); `gpus`: it can hand GPUs to containers;
-    `builder` are the words that begin a build, none where BuildKit is missing; `rootless`: it runs as this user, who is
-    root in its containers."""
+    `rootless`: it runs as this user, who is root in its containers."""
 
     version: str
     architecture: str
     gpus: bool
-    builder: tuple[str, ...]
     rootless: bool = False
 
 
@@ -187,18 +185,20 @@ class Docker:
     def engine(self) -> Engine:
         """The engine. Raises NoDocker, saying which of the reasons it is, and DockerError."""
         if self._engine is None:
-            version = json.loads(self.ask("version", "--format", "{{json .Server}}", doing="docker version") or "null")
+            told = self.ask("version", "--format", "{{json .Server}}", doing="docker version", seconds=PROBE_SECONDS)
+            version = json.loads(told or "null")
             if not version:
                 raise NoDocker("Docker does not answer", hint="Start it, and try again")
             info = json.loads(self.ask("info", "--format", "{{json .}}", doing="docker info"))
             names = json.dumps([info.get("Runtimes"), info.get("CDISpecDirs") and info.get("DiscoveredDevices")])
             architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(version["Arch"], version["Arch"])
             rootless = "name=rootless" in (info.get("SecurityOptions") or ())
-            self._engine = Engine(version["Version"], architecture, "nvidia" in names, self._builder(), rootless)
+            self._engine = Engine(version["Version"], architecture, "nvidia" in names, rootless)
         return self._engine
 
-    def _builder(self) -> tuple[str, ...]:
-        """BuildKit by its plugin, or in a command line of before there was one (Docker 18.09 to 22), which has it."""
+    def builder(self) -> tuple[str, ...]:
+        """The words that begin a build, none where BuildKit is missing. It comes by its plugin, or in a command line of
+        before there was one (Docker 18.09 to 22), which has it. Raises NoDocker."""
         with contextlib.suppress(DockerError):
             self.ask("buildx", "version", doing="docker buildx")
             # An attestation would make an index of the image, which tells the time, and which SageMaker does not take.

@@ -243,7 +243,8 @@ def _push(docker: Docker, name: str, where: Registry, tag: str, tell: Tell) -> N
 def _builds(docker: Docker) -> bool:
     """Whether Docker here can build at all."""
     try:
-        return bool(docker.engine().builder)
+        docker.engine()
+        return bool(docker.builder())
     except DockerError:  # who insists is told why when it is to build
         return False
 

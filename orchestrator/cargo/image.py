@@ -139,13 +139,14 @@ def _options(kind: str) -> list[str]:
 
 
 def _builder(docker: Docker, network: str | None) -> list[str]:
-    engine = docker.engine()
-    if not engine.builder:
+    docker.engine()  # one that does not answer is said to, before anything of BuildKit
+    words = docker.builder()
+    if not words:
         raise DockerError(
             "This Docker has no BuildKit, which builds images",
             hint="Install its buildx plugin: apt-get install docker-buildx, say; or swatch image build --remote",
         )
-    return [*engine.builder, "--network", network] if network else list(engine.builder)
+    return [*words, "--network", network] if network else list(words)
 
 
 def _built(docker: Docker, name: str) -> Facts:
