@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,12 +106,13 @@ def box(tmp_path: Path) -> Box:
 
 
 @pytest.fixture(scope="session")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+def daemon() -> Iterator[Daemon]:
     """A Docker engine and a registry of the tests' own; tests that use it are marked `docker`."""
     from tests import daemon
 
     try:
-        with daemon.running(tmp_path_factory.mktemp("daemon")) as started:
+        # Its images are large, and pytest would keep a folder of its own for days.
+        with tempfile.TemporaryDirectory(prefix="swatch-daemon-") as folder, daemon.running(Path(folder)) as started:
             yield started
     except daemon.Missing as missing:
         pytest.skip(str(missing))

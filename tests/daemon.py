@@ -116,9 +116,6 @@ def start(folder: Path, stack: contextlib.ExitStack, further: Mapping[str, str] 
         raise Missing("no Docker engine can be started here: that needs root")
     host = f"unix://{folder}/docker.sock"
     environment = {**os.environ, "DOCKER_HOST": host}
-    if os.access("/usr/bin/docker", os.X_OK):
-        # A command line with BuildKit: Debian's own has it, where another that comes first on PATH may lack its plugin.
-        environment["SWATCH_DOCKER"] = "/usr/bin/docker"
     with open(folder / "dockerd.log", "wb") as log:
         process = subprocess.Popen(
             [
@@ -147,7 +144,10 @@ def start(folder: Path, stack: contextlib.ExitStack, further: Mapping[str, str] 
                 raise Missing(f"no Docker engine can be started here: {(said or error.message)[:300]}") from error
             time.sleep(0.1)
         else:
-            return environment
+            break
+    # A command line with BuildKit: Debian's own has it, where another that comes first on PATH may lack its plugin.
+    programs = [{**environment, "SWATCH_DOCKER": one} for one in ("docker", "/usr/bin/docker")]
+    return next((one for one in programs if shutil.which(one["SWATCH_DOCKER"]) and Docker(one).builder()), environment)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
