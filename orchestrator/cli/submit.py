@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
 import click
 
@@ -20,8 +19,7 @@ from orchestrator.cli.options import image_option, into_option, json_option, pri
 from orchestrator.cli.watch import ending, rung
 from orchestrator.cli.watch import home as found_home
 from orchestrator.engine import Submission, Verdict, Wish
-from orchestrator.job import Job
-from orchestrator.settings import Notify
+from orchestrator.request import Wanted
 from orchestrator.swatch import Swatch
 from orchestrator.watch import Watch
 
@@ -75,54 +73,20 @@ def command(
         )
         return
     swatch = Swatch(store, slots=slots)
-    settings, where, machines = swatch.settings, swatch.store, swatch.machines
+    options: dict[str, Any] = {"backend": backend_name, "queue": queue, "image": image}
+    options |= {"retry_failed": retry_failed, "into": into}
     with transfer.shown("Fetching data", as_json) as tell:
-        wanted = swatch.wish(
-            manifest,
-            backend=backend_name,
-            queue=queue,
-            image=image,
-            retry_failed=retry_failed,
-            into=into,
-            tell=tell,
-        )
-    wish, home = wanted.wish, wanted.home
-
-    def carry() -> None:
-        if wanted.image.chosen.note and not as_json:
-            click.echo(wanted.image.chosen.note, err=True)
-        with progress.making(as_json) as build:
-            wanted.image.ready(build)
-        with transfer.shown("Sending data", as_json) as tell:
-            swatch.carry(wanted, tell)
-
-    def submit(wish: Wish) -> Submission:
-        done = engine.submit(where, machines, wish, carry)
-        if not as_json and (done.started or done.resumed):
-            _tell(done)
-        return done
-
-    def show(done: Submission) -> Watch:
-        watch = Watch(where, machines, done.choices, home)
-        watch.remember()
-        return watch
-
+        submitter = _Submitter(swatch, swatch.wish(manifest, tell=tell, **options), as_json)
     if not as_json:
-        screen.tell_left_out(wanted.request.code)
-    done = submit(wish)
+        screen.tell_left_out(submitter.wanted.request.code)
+    done = submitter.submit(submitter.wanted.wish)
     if not done.started and not done.resumed:
-        home = found_home(settings, wish.project, done.choices, into)
+        submitter.home = found_home(swatch.settings, submitter.wanted.wish.project, done.choices, into)
         if not as_json:
             _tell(done)
     if watching:
-        _follow(
-            show,
-            functools.partial(ending, where, machines, settings),
-            lambda watch: money.bill_of(where, settings, machines, watch),
-            *(wish, submit, done, settings.notify, as_json),
-        )
-        return
-    watch = show(done)
+        submitter.follow(done)
+    watch = submitter.watch(done)
     if done.started or done.resumed:
         watch.home.save()
     else:
@@ -130,10 +94,62 @@ def command(
     if as_json:
         print_json("submit", _record(done))
     else:
-        _tell_waiting(machines, done)
+        _tell_waiting(swatch.machines, done)
         _tell_next(watch, done, manifest)
     summary.tell_problems(watch.home.problems)
     sys.exit(1 if watch.home.problems else 0)
+
+
+class _Submitter:
+    """Submits what a manifest wants, as often as it takes, and says how that goes. `home` is where outputs come."""
+
+    def __init__(self, swatch: Swatch, wanted: Wanted, as_json: bool) -> None:
+        self.wanted, self.home = wanted, wanted.home
+        self._swatch, self._as_json = swatch, as_json
+
+    def submit(self, wish: Wish) -> Submission:
+        done = engine.submit(self._swatch.store, self._swatch.machines, wish, self._carry)
+        if not self._as_json and (done.started or done.resumed):
+            _tell(done)
+        return done
+
+    def _carry(self) -> None:
+        image = self.wanted.image
+        if image.chosen.note and not self._as_json:
+            click.echo(image.chosen.note, err=True)
+        with progress.making(self._as_json) as build:
+            image.ready(build)
+        with transfer.shown("Sending data", self._as_json) as tell:
+            self._swatch.carry(self.wanted, tell)
+
+    def watch(self, done: Submission) -> Watch:
+        watch = Watch(self._swatch.store, self._swatch.machines, done.choices, self.home)
+        watch.remember()
+        return watch
+
+    def follow(self, done: Submission) -> NoReturn:
+        """Follow to the end, submitting again while that starts anything: what was lost, what may be retried. Ends the
+        program with the result."""
+        swatch, wish = self._swatch, self.wanted.wish
+        resumed: Counter[int] = Counter()
+        while True:
+            watch = self.watch(done)
+            ends = ending(swatch.store, swatch.machines, swatch.settings, watch)
+            bars.follow(watch, wish.project, *ends, quiet=self._as_json)
+            # Where even the journal cannot be written (a full disk), no try is counted there.
+            if not watch.failed or any(count >= engine.MAX_ATTEMPTS for count in resumed.values()):
+                break
+            again = self.submit(wish._replace(retry_failed=False))
+            if not again.started and not again.resumed:
+                break
+            done = again
+            resumed.update(job.number for job in done.resumed)
+        notify.ring(swatch.settings.notify, rung(watch, wish.project))
+        if self._as_json:
+            print_json("submit", {**_record(done), "tasks": summary.record(watch)})
+        else:
+            summary.show(watch, wish.project, money.bill_of(swatch.store, swatch.settings, swatch.machines, watch))
+        sys.exit(1 if watch.failed or watch.home.problems else 0)
 
 
 def _tell(done: Submission) -> None:
@@ -188,34 +204,3 @@ def _record(done: Submission) -> dict[str, object]:
         "started": [job.name for job in done.started],
         "resumed": [job.name for job in done.resumed],
     }
-
-
-def _follow(
-    show: Callable[[Submission], Watch],
-    ends: Callable[[Watch], tuple[Callable[[], list[Job]], Callable[[Sequence[Job]], object]]],
-    bill: Callable[[Watch], str],
-    wish: Wish,
-    submit: Callable[[Wish], Submission],
-    done: Submission,
-    tell: Notify,
-    as_json: bool,
-) -> None:
-    """Follow to the end, submitting again while that starts anything: what was lost, what may be retried."""
-    resumed: Counter[int] = Counter()
-    while True:
-        watch = show(done)
-        bars.follow(watch, wish.project, *ends(watch), quiet=as_json)
-        # Where even the journal cannot be written (a full disk), no try is counted there.
-        if not watch.failed or any(count >= engine.MAX_ATTEMPTS for count in resumed.values()):
-            break
-        again = submit(wish._replace(retry_failed=False))
-        if not again.started and not again.resumed:
-            break
-        done = again
-        resumed.update(job.number for job in done.resumed)
-    notify.ring(tell, rung(watch, wish.project))
-    if as_json:
-        print_json("submit", {**_record(done), "tasks": summary.record(watch)})
-    else:
-        summary.show(watch, wish.project, bill(watch))
-    sys.exit(1 if watch.failed or watch.home.problems else 0)
