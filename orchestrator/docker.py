@@ -78,6 +78,19 @@ _KNOWN = (
         "swatch image prune, or docker system prune",
     ),
     _Known(
+        r"exec format error|does not match the (specified|detected host) platform|no match for platform in manifest|"
+        r"no matching manifest for|cannot be used on this platform",
+        DockerError,
+        "The image is for another kind of processor",
+        "Build it for the machines that run it: docker build --platform linux/amd64",
+    ),
+    _Known(
+        r"executor failed running|did not complete successfully: exit code",
+        DockerError,
+        "A step of the Dockerfile failed",
+        "What it said is above",
+    ),
+    _Known(
         r"tag.* already exists .*(immutable|cannot be overwritten)|ImageTagAlreadyExists",
         TagTaken,
         "The registry has another image under this tag, and its tags never change",
@@ -89,13 +102,6 @@ _KNOWN = (
         SignIn,
         "The registry refuses the sign-in",
         "aws sso login (or your way to sign in), then the same again",
-    ),
-    _Known(
-        r"exec format error|does not match the (specified|detected host) platform|no match for platform in manifest|"
-        r"no matching manifest for|cannot be used on this platform",
-        DockerError,
-        "The image is for another kind of processor",
-        "Build it for the machines that run it: docker build --platform linux/amd64",
     ),
     _Known(
         r"could not select device driver.*gpu|nvidia-container-cli|failed to discover GPU",
@@ -123,14 +129,9 @@ _KNOWN = (
         "The registry was not reached",
         "Check the image's name, the network and its proxy; then the same again",
     ),
-    _Known(
-        r"executor failed running|did not complete successfully: exit code",
-        DockerError,
-        "A step of the Dockerfile failed",
-        "What it said is above",
-    ),
 )
-"""Docker's own sentences (docker/cli, moby, containerd, ECR), what they mean, and what mends it."""
+"""Docker's own sentences (docker/cli, moby, containerd, ECR), what they mean, and what mends it. The first that fits
+counts: what stands behind a step of a Dockerfile is not looked for in what such a step has written."""
 
 
 def explained(doing: str, said: str) -> DockerError:

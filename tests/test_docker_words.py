@@ -74,6 +74,27 @@ def test_what_docker_says_becomes_a_sentence_with_its_mend(said: str) -> None:
     assert error.hint
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "#7 0.4 curl: (22) The requested URL returned error: 403 Forbidden",
+        "#7 0.4 ERROR: 401 Client Error: Unauthorized for url: https://pypi.example/simple",
+        "#7 0.4 psycopg.OperationalError: connection to 127.0.0.1 failed: Connection refused",
+        "#7 0.4 fatal: repository does not exist",
+    ],
+)
+def test_what_a_step_of_a_dockerfile_says_is_not_taken_for_what_the_registry_says(said: str) -> None:
+    failed = 'ERROR: failed to solve: process "/bin/sh -c x" did not complete successfully: exit code: 22'
+    error = explained("building x", f"{said}\n{failed}")
+    assert type(error) is DockerError
+    assert error.message == "A step of the Dockerfile failed: building x"
+
+
+def test_a_disk_that_is_full_in_a_step_is_still_told() -> None:
+    failed = 'ERROR: failed to solve: process "/bin/sh -c x" did not complete successfully: exit code: 1'
+    assert "is full" in explained("building x", f"#7 0.4 tee: /x: No space left on device\n{failed}").message
+
+
 def test_what_nobody_knows_is_quoted_by_its_last_line() -> None:
     error = explained("building x", "first\nERROR: failed to solve: dockerfile parse error on line 1: unknown: FROMM")
     assert error.message == "building x failed: dockerfile parse error on line 1: unknown: FROMM"
