@@ -42,6 +42,10 @@ class NoDocker(DockerError):
     """There is no Docker to ask: it is missing, stopped, or not for this user."""
 
 
+class Silent(NoDocker):
+    """There is a Docker, and it does not answer: what it runs cannot be told."""
+
+
 class TagTaken(DockerError):
     """The registry has another image under that tag, and tags there never change."""
 
@@ -190,7 +194,7 @@ class Docker:
             version = json.loads(told or "null")
             if not version:
                 raise NoDocker("Docker does not answer", hint="Start it, and try again")
-            info = json.loads(self.ask("info", "--format", "{{json .}}", doing="docker info"))
+            info = json.loads(self.ask("info", "--format", "{{json .}}", doing="docker info", seconds=PROBE_SECONDS))
             names = json.dumps([info.get("Runtimes"), info.get("CDISpecDirs") and info.get("DiscoveredDevices")])
             architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(version["Arch"], version["Arch"])
             rootless = "name=rootless" in (info.get("SecurityOptions") or ())
@@ -209,7 +213,7 @@ class Docker:
         return ("build",) if major and 18 < int(major[0]) < 23 else ()
 
     def ask(self, *words: str, doing: str, input: bytes | None = None, seconds: float | None = None) -> str:
-        """What a command prints. Raises DockerError."""
+        """What a command prints. Raises DockerError; Silent, if it takes longer than so many seconds."""
         try:
             done = subprocess.run(
                 [self._found, *words],
@@ -222,7 +226,7 @@ class Docker:
         except OSError as error:
             raise NoDocker(f"{self._program} cannot be started: {error.strerror}", hint=_INSTALL) from error
         except subprocess.TimeoutExpired as error:
-            raise NoDocker(f"Docker does not answer: {doing}", hint="Start it anew, and try again") from error
+            raise Silent(f"Docker does not answer: {doing}", hint="Start it anew, and try again") from error
         if done.returncode:
             raise explained(doing, (done.stderr or done.stdout).decode("utf-8", "replace"))
         return done.stdout.decode("utf-8", "replace").strip()

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator import contract
-from orchestrator.backends import container
+from orchestrator import contract, docker
+from orchestrator.backends import Presence, container
 from orchestrator.backends.container import Bind, Plan
-from orchestrator.backends.local import Entry, Layout, host_name
+from orchestrator.backends.local import Entry, Layout, LocalBackend, host_name
 from orchestrator.docker import Docker
 from orchestrator.job import Job
 from orchestrator.store.local import LocalStore
@@ -153,18 +154,8 @@ def test_without_docker_nothing_is_submitted(box: Box) -> None:
     assert box.store.folders("projects/") == []
 
 
-LAUNCH = """
-import sys
-from orchestrator import facts, settings
-from orchestrator.backends import open_backend
-from orchestrator.store import open_store
-store = open_store(sys.argv[1])
-open_backend("docker", store, settings.load(sys.argv[1])).launch([facts.read_job(store, "p", 1)])
-"""
-
-
-def test_a_docker_that_has_gone_when_the_job_is_to_start_ends_it_in_a_line(box: Box) -> None:
-    barred(box)
+def docker_job(box: Box) -> Job:
+    """The record of a job that was started here, in a container."""
     job = Job(
         project="p",
         number=1,
@@ -176,11 +167,45 @@ def test_a_docker_that_has_gone_when_the_job_is_to_start_ends_it_in_a_line(box: 
         image="mine:1",
     )
     box.store.create(contract.job_key("p", 1), msgspec.json.encode(job))
+    return job
+
+
+def test_a_job_is_not_given_up_while_docker_does_not_answer(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = docker_job(box)
+    backend = LocalBackend(box.store.url, box.home, 1, name="docker")
+    backend.layout.make()
+    # Who waited for the end of its container was killed: only the engine knows whether that runs.
+    label = backend.layout.label(Entry(box.store.url, "p", 1))
+    (backend.layout.running / f"{1:020d}-{label}").touch()
+    program = box.folder.parent / "docker"
+    program.write_text("#!/bin/sh\nexec sleep 1000\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("SWATCH_DOCKER", str(program))
+    monkeypatch.setattr(docker, "PROBE_SECONDS", 0.1)
+    assert backend.look([job])[0].presence is Presence.RUNNING
+    program.write_text("#!/bin/sh\necho Cannot connect to the Docker daemon >&2; exit 1\n")
+    assert backend.look([job])[0].presence is Presence.GONE
+
+
+LAUNCH = """
+import sys
+from orchestrator import facts, settings
+from orchestrator.backends import open_backend
+from orchestrator.store import open_store
+store = open_store(sys.argv[1])
+open_backend("docker", store, settings.load(sys.argv[1])).launch([facts.read_job(store, "p", 1)])
+"""
+
+
+def test_a_docker_that_has_gone_when_the_job_is_to_start_leaves_the_job_to_be_taken_up_again(box: Box) -> None:
+    barred(box)
+    docker_job(box)
     subprocess.run([sys.executable, "-c", LAUNCH, box.store.url], env=box.environment, check=True)
     box.swatch("logs", "p/1", "-f", code=1)
-    final = box.json("info", "p/1")["final"]
-    assert final["state"] == "failed"
-    assert final["reason"].startswith("This user may not use Docker: docker version; sudo usermod -aG docker $USER")
+    found = box.json("info", "p/1")
+    assert found["final"] is None, "what it has made so far would be given up with it"
+    assert found["state"] == "failed"
+    assert "This user may not use Docker: docker version; sudo usermod -aG docker $USER" in found["reason"]
 
 
 def test_unknown_backends_are_told_the_known_ones(box: Box) -> None:

@@ -34,6 +34,7 @@ import msgspec
 
 from job_image import shelf
 from orchestrator import aws, contract, images, machines
+from orchestrator import docker as engines
 from orchestrator.backends import entrypoint
 from orchestrator.backends.local import Entry, Layout
 from orchestrator.cargo import agent, image, sdk
@@ -199,7 +200,8 @@ def remove(docker: Docker, container: str) -> None:
 
 def _ids(docker: Docker, container: str, *more: str) -> list[str]:
     exactly = f"name=^/?{re.escape(container)}$"
-    return docker.ask("ps", "--quiet", "--filter", exactly, *more, doing=f"looking for {container}").split()
+    words = ("ps", "--quiet", "--filter", exactly, *more)
+    return docker.ask(*words, doing=f"looking for {container}", seconds=engines.PROBE_SECONDS).split()
 
 
 def _binds(layout: Layout, entry: Entry, store: Store, work: Path, job: Job) -> tuple[list[Bind], str]:
