@@ -319,16 +319,17 @@ def _facts(found: Any) -> Facts:
         named=_named(found),
         tags=tuple(found.get("RepoTags") or ()),
         digests=tuple(found.get("RepoDigests") or ()),
-        labels=found["Config"].get("Labels") or {},
-        layers=tuple(found["RootFS"].get("Layers") or ()),
+        labels=(found.get("Config") or {}).get("Labels") or {},
+        layers=tuple((found.get("RootFS") or {}).get("Layers") or ()),
     )
 
 
 def _named(found: Any) -> float:
-    """When the image was built or fetched here; an engine that does not keep that tells of its making."""
-    named = str(found.get("Metadata", {}).get("LastTagTime") or "")
-    text = found["Created"] if not named or named.startswith("0001-") else named
-    return datetime.fromisoformat(text).timestamp()
+    """When the image was built or fetched here; an engine that does not keep that tells of its making, if the image
+    does: else long ago."""
+    told = (found.get("Metadata", {}).get("LastTagTime"), found.get("Created"))
+    text = next((str(one) for one in told if one and not str(one).startswith("0001-")), None)
+    return datetime.fromisoformat(text).timestamp() if text else 0.0
 
 
 def step(line: str) -> tuple[int, int] | None:

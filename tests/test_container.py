@@ -59,7 +59,13 @@ def test_a_container_can_do_nothing_that_its_person_cannot() -> None:
 
 
 def test_values_are_handed_over_by_name() -> None:
-    assert pairs(PLAN.creation(), "--env") == ["AWS_REGION", "AWS_SECRET_ACCESS_KEY", "HOME=/.swatch/work/home"]
+    assert pairs(PLAN.creation(), "--env")[:3] == ["AWS_REGION", "AWS_SECRET_ACCESS_KEY", "HOME=/.swatch/work/home"]
+
+
+def test_a_person_whom_the_image_does_not_know_has_a_name_there() -> None:
+    """Or getpass.getuser fails, and with it PyTorch's compiler, for one: the image's list of users has no such number."""
+    assert pairs(PLAN.creation(), "--env")[3:] == ["USER=swatch", "LOGNAME=swatch"]
+    assert len(pairs(PLAN._replace(user=None).creation(), "--env")) == 3
 
 
 def test_our_own_image_is_never_looked_for_in_a_public_registry() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.docker import DockerError, NoDocker, SignIn, TagTaken, explained, pushed, step
+from orchestrator.docker import Docker, DockerError, NoDocker, SignIn, TagTaken, explained, pushed, step
+from tests.fake_docker import Fake
 
 HOST = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
 SAID = {
@@ -99,6 +102,17 @@ def test_what_nobody_knows_is_quoted_by_its_last_line() -> None:
     error = explained("building x", "first\nERROR: failed to solve: dockerfile parse error on line 1: unknown: FROMM")
     assert error.message == "building x failed: dockerfile parse error on line 1: unknown: FROMM"
     assert explained("building x", " \n").message == "building x failed: Docker said nothing"
+
+
+@pytest.mark.parametrize("bare", [{"Created": "0001-01-01T00:00:00Z"}, {}], ids=["Docker 20", "Docker 26"])
+def test_an_image_that_tells_next_to_nothing_of_itself_is_an_image(bare: dict[str, str], tmp_path: Path) -> None:
+    """What Nix or a tool of one's own makes: no time, no configuration."""
+    found = {"Id": "sha256:" + "a" * 64, "Architecture": "amd64", "Size": 3, "Config": None, "RootFS": None, **bare}
+    fake = Fake(tmp_path / "fake", {"mine:1": found})
+    facts = Docker(fake.environment).image("mine:1")
+    assert facts is not None
+    assert (facts.labels, facts.layers, facts.tags) == ({}, (), ())
+    assert facts.named <= 0
 
 
 @given(st.text(max_size=400))

@@ -48,6 +48,8 @@ ROOT = "/.swatch"
 LABEL, STORE_LABEL = "dev.swatch.job", "dev.swatch.store"
 DIGEST_LABEL = "dev.swatch.digest"
 """On Swatch's own image, by its Dockerfile, and on what builds on it."""
+USER = "swatch"
+"""What a person is called in the container."""
 SHARED_MEMORY = "2g"
 """Of /dev/shm at most: the loaders of PyTorch pass their batches through it, and Docker's 64 MB end them."""
 SPARE = 30
@@ -96,7 +98,8 @@ class Plan(NamedTuple):
         options += [word for bind in self.binds for word in ("--mount", bind.word)]
         options += [word for name in self.environment for word in ("--env", name)]
         options += ["--env", f"HOME={self.home}"]
-        options += ["--user", self.user] if self.user else []
+        if self.user:  # by number, which the image need not know: programs ask for the name
+            options += ["--user", self.user, "--env", f"USER={USER}", "--env", f"LOGNAME={USER}"]
         options += ["--network", self.network] if self.network else []
         options += ["--gpus", "all"] if self.gpus else []
         program, *rest = self.words
