@@ -11,6 +11,7 @@ from orchestrator.cargo import image
 from orchestrator.cli import screen
 from orchestrator.cli.options import json_option, opened, print_json, store_option
 from orchestrator.docker import Docker
+from orchestrator.errors import UsageError
 from orchestrator.registry import Pushed, Registry
 from orchestrator.settings import Settings
 from orchestrator.store import Store
@@ -54,7 +55,9 @@ def _prune_account(settings: Settings, where: Store, current: str, dry_run: bool
     needed = {repository.uri(current), settings.aws.image, *facts.images(where)}
     kept = {one.digest for one in found if {repository.uri(one.tag), repository.by_digest(one.digest)} & needed}
     stale = [one for one in found if one.digest not in kept and image.is_tag(one.tag)]
-    if stale and not (dry_run or yes or as_json):
+    if stale and as_json and not (dry_run or yes):
+        raise UsageError("--json asks nobody, and this removes from the account", hint="Add --yes, or --dry-run")
+    if stale and not (dry_run or yes):
         for one in stale:
             click.echo(f"{repository.uri(one.tag)} ({screen.size(one.size)})")
         click.confirm(f"Remove {screen.counted(len(stale), 'image')} from the account?", abort=True)
