@@ -82,6 +82,12 @@ _KNOWN = (
         "swatch image prune, or docker system prune",
     ),
     _Known(
+        r"exec format error[\s\S]*did not complete successfully",
+        DockerError,
+        "This computer cannot run programs for the machines' kind of processor",
+        "swatch image build --remote builds it on AWS; or have Docker emulate it (apt-get install qemu-user-static)",
+    ),
+    _Known(
         r"exec format error|does not match the (specified|detected host) platform|no match for platform in manifest|"
         r"no matching manifest for|cannot be used on this platform",
         DockerError,

@@ -93,6 +93,15 @@ def test_what_a_step_of_a_dockerfile_says_is_not_taken_for_what_the_registry_say
     assert error.message == "A step of the Dockerfile failed: building x"
 
 
+def test_a_computer_that_cannot_run_what_it_builds_is_told_what_makes_it_so() -> None:
+    """An arm64 laptop without emulation: it builds for amd64 already."""
+    said = "#7 0.1 exec /bin/sh: exec format error"
+    failed = 'ERROR: failed to solve: process "/bin/sh -c x" did not complete successfully: exit code: 255'
+    error = explained("building x", f"{said}\n{failed}")
+    assert error.message == "This computer cannot run programs for the machines' kind of processor: building x"
+    assert "--remote" in (error.hint or "") and "--platform" not in (error.hint or "")
+
+
 def test_a_disk_that_is_full_in_a_step_is_still_told() -> None:
     failed = 'ERROR: failed to solve: process "/bin/sh -c x" did not complete successfully: exit code: 1'
     assert "is full" in explained("building x", f"#7 0.4 tee: /x: No space left on device\n{failed}").message
