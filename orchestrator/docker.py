@@ -42,6 +42,10 @@ class NoDocker(DockerError):
     """There is no Docker to ask: it is missing, stopped, or not for this user."""
 
 
+class Silent(NoDocker):
+    """There is a Docker, and it does not answer: what it runs cannot be told."""
+
+
 class TagTaken(DockerError):
     """The registry has another image under that tag, and tags there never change."""
 
@@ -78,6 +82,25 @@ _KNOWN = (
         "swatch image prune, or docker system prune",
     ),
     _Known(
+        r"exec format error[\s\S]*did not complete successfully",
+        DockerError,
+        "This computer cannot run programs for the machines' kind of processor",
+        "swatch image build --remote builds it on AWS; or have Docker emulate it (apt-get install qemu-user-static)",
+    ),
+    _Known(
+        r"exec format error|does not match the (specified|detected host) platform|no match for platform in manifest|"
+        r"no matching manifest for|cannot be used on this platform",
+        DockerError,
+        "The image is for another kind of processor",
+        "Build it for the machines that run it: docker build --platform linux/amd64",
+    ),
+    _Known(
+        r"executor failed running|did not complete successfully: exit code",
+        DockerError,
+        "A step of the Dockerfile failed",
+        "What it said is above",
+    ),
+    _Known(
         r"tag.* already exists .*(immutable|cannot be overwritten)|ImageTagAlreadyExists",
         TagTaken,
         "The registry has another image under this tag, and its tags never change",
@@ -89,13 +112,6 @@ _KNOWN = (
         SignIn,
         "The registry refuses the sign-in",
         "aws sso login (or your way to sign in), then the same again",
-    ),
-    _Known(
-        r"exec format error|does not match the (specified|detected host) platform|no match for platform in manifest|"
-        r"no matching manifest for|cannot be used on this platform",
-        DockerError,
-        "The image is for another kind of processor",
-        "Build it for the machines that run it: docker build --platform linux/amd64",
     ),
     _Known(
         r"could not select device driver.*gpu|nvidia-container-cli|failed to discover GPU",
@@ -123,14 +139,9 @@ _KNOWN = (
         "The registry was not reached",
         "Check the image's name, the network and its proxy; then the same again",
     ),
-    _Known(
-        r"executor failed running|did not complete successfully: exit code",
-        DockerError,
-        "A step of the Dockerfile failed",
-        "What it said is above",
-    ),
 )
-"""Docker's own sentences (docker/cli, moby, containerd, ECR), what they mean, and what mends it."""
+"""Docker's own sentences (docker/cli, moby, containerd, ECR), what they mean, and what mends it. The first that fits
+counts: what stands behind a step of a Dockerfile is not looked for in what such a step has written."""
 
 
 def explained(doing: str, said: str) -> DockerError:
@@ -189,7 +200,7 @@ class Docker:
             version = json.loads(told or "null")
             if not version:
                 raise NoDocker("Docker does not answer", hint="Start it, and try again")
-            info = json.loads(self.ask("info", "--format", "{{json .}}", doing="docker info"))
+            info = json.loads(self.ask("info", "--format", "{{json .}}", doing="docker info", seconds=PROBE_SECONDS))
             names = json.dumps([info.get("Runtimes"), info.get("CDISpecDirs") and info.get("DiscoveredDevices")])
             architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(version["Arch"], version["Arch"])
             rootless = "name=rootless" in (info.get("SecurityOptions") or ())
@@ -208,7 +219,7 @@ class Docker:
         return ("build",) if major and 18 < int(major[0]) < 23 else ()
 
     def ask(self, *words: str, doing: str, input: bytes | None = None, seconds: float | None = None) -> str:
-        """What a command prints. Raises DockerError."""
+        """What a command prints. Raises DockerError; Silent, if it takes longer than so many seconds."""
         try:
             done = subprocess.run(
                 [self._found, *words],
@@ -221,7 +232,7 @@ class Docker:
         except OSError as error:
             raise NoDocker(f"{self._program} cannot be started: {error.strerror}", hint=_INSTALL) from error
         except subprocess.TimeoutExpired as error:
-            raise NoDocker(f"Docker does not answer: {doing}", hint="Start it anew, and try again") from error
+            raise Silent(f"Docker does not answer: {doing}", hint="Start it anew, and try again") from error
         if done.returncode:
             raise explained(doing, (done.stderr or done.stdout).decode("utf-8", "replace"))
         return done.stdout.decode("utf-8", "replace").strip()
@@ -314,16 +325,17 @@ def _facts(found: Any) -> Facts:
         named=_named(found),
         tags=tuple(found.get("RepoTags") or ()),
         digests=tuple(found.get("RepoDigests") or ()),
-        labels=found["Config"].get("Labels") or {},
-        layers=tuple(found["RootFS"].get("Layers") or ()),
+        labels=(found.get("Config") or {}).get("Labels") or {},
+        layers=tuple((found.get("RootFS") or {}).get("Layers") or ()),
     )
 
 
 def _named(found: Any) -> float:
-    """When the image was built or fetched here; an engine that does not keep that tells of its making."""
-    named = str(found.get("Metadata", {}).get("LastTagTime") or "")
-    text = found["Created"] if not named or named.startswith("0001-") else named
-    return datetime.fromisoformat(text).timestamp()
+    """When the image was built or fetched here; an engine that does not keep that tells of its making, if the image
+    does: else long ago."""
+    told = (found.get("Metadata", {}).get("LastTagTime"), found.get("Created"))
+    text = next((str(one) for one in told if one and not str(one).startswith("0001-")), None)
+    return datetime.fromisoformat(text).timestamp() if text else 0.0
 
 
 def step(line: str) -> tuple[int, int] | None:

@@ -97,6 +97,12 @@ def of_aws(uri: str) -> bool:
     return account[1] in {USUAL, *_REGISTRIES.values(), *listed().values()}
 
 
+def configured(said: str | None) -> str | None:
+    """The image that `aws.image` names; None where that is a word, or a Dockerfile, of which `foundry` makes one when a
+    job is submitted."""
+    return said if said is not None and ECR.fullmatch(said) else None
+
+
 def registry(region: str) -> str | None:
     """The account of AWS' registry in a region: by the SDK's data where it is installed, else by the table."""
     found = listed().get(region) or _REGISTRIES.get(region)

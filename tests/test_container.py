@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator import contract
-from orchestrator.backends import container
+from orchestrator import contract, docker
+from orchestrator.backends import Presence, container
 from orchestrator.backends.container import Bind, Plan
-from orchestrator.backends.local import Entry, Layout, host_name
+from orchestrator.backends.local import Entry, Layout, LocalBackend, host_name
 from orchestrator.docker import Docker
 from orchestrator.job import Job
 from orchestrator.store.local import LocalStore
@@ -58,7 +59,13 @@ def test_a_container_can_do_nothing_that_its_person_cannot() -> None:
 
 
 def test_values_are_handed_over_by_name() -> None:
-    assert pairs(PLAN.creation(), "--env") == ["AWS_REGION", "AWS_SECRET_ACCESS_KEY", "HOME=/.swatch/work/home"]
+    assert pairs(PLAN.creation(), "--env")[:3] == ["AWS_REGION", "AWS_SECRET_ACCESS_KEY", "HOME=/.swatch/work/home"]
+
+
+def test_a_person_whom_the_image_does_not_know_has_a_name_there() -> None:
+    """Or getpass.getuser fails, and with it PyTorch's compiler, for one: the image's list of users has no such number."""
+    assert pairs(PLAN.creation(), "--env")[3:] == ["USER=swatch", "LOGNAME=swatch"]
+    assert len(pairs(PLAN._replace(user=None).creation(), "--env")) == 3
 
 
 def test_our_own_image_is_never_looked_for_in_a_public_registry() -> None:
@@ -153,18 +160,8 @@ def test_without_docker_nothing_is_submitted(box: Box) -> None:
     assert box.store.folders("projects/") == []
 
 
-LAUNCH = """
-import sys
-from orchestrator import facts, settings
-from orchestrator.backends import open_backend
-from orchestrator.store import open_store
-store = open_store(sys.argv[1])
-open_backend("docker", store, settings.load(sys.argv[1])).launch([facts.read_job(store, "p", 1)])
-"""
-
-
-def test_a_docker_that_has_gone_when_the_job_is_to_start_ends_it_in_a_line(box: Box) -> None:
-    barred(box)
+def docker_job(box: Box) -> Job:
+    """The record of a job that was started here, in a container."""
     job = Job(
         project="p",
         number=1,
@@ -176,11 +173,45 @@ def test_a_docker_that_has_gone_when_the_job_is_to_start_ends_it_in_a_line(box: 
         image="mine:1",
     )
     box.store.create(contract.job_key("p", 1), msgspec.json.encode(job))
+    return job
+
+
+def test_a_job_is_not_given_up_while_docker_does_not_answer(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = docker_job(box)
+    backend = LocalBackend(box.store.url, box.home, 1, name="docker")
+    backend.layout.make()
+    # Who waited for the end of its container was killed: only the engine knows whether that runs.
+    label = backend.layout.label(Entry(box.store.url, "p", 1))
+    (backend.layout.running / f"{1:020d}-{label}").touch()
+    program = box.folder.parent / "docker"
+    program.write_text("#!/bin/sh\nexec sleep 1000\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("SWATCH_DOCKER", str(program))
+    monkeypatch.setattr(docker, "PROBE_SECONDS", 0.1)
+    assert backend.look([job])[0].presence is Presence.RUNNING
+    program.write_text("#!/bin/sh\necho Cannot connect to the Docker daemon >&2; exit 1\n")
+    assert backend.look([job])[0].presence is Presence.GONE
+
+
+LAUNCH = """
+import sys
+from orchestrator import facts, settings
+from orchestrator.backends import open_backend
+from orchestrator.store import open_store
+store = open_store(sys.argv[1])
+open_backend("docker", store, settings.load(sys.argv[1])).launch([facts.read_job(store, "p", 1)])
+"""
+
+
+def test_a_docker_that_has_gone_when_the_job_is_to_start_leaves_the_job_to_be_taken_up_again(box: Box) -> None:
+    barred(box)
+    docker_job(box)
     subprocess.run([sys.executable, "-c", LAUNCH, box.store.url], env=box.environment, check=True)
     box.swatch("logs", "p/1", "-f", code=1)
-    final = box.json("info", "p/1")["final"]
-    assert final["state"] == "failed"
-    assert final["reason"].startswith("This user may not use Docker: docker version; sudo usermod -aG docker $USER")
+    found = box.json("info", "p/1")
+    assert found["final"] is None, "what it has made so far would be given up with it"
+    assert found["state"] == "failed"
+    assert "This user may not use Docker: docker version; sudo usermod -aG docker $USER" in found["reason"]
 
 
 def test_unknown_backends_are_told_the_known_ones(box: Box) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.docker import DockerError, NoDocker, SignIn, TagTaken, explained, pushed, step
+from orchestrator.docker import Docker, DockerError, NoDocker, SignIn, TagTaken, explained, pushed, step
+from tests.fake_docker import Fake
 
 HOST = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
 SAID = {
@@ -74,10 +77,51 @@ def test_what_docker_says_becomes_a_sentence_with_its_mend(said: str) -> None:
     assert error.hint
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "#7 0.4 curl: (22) The requested URL returned error: 403 Forbidden",
+        "#7 0.4 ERROR: 401 Client Error: Unauthorized for url: https://pypi.example/simple",
+        "#7 0.4 psycopg.OperationalError: connection to 127.0.0.1 failed: Connection refused",
+        "#7 0.4 fatal: repository does not exist",
+    ],
+)
+def test_what_a_step_of_a_dockerfile_says_is_not_taken_for_what_the_registry_says(said: str) -> None:
+    failed = 'ERROR: failed to solve: process "/bin/sh -c x" did not complete successfully: exit code: 22'
+    error = explained("building x", f"{said}\n{failed}")
+    assert type(error) is DockerError
+    assert error.message == "A step of the Dockerfile failed: building x"
+
+
+def test_a_computer_that_cannot_run_what_it_builds_is_told_what_makes_it_so() -> None:
+    """An arm64 laptop without emulation: it builds for amd64 already."""
+    said = "#7 0.1 exec /bin/sh: exec format error"
+    failed = 'ERROR: failed to solve: process "/bin/sh -c x" did not complete successfully: exit code: 255'
+    error = explained("building x", f"{said}\n{failed}")
+    assert error.message == "This computer cannot run programs for the machines' kind of processor: building x"
+    assert "--remote" in (error.hint or "") and "--platform" not in (error.hint or "")
+
+
+def test_a_disk_that_is_full_in_a_step_is_still_told() -> None:
+    failed = 'ERROR: failed to solve: process "/bin/sh -c x" did not complete successfully: exit code: 1'
+    assert "is full" in explained("building x", f"#7 0.4 tee: /x: No space left on device\n{failed}").message
+
+
 def test_what_nobody_knows_is_quoted_by_its_last_line() -> None:
     error = explained("building x", "first\nERROR: failed to solve: dockerfile parse error on line 1: unknown: FROMM")
     assert error.message == "building x failed: dockerfile parse error on line 1: unknown: FROMM"
     assert explained("building x", " \n").message == "building x failed: Docker said nothing"
+
+
+@pytest.mark.parametrize("bare", [{"Created": "0001-01-01T00:00:00Z"}, {}], ids=["Docker 20", "Docker 26"])
+def test_an_image_that_tells_next_to_nothing_of_itself_is_an_image(bare: dict[str, str], tmp_path: Path) -> None:
+    """What Nix or a tool of one's own makes: no time, no configuration."""
+    found = {"Id": "sha256:" + "a" * 64, "Architecture": "amd64", "Size": 3, "Config": None, "RootFS": None, **bare}
+    fake = Fake(tmp_path / "fake", {"mine:1": found})
+    facts = Docker(fake.environment).image("mine:1")
+    assert facts is not None
+    assert (facts.labels, facts.layers, facts.tags) == ({}, (), ())
+    assert facts.named <= 0
 
 
 @given(st.text(max_size=400))

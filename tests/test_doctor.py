@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from orchestrator import aws, checkup, contract, orphans
+from orchestrator import docker as engines
 from orchestrator.backends.sagemaker import request
 from orchestrator.cargo.image import context
 from orchestrator.checkup import FAIL, OK, UNKNOWN, WARN, Check, local
@@ -271,17 +272,26 @@ def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists(), "looking makes nothing"
 
 
-def test_docker_is_asked_as_the_person_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def state(script: str | None) -> str:
-        monkeypatch.setenv("PATH", str(tmp_path))
-        program = tmp_path / "docker"
+def test_docker_is_asked_as_jobs_will_ask_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(script: str | None) -> Check:
+        program = tmp_path / "a-docker"
         program.unlink(missing_ok=True)
+        monkeypatch.setenv("SWATCH_DOCKER", str(program))
         if script is not None:
             program.write_text(f"#!/bin/sh\n{script}\n")
             program.chmod(0o755)
-        return local.docker().state
+        return local.docker()
 
-    assert [state("echo 27.1"), state("exit 1"), state(None)] == [OK, WARN, WARN]
+    answers = check("""echo '{"Version": "27.1", "Arch": "amd64"}'""")
+    assert (answers.state, answers.said) == (OK, "Docker 27.1")
+    stopped = check("echo Cannot connect to the Docker daemon >&2; exit 1")
+    assert (stopped.state, stopped.said) == (WARN, "Docker does not answer: docker version")
+    barred = check("echo permission denied while trying to connect to it >&2; exit 1")
+    assert barred.state == WARN and "usermod" in barred.fix
+    missing = check(None)
+    assert (missing.state, missing.said) == (WARN, "Docker is not installed")
+    monkeypatch.setattr(engines, "PROBE_SECONDS", 0.1)
+    assert check("exec sleep 1000").state == WARN
 
 
 STORE = "s3://swatch/textures"

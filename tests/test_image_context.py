@@ -70,6 +70,18 @@ def test_what_nobody_needs_is_stale() -> None:
     assert image.stale([kept, stale, nameless], {"swatch:a"}) == [stale, nameless]
 
 
+def test_an_image_that_a_person_has_named_is_not_swatchs_to_remove() -> None:
+    """The label is handed down to all that builds on an image of Swatch's, by whoever."""
+
+    def facts_of(*tags: str) -> Facts:
+        return Facts("sha256:" + "0" * 64, "amd64", 1, 0.0, tags, (), {}, ())
+
+    theirs, named, elsewhere = facts_of("mine:1"), facts_of("swatch:b", "mine:2"), facts_of("x.example/swatch:b")
+    assert image.stale([theirs, named, elsewhere], set()) == []
+    on_its_way = facts_of("swatch:b", "123456789012.dkr.ecr.us-east-1.amazonaws.com/swatch:" + "b" * 24)
+    assert image.stale([on_its_way], set()) == [on_its_way]
+
+
 def test_an_image_is_needed_while_its_job_has_not_ended(tmp_path: Path) -> None:
     store = LocalStore(str(tmp_path))
     for number, name in enumerate(["swatch:a", "swatch:b", None], 1):

@@ -7,16 +7,19 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
 from orchestrator.cargo import image
 from orchestrator.docker import Docker
+from orchestrator.job import Job
 from orchestrator.simulator import Simulator
 from tests.account import Account, account
 from tests.conftest import Box
@@ -218,6 +221,8 @@ def test_the_accounts_images_are_listed_and_pruned(box: Account) -> None:
     assert f"Would remove {repository(box.aws)}:{old}" in box.swatch("image", "prune", "--remote", "--dry-run")
     assert "Remove 1 image from the account?" in box.swatch("image", "prune", "--remote", code=130), "nobody says yes"
     assert len(box.json("image", "list")["account"]) == 5
+    assert "--yes" in box.swatch("image", "prune", "--remote", "--json", code=2), "a script says it, too"
+    assert box.json("image", "prune", "--remote", "--dry-run")["removed"]
     box.swatch("image", "prune", "--remote", "--yes")
     left = {one["name"].rpartition(":")[2] for one in box.json("image", "list")["account"]}
     assert left == {used, named, OURS.tag, "latest"}
@@ -264,3 +269,30 @@ def test_a_dockerfile_of_ones_own_is_built_pushed_and_run_in(whole: Account) -> 
     whole.swatch("submit", "forest.yaml", "--watch")
     assert (whole.folder / "outputs/forest/forest/said.txt").read_text() == "hello from mine\n"
     assert whole.json("info", "forest/1")["job"]["image"].startswith(f"{repository(whole.aws)}:")
+
+
+LAUNCH = """
+import sys
+from orchestrator import contract, facts, settings
+from orchestrator.backends import open_backend
+from orchestrator.store import open_store
+found = settings.load()
+store = open_store(found.store)
+store.create(contract.job_key("forest", 1), sys.argv[1].encode())
+open_backend("sagemaker", store, found).launch([facts.read_job(store, "forest", 1)])
+"""
+
+
+@pytest.mark.parametrize("word", ["aws", "swatch", "./Dockerfile"])
+def test_a_job_of_before_there_was_a_choice_runs_in_awss_container(box: Account, word: str) -> None:
+    """Its record names no image, and what the configuration says now need not be one's name."""
+    file = box.home / "config.yaml"
+    said = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump({**said, "aws": {**said["aws"], "image": word}}))
+    job = Job(project="forest", number=1, user="alice", created=1.0, command="true", backend="sagemaker")
+    words = [sys.executable, "-c", LAUNCH, msgspec.json.encode(job).decode()]
+    subprocess.run(words, env=box.environment, cwd=box.folder, check=True)
+    client = box.aws.client("sagemaker")
+    (made,) = client.list_training_jobs()["TrainingJobSummaries"]
+    asked = client.describe_training_job(TrainingJobName=made["TrainingJobName"])["AlgorithmSpecification"]
+    assert "/tensorflow-training:" in asked["TrainingImage"]

@@ -70,6 +70,23 @@ def test_a_dockerfile_of_ones_own_is_built_with_its_folder_and_pruned(docker_box
     assert daemon.docker.image(BASE) is not None
 
 
+def test_an_image_that_a_container_runs_in_stays_and_the_others_go(docker_box: Box, daemon: Daemon) -> None:
+    def made(text: str) -> str:
+        return str(docker_box.json("image", "build", dockerfile(docker_box, f"FROM {BASE}\nLABEL it={text}\n"))["name"])
+
+    used, others = made("used"), [made("before"), made("after")]
+    words = ("run", "--detach", "--network", "none", used, "sleep", "1000")
+    running = daemon.docker.ask(*words, doing="a job of another store")
+    try:
+        said = docker_box.swatch("image", "prune")
+    finally:
+        daemon.docker.ask("rm", "--force", running, doing="removing it")
+    assert f"Kept {used}: a container runs in it" in said
+    assert daemon.docker.image(used) is not None
+    assert [daemon.docker.image(name) for name in others] == [None, None]
+    assert used in [one["name"] for one in docker_box.json("image", "prune")["removed"]]
+
+
 def test_a_failing_step_is_shown_with_its_words(docker_box: Box) -> None:
     said = docker_box.swatch(
         "image", "build", dockerfile(docker_box, f"FROM {BASE}\nRUN echo oh dear; exit 3\n"), code=1

@@ -61,7 +61,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "account": VALUES | WORDS,
     "provision": {"account", "aws"} | VALUES | WORDS,
     "stack": {"account"} | VALUES | WORDS,
-    "checkup": {"account", "aws", "backends", "foundry", "images"} | VALUES | WORDS,
+    "checkup": {"account", "aws", "backends", "docker", "foundry", "images"} | VALUES | WORDS,
     "orphans": {"aws", "backends", "store"} | VALUES | WORDS,
     "results": {"store"} | WORDS,
     "sync": {"store"} | WORDS,

@@ -34,6 +34,7 @@ import msgspec
 
 from job_image import shelf
 from orchestrator import aws, contract, images, machines
+from orchestrator import docker as engines
 from orchestrator.backends import entrypoint
 from orchestrator.backends.local import Entry, Layout
 from orchestrator.cargo import agent, image, sdk
@@ -47,6 +48,8 @@ ROOT = "/.swatch"
 LABEL, STORE_LABEL = "dev.swatch.job", "dev.swatch.store"
 DIGEST_LABEL = "dev.swatch.digest"
 """On Swatch's own image, by its Dockerfile, and on what builds on it."""
+USER = "swatch"
+"""What a person is called in the container."""
 SHARED_MEMORY = "2g"
 """Of /dev/shm at most: the loaders of PyTorch pass their batches through it, and Docker's 64 MB end them."""
 SPARE = 30
@@ -95,7 +98,8 @@ class Plan(NamedTuple):
         options += [word for bind in self.binds for word in ("--mount", bind.word)]
         options += [word for name in self.environment for word in ("--env", name)]
         options += ["--env", f"HOME={self.home}"]
-        options += ["--user", self.user] if self.user else []
+        if self.user:  # by number, which the image need not know: programs ask for the name
+            options += ["--user", self.user, "--env", f"USER={USER}", "--env", f"LOGNAME={USER}"]
         options += ["--network", self.network] if self.network else []
         options += ["--gpus", "all"] if self.gpus else []
         program, *rest = self.words
@@ -199,7 +203,8 @@ def remove(docker: Docker, container: str) -> None:
 
 def _ids(docker: Docker, container: str, *more: str) -> list[str]:
     exactly = f"name=^/?{re.escape(container)}$"
-    return docker.ask("ps", "--quiet", "--filter", exactly, *more, doing=f"looking for {container}").split()
+    words = ("ps", "--quiet", "--filter", exactly, *more)
+    return docker.ask(*words, doing=f"looking for {container}", seconds=engines.PROBE_SECONDS).split()
 
 
 def _binds(layout: Layout, entry: Entry, store: Store, work: Path, job: Job) -> tuple[list[Bind], str]:

@@ -36,7 +36,7 @@ import msgspec
 from orchestrator import notify, secrets
 from orchestrator.backends import vault
 from orchestrator.backends.base import Backend, Presence, Sight
-from orchestrator.docker import Docker, DockerError, NoDocker
+from orchestrator.docker import Docker, DockerError, NoDocker, Silent
 from orchestrator.job import Final, Job
 from orchestrator.leash import end_orphan
 from orchestrator.settings import Notify
@@ -236,11 +236,14 @@ class LocalBackend(Backend):
         return Presence.WAITING if _named(self.layout.queue, self.layout.label(entry)) else Presence.GONE
 
     def _outlives(self, entry: Entry) -> bool:
-        """Whether a job's container runs though whoever waited for its end was killed. What no engine runs is gone."""
+        """Whether a job's container runs though whoever waited for its end was killed. What no engine runs is gone;
+        while one does not answer, nothing is given up, or started again beside it."""
         from orchestrator.backends import container
 
         try:
             return container.running(Docker(), container.name(self.layout.label(entry)))
+        except Silent:
+            return True
         except NoDocker:
             return False
 

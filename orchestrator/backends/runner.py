@@ -27,6 +27,7 @@ from orchestrator import contract, journal, settings
 from orchestrator.backends import vault
 from orchestrator.backends.base import ending
 from orchestrator.backends.local import DOCKER, Entry, Layout, LocalBackend
+from orchestrator.docker import NoDocker
 from orchestrator.errors import SwatchError
 from orchestrator.job import Job
 from orchestrator.leash import end_orphan
@@ -71,8 +72,11 @@ def run_agent(layout: Layout, entry: Entry, keep: list[int]) -> None:
     contained = job.backend == DOCKER
     try:
         code = container_code(layout, entry, store, work, keep) if contained else agent_code(layout, entry, work, keep)
+    except NoDocker as error:  # it was ended, or is yet to start: neither this job nor those behind it are at fault
+        note_loss(store, entry, attempts, f"lost: {_sentence(error)}")
+        return
     except SwatchError as error:
-        give_up(layout, store, job, f"{error.message}; {error.hint}" if error.hint else error.message)
+        give_up(layout, store, job, _sentence(error))
         return
     except OSError as error:
         note_loss(store, entry, attempts, f"lost: its agent could not be started: {error}")
@@ -124,6 +128,10 @@ def container_code(layout: Layout, entry: Entry, store: Store, work: Path, keep:
     work.mkdir(parents=True, exist_ok=True)
     with open(work / "agent.log", "ab") as log:
         return container.run(layout, entry, store, work, keep, log)
+
+
+def _sentence(error: SwatchError) -> str:
+    return f"{error.message}; {error.hint}" if error.hint else error.message
 
 
 def give_up(layout: Layout, store: Store, job: Job, reason: str) -> None:

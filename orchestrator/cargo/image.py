@@ -130,8 +130,15 @@ def is_tag(text: str) -> bool:
 
 
 def stale(found: Iterable[Facts], needed: Container[str]) -> list[Facts]:
-    """Those of the images that nobody needs by any of their names. Pure."""
-    return [one for one in found if not any(name in needed for name in one.tags)]
+    """Those of the images that nobody needs by any of their names; one that has a name of a person's own is that
+    person's, also where it builds on one of ours, whose labels it inherits. Pure."""
+    ours = [one for one in found if all(_by_us(name) for name in one.tags)]
+    return [one for one in ours if not any(name in needed for name in one.tags)]
+
+
+def _by_us(name: str) -> bool:
+    """Whether Swatch gave that name: here, or for the way into a registry."""
+    return name.startswith(f"{NAME}:") or is_tag(name.rpartition(":")[2])
 
 
 def _options(kind: str) -> list[str]:

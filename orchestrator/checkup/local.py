@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 from orchestrator.checkup.base import FAIL, OK, WARN, Check
+from orchestrator.docker import Docker, DockerError
 from orchestrator.settings import Settings
-
-_DOCKER_SECONDS = 20
 
 
 def python() -> Check:
@@ -38,21 +36,10 @@ def store(settings: Settings) -> Check:
 
 
 def docker() -> Check:
-    """Whether an engine answers; only jobs with `backend: docker` need one."""
-    program = shutil.which("docker")
-    fix = "Only backend: docker needs it; https://docs.docker.com/get-docker"
-    if program is None:
-        return Check("docker", WARN, "Docker is not installed", fix)
+    """Whether an engine answers; only jobs and images on this computer need one."""
     try:
-        asked = subprocess.run(
-            [program, "version", "--format", "{{.Server.Version}}"],
-            capture_output=True,
-            text=True,
-            timeout=_DOCKER_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return Check("docker", WARN, "Docker does not answer", fix)
-    if asked.returncode != 0:
-        return Check("docker", WARN, "Docker's engine is not running, or you may not use it", fix)
-    return Check("docker", OK, f"Docker {asked.stdout.strip()[:40]}")
+        engine = Docker().engine()
+    except DockerError as error:
+        fix = f"{error.hint}; only backend: docker and images that are built here need it"
+        return Check("docker", WARN, error.message, fix)
+    return Check("docker", OK, f"Docker {engine.version[:40]}")

@@ -447,7 +447,7 @@ class SageMakerBackend(Backend):
         # What AWS says of its own repetitions holds for ours: max_runtime is for all of them together (API reference,
         # StoppingCondition). So a job never costs more than was reckoned with.
         left = max(1, math.floor(job.max_runtime - self._used(track)))
-        image = job.image or settings.image or images.base(types[0], region)
+        image = job.image or images.configured(settings.image) or images.base(types[0], region)
         asked = request.training_job(
             msgspec.structs.replace(job, max_runtime=left),
             name=self._name(track),

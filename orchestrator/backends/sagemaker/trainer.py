@@ -60,7 +60,7 @@ def to_model_trainer(
                 made["profiler_config"] = shapes.ProfilerConfig(**_snake(sent["ProfilerConfig"]))
             return made
 
-    image = aws.image or images.retrieved(machines[0], region)
+    image = job.image or images.configured(aws.image) or images.retrieved(machines[0], region)
     sent = request.training_job(
         job,
         name="swatch",

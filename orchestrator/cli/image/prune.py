@@ -10,7 +10,8 @@ from orchestrator import facts, registry
 from orchestrator.cargo import image
 from orchestrator.cli import screen
 from orchestrator.cli.options import json_option, opened, print_json, store_option
-from orchestrator.docker import Docker
+from orchestrator.docker import Docker, DockerError, Facts
+from orchestrator.errors import UsageError
 from orchestrator.registry import Pushed, Registry
 from orchestrator.settings import Settings
 from orchestrator.store import Store
@@ -34,17 +35,30 @@ def command(remote: bool, yes: bool, dry_run: bool, store: str | None, as_json: 
     docker = Docker()
     current = wanted.name
     stale = image.stale(docker.images(image.LABEL), {current, *facts.images(where)})
-    if not dry_run:
-        for one in stale:
-            docker.ask("image", "rm", "--force", one.id, doing=f"removing {one.name}")
+    used = [] if dry_run else [one for one in stale if not _removed(docker, one)]
+    stale = [one for one in stale if one not in used]
     if as_json:
         removed = [{"name": one.name, "id": one.id, "size": one.size} for one in stale]
         print_json("image prune", {"dry_run": dry_run, "removed": removed})
         return
     for one in stale:
         click.echo(f"{'Would remove' if dry_run else 'Removed'} {one.name} ({screen.size(one.size)})")
-    if not stale:
+    for one in used:
+        click.echo(f"Kept {one.name}: a container runs in it")
+    if not stale and not used:
         click.echo("Nothing to remove")
+
+
+def _removed(docker: Docker, one: Facts) -> bool:
+    """Remove an image by all its names; False for one that a container runs in (of a job of another store, say)."""
+    try:
+        docker.ask("image", "rm", "--force", one.id, doing=f"removing {one.name}")
+    except DockerError as error:
+        if "running container" in error.said:
+            return False
+        if docker.image(one.id) is not None:  # else it went with another, or somebody was first
+            raise
+    return True
 
 
 def _prune_account(settings: Settings, where: Store, current: str, dry_run: bool, yes: bool, as_json: bool) -> None:
@@ -54,7 +68,9 @@ def _prune_account(settings: Settings, where: Store, current: str, dry_run: bool
     needed = {repository.uri(current), settings.aws.image, *facts.images(where)}
     kept = {one.digest for one in found if {repository.uri(one.tag), repository.by_digest(one.digest)} & needed}
     stale = [one for one in found if one.digest not in kept and image.is_tag(one.tag)]
-    if stale and not (dry_run or yes or as_json):
+    if stale and as_json and not (dry_run or yes):
+        raise UsageError("--json asks nobody, and this removes from the account", hint="Add --yes, or --dry-run")
+    if stale and not (dry_run or yes):
         for one in stale:
             click.echo(f"{repository.uri(one.tag)} ({screen.size(one.size)})")
         click.confirm(f"Remove {screen.counted(len(stale), 'image')} from the account?", abort=True)
