@@ -120,7 +120,7 @@ def choose(
         _check_ecr(settings, wanted)
         return as_is(wanted)
     if what is Kind.FOLDER and wanted is not None:
-        return _from_folder(settings, _dockerfile(wanted, folder), registry.find(settings))
+        return _from_folder(settings, dockerfile(wanted, folder), registry.find(settings))
     if what is Kind.AWS or env is not None:
         return as_is(_of_aws(env, machine))
     return _own(settings, machine, insisted=what is Kind.OWN)
@@ -168,17 +168,17 @@ def _own(settings: Settings, machine: str, insisted: bool) -> Chosen:
     return Chosen(uri, ready, f"Swatch's own image is built and pushed first, once: some GB{skip}", there=False)
 
 
-def _from_folder(settings: Settings, dockerfile: Path, where: Registry) -> Chosen:
+def _from_folder(settings: Settings, file: Path, where: Registry) -> Chosen:
     """A person's Dockerfile on SageMaker. Its tag is known when it is built."""
 
     def ready(tell: Tell) -> str:
         docker = Docker()
-        name = image.build_folder(docker, dockerfile, tell, settings.docker.network).tags[0]
+        name = image.build_folder(docker, file, tell, settings.docker.network).tags[0]
         tag = name.rpartition(":")[2]
         _push(docker, name, where, tag, tell)
         return where.uri(tag)
 
-    said = f"{dockerfile} is built, and pushed to {where.host}/{where.repository}, unless that has it as it is"
+    said = f"{file} is built, and pushed to {where.host}/{where.repository}, unless that has it as it is"
     return Chosen(None, ready, said, there=False)
 
 
@@ -188,12 +188,12 @@ def _on_docker(settings: Settings, wanted: str | None, env: str | None, machine:
         image.check_name(wanted)
         return Chosen(wanted, functools.partial(pulled, wanted))
     if what is Kind.FOLDER and wanted is not None:
-        dockerfile = _dockerfile(wanted, folder)
+        file = dockerfile(wanted, folder)
 
         def made(tell: Tell) -> str:
-            return image.build_folder(Docker(), dockerfile, tell, settings.docker.network).tags[0]
+            return image.build_folder(Docker(), file, tell, settings.docker.network).tags[0]
 
-        return Chosen(None, made, f"{dockerfile} is built, unless this computer has it as it is")
+        return Chosen(None, made, f"{file} is built, unless this computer has it as it is")
     if what is Kind.AWS or env is not None:
         uri = _of_aws(env, machine)
         return Chosen(uri, functools.partial(pulled, uri))
@@ -262,7 +262,7 @@ def _nothing(uri: str | None) -> Callable[[Tell], str | None]:
     return lambda tell: uri
 
 
-def _dockerfile(wanted: str, folder: Path | None) -> Path:
+def dockerfile(wanted: str, folder: Path | None) -> Path:
     """The Dockerfile that is meant. Raises UsageError where there is none."""
     path = Path(folder or ".", os.path.expanduser(wanted))
     found = path / "Dockerfile" if path.is_dir() else path

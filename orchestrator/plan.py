@@ -35,15 +35,20 @@ class _Wanted(NamedTuple):
 
 
 def expand(
-    manifest: Manifest, sources: Sources, *, code: str | None = None, data: Mapping[str, str] | None = None
+    manifest: Manifest,
+    sources: Sources,
+    *,
+    code: str | None = None,
+    data: Mapping[str, str] | None = None,
+    image: str | None = None,
 ) -> list[Task]:
     """Every task of a checked manifest, in its order: each texture with every combination of the matrix.
 
     `sources` come from `cargo.source.resolve`. A command's fingerprint needs what it runs on: `code` is the digest of
-    its snapshot, `data` maps each mount to the digest of its files.
+    its snapshot, `data` maps each mount to the digest of its files, `image` is what the manifest names, if it does.
     """
     if manifest.command is not None:
-        return _commands(manifest, manifest.command, code, data or {})
+        return _commands(manifest, manifest.command, code, data or {}, image)
     tasks = []
     for wanted in _wanted(manifest, sources):
         parameters = _parameters(manifest, wanted)
@@ -130,9 +135,11 @@ def fingerprint(parameters: Mapping[str, Any], sources: Sequence[str], data: Map
     return _digest(wish)
 
 
-def command_fingerprint(command: str, code: str | None, data: Mapping[str, str]) -> str:
-    """What a command's task is: the filled command, the digest of its code, and of the files at each mount."""
-    return _digest({"command": command, "code": code, "data": dict(data)})
+def command_fingerprint(command: str, code: str | None, data: Mapping[str, str], image: str | None = None) -> str:
+    """What a command's task is: the filled command, the digest of its code, of the files at each mount, and the image
+    that its manifest names, if it does."""
+    named = {"image": image} if image is not None else {}
+    return _digest({"command": command, "code": code, "data": dict(data), **named})
 
 
 def pack(tasks: Sequence[Task], per_job: int | None) -> list[tuple[Task, ...]]:
@@ -164,14 +171,16 @@ def _wanted(manifest: Manifest, sources: Sources) -> Iterator[_Wanted]:
                 yield _Wanted(_shortened(base + suffix), texture, group, chosen)
 
 
-def _commands(manifest: Manifest, command: str, code: str | None, data: Mapping[str, str]) -> list[Task]:
+def _commands(
+    manifest: Manifest, command: str, code: str | None, data: Mapping[str, str], image: str | None
+) -> list[Task]:
     tasks = []
     for suffix, chosen in _combinations(manifest):
         filled = commands.fill(command, chosen)
         tasks.append(
             Task(
                 name=_shortened(manifest.name + suffix),
-                fingerprint=command_fingerprint(filled, code, data),
+                fingerprint=command_fingerprint(filled, code, data, image),
                 parameters=chosen,
                 command=filled,
             )

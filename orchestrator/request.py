@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import time
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from orchestrator import plan
+from orchestrator import foundry, plan
 from orchestrator.cargo import mount, snapshot, source
 from orchestrator.cargo.index import Index
 from orchestrator.cargo.mount import Prepared, Tell
@@ -19,7 +20,7 @@ from orchestrator.engine import Afford, Wish, everything
 from orchestrator.entries import QUEUE
 from orchestrator.errors import NotFound, UsageError
 from orchestrator.folder import Belonging, Here
-from orchestrator.foundry import Order
+from orchestrator.foundry import Kind, Order
 from orchestrator.job import Home, Job, Task
 from orchestrator.manifest import Manifest
 from orchestrator.settings import Settings
@@ -139,8 +140,20 @@ def read(
     textures = manifest.command is None
     code = snapshot.of_engine() if textures else _code(_at(folder, manifest.code), path, settings.home)
     digests = {one.mount: one.digest for one in data.mounts}
-    tasks = plan.expand(manifest, sources, code=code.digest, data=digests)
+    image = _image(manifest.image, folder)
+    tasks = plan.expand(manifest, sources, code=code.digest, data=digests, image=image)
     return Request(manifest, tasks, code, data)
+
+
+def _image(wanted: str | None, folder: Path) -> str | None:
+    """What of an image makes a command's task another: its name, and of a Dockerfile what is written in it. Swatch's
+    own and AWS' are no part of what is wanted: a new one of those starts nothing anew."""
+    found = foundry.kind(wanted)
+    if wanted is None or found in (Kind.OWN, Kind.AWS):
+        return None
+    if found is Kind.URI:
+        return wanted
+    return hashlib.sha256(foundry.dockerfile(wanted, folder).read_bytes()).hexdigest()
 
 
 def queue_of(backend: str, flag: str | None, manifest: str | None, configured: str | None) -> str | None:

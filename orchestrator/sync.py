@@ -6,6 +6,7 @@ one or it is missing here, and one that a person has edited stays as it is.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import uuid
 from collections.abc import Collection, Iterable, Iterator
@@ -39,14 +40,19 @@ class Brought(msgspec.Struct, frozen=True):
 
 
 class Homecoming:
-    """One folder that outputs come home to. Keep one for as long as a folder is followed."""
+    """One folder that outputs come home to. Keep one for as long as a folder is followed. Where outputs of another
+    store lie in it, `folder` is one beside it: jobs of two stores have the same numbers, and one would take the other's
+    files for its own of before."""
 
     def __init__(self, store: Store, folder: Path) -> None:
+        index = _read_index(folder / contract.HOME_INDEX)
+        if index.store not in ("", store.url):
+            folder = folder.with_name(f"{folder.name}-{hashlib.sha256(store.url.encode()).hexdigest()[:6]}")
+            index = _read_index(folder / contract.HOME_INDEX)
         self.folder = folder
         self.problems: dict[str, str] = {}  # path -> why it could not be brought
         self.edited: set[str] = set()  # files that differ from what was brought: a person's now
         self._store = store
-        index = _read_index(folder / contract.HOME_INDEX)
         self._index, self._choices = index.files, index.choices
         self._dirty = False
 
@@ -113,7 +119,8 @@ class Homecoming:
         if not self._dirty:
             return
         try:
-            data = msgspec.json.encode({"schema": contract.SCHEMA, "files": self._index, "choices": self._choices})
+            index = _Index(self._index, self._choices, self._store.url)
+            data = msgspec.json.encode({"schema": contract.SCHEMA, **msgspec.structs.asdict(index)})
             replace_file(self.folder / contract.HOME_INDEX, lambda out: out.write(data))
             self._dirty = False
             self.problems.pop(contract.HOME_INDEX, None)
@@ -163,6 +170,7 @@ class Homecoming:
 class _Index(msgspec.Struct):
     files: dict[str, Brought] = {}
     choices: dict[str, str] = {}
+    store: str = ""  # none in what was written before there was this field
 
 
 def _read_index(file: Path) -> _Index:

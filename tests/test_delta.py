@@ -574,7 +574,9 @@ def test_the_library_sends_whole_code_to_jobs_without_a_network(
 ) -> None:
     monkeypatch.setenv("SWATCH_HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "config.yaml").write_text("aws: {network_isolation: true}\n")
+    (tmp_path / "home" / "config.yaml").write_text(
+        "aws: {network_isolation: true, image: 123456789012.dkr.ecr.us-east-1.amazonaws.com/x:1}\n"
+    )
     code = tmp_path / "code"
     code.mkdir()
     (code / "large.bin").write_bytes(os.urandom(1 << 20))

@@ -262,7 +262,7 @@ def test_m14_the_yml_counts_below_the_flags_and_above_the_defaults(project: Box)
         ("", ["--data", "./nope:here"], "nope"),
         ("input: [nope/1:here]\n", [], "Data not found for name: nope/1"),
         ("", ["--secret", "NOT_THERE"], "No value for the secret NOT_THERE"),
-        ("", ["--backend", "moon"], 'expected "local" or "sagemaker", got "moon"'),
+        ("", ["--backend", "moon"], 'expected "docker", "local" or "sagemaker", got "moon"'),
     ],
 )
 def test_m14_what_is_wrong_is_one_line(project: Box, text: str, words: list[str], says: str) -> None:

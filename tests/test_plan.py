@@ -224,6 +224,7 @@ def test_a_commands_fingerprint_is_of_command_code_and_data() -> None:
                                     ("a", "c", {"n": "d"}), ("a", "c", {"m": "e"})]
     }  # fmt: skip
     assert len(made) == 6
+    assert plan.command_fingerprint("a", "c", {}, "x:1") != plan.command_fingerprint("a", "c", {})
     assert plan.command_fingerprint("a", "c", {"m": "1", "n": "2"}) == plan.command_fingerprint(
         "a", "c", {"n": "2", "m": "1"}
     )

@@ -12,6 +12,7 @@ from orchestrator import aws, contract
 from orchestrator.contract import HOME_INDEX
 from orchestrator.simulator.front import Rule
 from orchestrator.store import Store, open_store
+from orchestrator.store.local import LocalStore
 from orchestrator.sync import Homecoming, Output
 from tests.cloud import Cloud
 
@@ -47,6 +48,24 @@ def test_a_file_is_brought_once_and_again_when_it_is_newer_or_missing(store: Sto
     (folder / "bark" / "a.png").unlink()
     assert home.bring(second) is not None
     assert not home.problems
+
+
+def test_outputs_of_another_store_come_home_beside_those_that_are_there(store: Store, tmp_path: Path) -> None:
+    """Jobs of two stores have the same numbers: a job of a simulated account is not the one of the same name here."""
+    folder = tmp_path / "outputs" / "forest"
+    home = Homecoming(store, folder)
+    home.bring(made(store, "1/a.png", b"one"))
+    home.save()
+    other = LocalStore(str(tmp_path / "other"))
+    guest = Homecoming(other, folder)
+    guest.keep_only("1", set())
+    guest.bring(made(other, "1/a.png", b"other"))
+    guest.save()
+    assert (folder / "1" / "a.png").read_bytes() == b"one"
+    assert (guest.folder / "1" / "a.png").read_bytes() == b"other"
+    assert guest.folder.parent == folder.parent and guest.folder.name.startswith("forest-")
+    assert Homecoming(other, folder).folder == guest.folder
+    assert Homecoming(store, folder).folder == folder
 
 
 def test_without_an_index_files_are_compared_by_content(store: Store, tmp_path: Path) -> None:

@@ -123,6 +123,16 @@ def host_name(home: Path) -> str:
     return file.read_text().strip()
 
 
+def stores(home: Path) -> set[str]:
+    """The stores whose jobs wait or run on this computer."""
+    layout, found = Layout(home), set()
+    for folder in (layout.queue, layout.running):
+        for file in sorted(folder.glob("[!.]*")):
+            with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):  # its job has just ended
+                found.add(msgspec.json.decode(file.read_bytes(), type=Entry).store)
+    return found
+
+
 def has_gpu() -> bool:
     """Whether this computer has a GPU that frameworks use: NVIDIA's, by its driver."""
     return os.path.exists("/dev/nvidia0") or shutil.which("nvidia-smi") is not None
@@ -170,10 +180,17 @@ class LocalBackend(Backend):
         temporary.rename(self.layout.queue / name)
 
     def look(self, jobs: Sequence[Job]) -> list[Sight]:
-        one = self.slots == 1
-        said = f"waits for its turn: {'one job runs' if one else f'{self.slots} jobs run'} at a time here (--slots)"
+        said = self._waiting()
         seen = [self.presence(job) for job in jobs]
         return [Sight(presence, said if presence is Presence.WAITING else "") for presence in seen]
+
+    def _waiting(self) -> str:
+        """Why a job in the queue does not run yet; nothing where it is just about to."""
+        with contextlib.suppress(FileNotFoundError):
+            busy = sum(map(_locked, self.layout.running.iterdir()))
+            if busy >= self.slots:
+                return f"waits for its turn: {busy} {'runs' if busy == 1 else 'run'} here, as many as may (--slots)"
+        return ""
 
     def stop(self, jobs: Sequence[Job]) -> None:
         """The agents look for the mark in the store every second; a command without an agent is ended here."""

@@ -31,13 +31,17 @@ def command(name: str | None, follow: bool, url: bool, store: str | None, as_jso
         click.echo(address.log(swatch.store.url, job.project, job.number))
         return
     say, waiting = Printer(as_json), False
-    for events in log.batches(swatch.store, swatch.machines, job.record, follow):
-        for event in events:
-            say(event)
-        sys.stdout.flush()
-        if follow and not say.told and not waiting and not as_json:
-            click.echo("Waiting for logs ...", err=True)
-            waiting = True
+    try:
+        for events in log.batches(swatch.store, swatch.machines, job.record, follow):
+            for event in events:
+                say(event)
+            sys.stdout.flush()
+            if follow and not say.told and not waiting and not as_json:
+                click.echo("Waiting for logs ...", err=True)
+                waiting = True
+    except KeyboardInterrupt:
+        click.echo(f"\nThe job goes on. Take up its log:  swatch logs -f {job.project}/{job.number}", err=True)
+        sys.exit(130)
     one = job.look()
     if not say.told and not follow and not as_json and one.final is None:
         click.echo("No log yet.", err=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -220,7 +219,7 @@ def _follow(swatch: Swatch, handles: Sequence[JobHandle], quiet: bool) -> None:
         listen.end(handles[0].look())
     if alone and not quiet and watch.brought:
         count = screen.counted(len(watch.brought), "file")
-        place = Path(handles[0].home, handles[0].record.tasks[0].name)
+        place = watch.home.folder / handles[0].record.tasks[0].name
         click.echo(f"\n{count} brought to {screen.plain(bars.shown_path(place))}")
     if not alone:
         compare(handles, quiet)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -19,8 +20,6 @@ import click
 import msgspec
 
 from orchestrator.errors import UsageError
-
-STORE = "s3://swatch/store"
 
 
 @click.command(
@@ -75,7 +74,9 @@ def command(
         for quota in quotas:
             account.quotas.set(*_quota(quota, simulator.instance_types()))
         made = account.make_account(builds=with_docker)
-        said = {"store": STORE, "aws": {"role": made.role}, "docker": msgspec.to_builtins(building)}
+        # A name of its own: or outputs of one simulation would come home in place of another's.
+        store = f"s3://swatch/{uuid.uuid4().hex[:8]}"
+        said = {"store": store, "aws": {"role": made.role}, "docker": msgspec.to_builtins(building)}
         Path(home, "config.yaml").write_text(json.dumps(said, indent=1) + "\n")  # JSON is YAML, too
         variables = {
             **account.environment(),
@@ -89,7 +90,7 @@ def command(
         click.echo(f"unset {' '.join(UNSET)}")
         for name, value in variables.items():
             click.echo(f"export {name}={shlex.quote(value)}")
-        click.echo(f"\nStore: {STORE}, kept only while this runs. Ctrl-C ends it and its jobs.")
+        click.echo(f"\nStore: {store}, kept only while this runs. Ctrl-C ends it and its jobs.")
         signal.signal(signal.SIGINT, ended)
         number = ended.wait()
         count = len(account.jobs())

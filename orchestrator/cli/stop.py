@@ -62,8 +62,8 @@ def command(names: tuple[str, ...], now: bool, no_wait: bool, store: str | None,
         print_json("stop", {"stopped": rows})
     elif not ended:
         click.echo("Nothing to stop: all jobs have ended.")
-    elif not paid and not all(stopped.done for stopped in ended):
-        click.echo(f"Check status to confirm shutdown:  swatch status {ended[0].job.short}")
+    elif not paid and (asked := [stopped.job for stopped in ended if not stopped.done]):
+        click.echo(f"Check status to confirm shutdown:  swatch status {asked[0].short}")
 
 
 def billed(

@@ -38,6 +38,7 @@ def command(dockerfile: Path | None, base: str | None, aws: bool, remote: bool, 
             )
         if base or aws:
             raise UsageError("Your Dockerfile says what it builds on: --base and --aws are for Swatch's image")
+        dockerfile = foundry.dockerfile(str(dockerfile), None)
         if dry_run:
             raise UsageError("What a Dockerfile of yours makes, only its build tells: drop --dry-run")
         _build_own(dockerfile, found.docker.network, as_json)

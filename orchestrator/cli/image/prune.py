@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from orchestrator import facts, registry
+from orchestrator.backends import local
 from orchestrator.cargo import image
 from orchestrator.cli import screen
 from orchestrator.cli.options import json_option, opened, print_json, store_option
@@ -14,7 +15,7 @@ from orchestrator.docker import Docker, DockerError, Facts
 from orchestrator.errors import UsageError
 from orchestrator.registry import Pushed, Registry
 from orchestrator.settings import Settings
-from orchestrator.store import Store
+from orchestrator.store import Store, open_store
 
 
 @click.command("prune", short_help="Remove images that no job needs any more.")
@@ -34,7 +35,9 @@ def command(remote: bool, yes: bool, dry_run: bool, store: str | None, as_json: 
         return
     docker = Docker()
     current = wanted.name
-    stale = image.stale(docker.images(image.LABEL), {current, *facts.images(where)})
+    # Jobs of every store wait in this computer's one queue.
+    needed = {name for queued in {where.url, *local.stores(settings.home)} for name in facts.images(open_store(queued))}
+    stale = image.stale(docker.images(image.LABEL), {current, *needed})
     used = [] if dry_run else [one for one in stale if not _removed(docker, one)]
     stale = [one for one in stale if one not in used]
     if as_json:
