@@ -198,8 +198,10 @@ def begin(settings: Settings, store: Store, registry: Registry, context: Context
 def look(build: Build) -> Build:
     """The build as it is now. Raises CloudError and its kin."""
     with _told("looking at the build"):
-        (found,) = aws.client("codebuild").batch_get_builds(ids=[build.id])["builds"]
-    return _seen(found)._replace(adopted=build.adopted)
+        found = aws.client("codebuild").batch_get_builds(ids=[build.id])["builds"]
+    if not found:
+        raise CloudError(f"CodeBuild knows of no build {build.id} (yet)", hint="Try again")
+    return _seen(found[0])._replace(adopted=build.adopted)
 
 
 def stop(build: Build) -> None:

@@ -278,6 +278,12 @@ def test_a_log_streams_while_it_grows(played: Played, store: Store, tmp_path: Pa
     assert done.status == "SUCCEEDED"
 
 
+def test_a_build_that_codebuild_does_not_know_of_is_an_error_of_one_line(played: Played, tmp_path: Path) -> None:
+    """Just begun, or a year ago."""
+    with pytest.raises(CloudError, match="CodeBuild knows of no build swatch-swatch:7"):
+        codebuild.look(codebuild.Build("swatch-swatch:7", "IN_PROGRESS"))
+
+
 def test_a_failed_build_says_its_phase_and_its_last_lines(played: Played, store: Store, tmp_path: Path) -> None:
     begun = codebuild.begin(settings(tmp_path), store, WHERE, SMALL)
     played.lines = [f"line {number}" for number in range(50)]
