@@ -28,7 +28,7 @@ from orchestrator.backends import vault
 from orchestrator.backends.base import ending
 from orchestrator.backends.local import DOCKER, Entry, Layout, LocalBackend
 from orchestrator.docker import NoDocker
-from orchestrator.errors import SwatchError
+from orchestrator.errors import Expired, SwatchError, Throttled, Unreachable
 from orchestrator.job import Job
 from orchestrator.leash import end_orphan
 from orchestrator.store import Store, open_store
@@ -72,7 +72,7 @@ def run_agent(layout: Layout, entry: Entry, keep: list[int]) -> None:
     contained = job.backend == DOCKER
     try:
         code = container_code(layout, entry, store, work, keep) if contained else agent_code(layout, entry, work, keep)
-    except NoDocker as error:  # it was ended, or is yet to start: neither this job nor those behind it are at fault
+    except (NoDocker, Expired, Throttled, Unreachable) as error:  # it passes, or a person mends it: no fault of the job
         note_loss(store, entry, attempts, f"lost: {_sentence(error)}")
         return
     except SwatchError as error:

@@ -105,7 +105,7 @@ class _Submitter:
 
     def __init__(self, swatch: Swatch, wanted: Wanted, as_json: bool) -> None:
         self.wanted, self.home = wanted, wanted.home
-        self._swatch, self._as_json = swatch, as_json
+        self._swatch, self._as_json, self._told = swatch, as_json, False
 
     def submit(self, wish: Wish) -> Submission:
         done = engine.submit(self._swatch.store, self._swatch.machines, wish, self._carry)
@@ -115,8 +115,9 @@ class _Submitter:
 
     def _carry(self) -> None:
         image = self.wanted.image
-        if image.chosen.note and not self._as_json:
+        if image.chosen.note and not self._as_json and not self._told:
             click.echo(image.chosen.note, err=True)
+        self._told = True
         with progress.making(self._as_json) as build:
             image.ready(build)
         with transfer.shown("Sending data", self._as_json) as tell:
