@@ -4,6 +4,11 @@
     ├── UsageError              the call itself is wrong; exit code 2
     │   └── ManifestError       a manifest has problems: every one of them, one line each
     ├── NotFound                no such job, project, dataset or key; exit code 2
+    ├── DockerError             Docker could not do what it was asked to
+    │   ├── NoDocker            there is none to ask: missing, stopped, or not for this user
+    │   │   └── Silent          it is there, and does not answer
+    │   ├── TagTaken            the registry has another image under that tag
+    │   └── SignIn              the registry wants a sign-in
     └── StoreError              the store could not be read or written (full disk, permissions, damage)
         └── CloudError          the cloud refused or was not reached, for the store's bytes or for anything else
             ├── Expired         no credentials, or none that work any more: a person must sign in
@@ -68,6 +73,30 @@ class Throttled(CloudError):
 
 class Unreachable(CloudError):
     """No answer came: network, endpoint or proxy. Trying again may help."""
+
+
+class DockerError(SwatchError):
+    """Docker could not do what it was asked to; `said` are its own last words."""
+
+    def __init__(self, message: str, hint: str | None = None, said: str = "") -> None:
+        super().__init__(message, hint)
+        self.said = said
+
+
+class NoDocker(DockerError):
+    """There is no Docker to ask: it is missing, stopped, or not for this user."""
+
+
+class Silent(NoDocker):
+    """There is a Docker, and it does not answer: what it runs cannot be told."""
+
+
+class TagTaken(DockerError):
+    """The registry has another image under that tag, and tags there never change."""
+
+
+class SignIn(DockerError):
+    """The registry wants a sign-in, or takes the one that it got no longer."""
 
 
 class Problem(NamedTuple):

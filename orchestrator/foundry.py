@@ -23,8 +23,8 @@ from orchestrator import aws, environments, images, registry
 from orchestrator.cargo import image
 from orchestrator.cargo import push as pushing
 from orchestrator.cargo.image import Context
-from orchestrator.docker import Docker, DockerError, Facts, TagTaken, Tell
-from orchestrator.errors import CloudError, Denied, UsageError
+from orchestrator.docker import Docker, Facts, Tell
+from orchestrator.errors import CloudError, Denied, DockerError, TagTaken, UsageError
 from orchestrator.registry import NoRegistry, NoRepository, Registry
 from orchestrator.settings import Settings
 
@@ -195,7 +195,11 @@ def _on_docker(settings: Settings, wanted: str | None, env: str | None, machine:
 
         return Chosen(None, made, f"{file} is built, unless this computer has it as it is")
     if what is Kind.AWS or env is not None:
-        uri = _of_aws(env, machine)
+        try:
+            uri = _of_aws(env, machine)
+        except CloudError as error:
+            error.message = f"--{f'env {env}' if env else 'image aws'} is an image of AWS': {error.message}"
+            raise
         return Chosen(uri, functools.partial(pulled, uri))
     context = image.context(settings.docker.base or image.BASE)
 

@@ -77,7 +77,7 @@ ADVICE = {
     Cause.CAPACITY: "name further machines: `machine` may be a list",
     Cause.CLOUD: "submit again",
     Cause.IMAGE: "swatch doctor looks for the image",
-    Cause.START: "add Python 3.8 or later and a shell to it (RUN apt-get install -y python3, say)",
+    Cause.START: "add Python 3.8 or later and a shell to it (RUN apt-get install -y python3)",
     Cause.ACCESS: "swatch doctor looks at the role",
     Cause.DATA: "submit again: the data may have been removed from the store",
     Cause.MEMORY: "take a machine with more memory, or smaller textures",

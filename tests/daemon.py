@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from orchestrator.docker import Docker, DockerError
-from orchestrator.errors import SwatchError
+from orchestrator.docker import Docker
+from orchestrator.errors import DockerError, SwatchError
 from orchestrator.simulator.storage import storage
 
 PACKAGES = [

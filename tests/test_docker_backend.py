@@ -336,7 +336,7 @@ FOREIGN = b"\x7fELF\x02\x01\x01" + bytes(9) + (2).to_bytes(2, "little") + (183).
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        (BARE, "has no Python 3.8 or later, which Swatch's agent runs on; Add it to the image"),
+        (BARE, "has no Python 3.8 or later, which Swatch's agent runs on. Add it to the image"),
         ("swatch-test/empty:1", "The image has no Python 3.8 or later"),
         ("swatch-test/foreign:1", "The image is for another kind of processor"),
         ("swatch:000000000000000000000000", "There is no such image"),

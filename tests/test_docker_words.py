@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.docker import Docker, DockerError, NoDocker, SignIn, TagTaken, explained, pushed, step
+from orchestrator.complaint import explained
+from orchestrator.docker import Docker, pushed, step
+from orchestrator.errors import DockerError, NoDocker, SignIn, TagTaken
 from tests.fake_docker import Fake
 
 HOST = "123456789012.dkr.ecr.us-east-1.amazonaws.com"

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.docker import Docker, DockerError, SignIn, TagTaken
+from orchestrator.docker import Docker
+from orchestrator.errors import DockerError, SignIn, TagTaken
 from tests import ecr_host
 from tests.daemon import BARE, BASE, Daemon
 from tests.ecr_host import HOST, Host

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from orchestrator import aws, foundry, registry
 from orchestrator.cargo import image
-from orchestrator.docker import NoDocker
-from orchestrator.errors import Denied, SwatchError, UsageError
+from orchestrator.errors import Denied, NoDocker, SwatchError, UsageError
 from orchestrator.foundry import Chosen, Kind, Order, Way
 from orchestrator.registry import Registry
 from orchestrator.settings import Aws, Settings

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cargo import image
-from orchestrator.docker import Docker, DockerError, NoDocker
+from orchestrator.docker import Docker
+from orchestrator.errors import DockerError, NoDocker
 from tests import daemon as daemons
 from tests.conftest import Box
 from tests.daemon import BARE, BASE, Daemon
@@ -107,6 +108,13 @@ def test_without_docker_each_verb_says_what_is_missing(box: Box) -> None:
     assert "Docker does not answer" in stopped
     assert "Hint: Start it" in stopped
     assert "cannot be listed: Docker does not answer" in box.swatch("image", "list")
+    assert f"(DOCKER_HOST={box.environment['DOCKER_HOST']})" in stopped
+    (box.folder / "Dockerfile").write_text("FROM x\n")
+    assert "Hint: swatch image build ./Dockerfile prints a name" in box.swatch("image", "push", "./Dockerfile", code=2)
+    assert "Docker does not answer" in box.swatch("image", "build", ".", code=1), "a folder stands for its Dockerfile"
+    box.environment["SWATCH_DOCKER"] = "nowhere"
+    assert "SWATCH_DOCKER is nowhere, and there is no such program" in box.swatch("image", "build", code=1)
+    del box.environment["SWATCH_DOCKER"]
     box.environment["PATH"] = os.devnull
     missing = box.swatch("image", "build", code=1)
     assert "Docker is not installed" in missing
@@ -123,7 +131,7 @@ def test_a_user_who_may_not_use_docker_is_told_how_to(daemon: Daemon) -> None:
     )
     if "permission denied" not in done.stderr:
         pytest.skip("the engine's folder is not to be reached by another user here")
-    from orchestrator.docker import explained
+    from orchestrator.complaint import explained
 
     error = explained("docker version", done.stderr)
     assert type(error) is NoDocker

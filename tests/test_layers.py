@@ -45,11 +45,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": {"aws"} | WORDS,
     "leash": {"errors"},
     "journal": {"store"} | WORDS,
-    "docker": {"errors"},
+    "complaint": {"errors"},
+    "docker": {"complaint", "errors"},
     "cargo": {"docker", "registry", "store", "journal", "unpack"} | VALUES | WORDS,
     "notice": WORDS,
     "notify": {"journal", "notice", "store"} | VALUES | WORDS,
-    "backends": {"aws", "docker", "leash", "notify", "cargo", "images", "journal", "shelf", "store"} | VALUES | WORDS,
+    "backends": {"aws", "complaint", "docker", "leash", "notify", "cargo", "images", "journal", "shelf", "store"}
+    | VALUES
+    | WORDS,
     "facts": {"backends", "store", "journal"} | VALUES | WORDS,
     "engine": {"facts", "results", "backends", "cargo", "store", "journal"} | VALUES | WORDS,
     "bill": {"aws", "backends", "facts", "journal", "store"} | VALUES | WORDS,

@@ -13,8 +13,8 @@ from botocore.stub import Stubber
 from orchestrator import account, aws, docker, images, registry
 from orchestrator.backends.sagemaker import model
 from orchestrator.cargo import push
-from orchestrator.docker import Docker, DockerError, SignIn, TagTaken
-from orchestrator.errors import CloudError, Denied
+from orchestrator.docker import Docker
+from orchestrator.errors import CloudError, Denied, DockerError, SignIn, TagTaken
 from orchestrator.registry import Login, NoRegistry, NoRepository, Registry
 from orchestrator.settings import Aws, Settings
 from tests.daemon import BASE, Daemon

@@ -38,7 +38,9 @@ from orchestrator import docker as engines
 from orchestrator.backends import entrypoint
 from orchestrator.backends.local import Entry, Layout
 from orchestrator.cargo import agent, image, sdk
-from orchestrator.docker import Docker, DockerError, explained
+from orchestrator.complaint import explained
+from orchestrator.docker import Docker
+from orchestrator.errors import DockerError
 from orchestrator.job import Job
 from orchestrator.store import Store
 from orchestrator.store.local import LocalStore

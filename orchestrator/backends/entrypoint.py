@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 NO_PYTHON = "the image has no Python 3.8 or later, which Swatch's agent runs on"
-MEND = "Add it to the image: RUN apt-get install -y python3, say"
+MEND = "Add it to the image: RUN apt-get install -y python3"
 EXIT_NO_PYTHON = 127
 """A shell's own code for a program that is not there."""
 SCRIPT = (

@@ -36,7 +36,8 @@ import msgspec
 from orchestrator import notify, secrets
 from orchestrator.backends import vault
 from orchestrator.backends.base import Backend, Presence, Sight
-from orchestrator.docker import Docker, DockerError, NoDocker, Silent
+from orchestrator.docker import Docker
+from orchestrator.errors import DockerError, NoDocker, Silent
 from orchestrator.job import Final, Job
 from orchestrator.leash import end_orphan
 from orchestrator.settings import Notify

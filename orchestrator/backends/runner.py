@@ -27,8 +27,7 @@ from orchestrator import contract, journal, settings
 from orchestrator.backends import vault
 from orchestrator.backends.base import ending
 from orchestrator.backends.local import DOCKER, Entry, Layout, LocalBackend
-from orchestrator.docker import NoDocker
-from orchestrator.errors import Expired, SwatchError, Throttled, Unreachable
+from orchestrator.errors import Expired, NoDocker, SwatchError, Throttled, Unreachable
 from orchestrator.job import Job
 from orchestrator.leash import end_orphan
 from orchestrator.store import Store, open_store
@@ -131,7 +130,7 @@ def container_code(layout: Layout, entry: Entry, store: Store, work: Path, keep:
 
 
 def _sentence(error: SwatchError) -> str:
-    return f"{error.message}; {error.hint}" if error.hint else error.message
+    return f"{error.message}. {error.hint}" if error.hint else error.message
 
 
 def give_up(layout: Layout, store: Store, job: Job, reason: str) -> None:

@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 from orchestrator import __version__, contract
 from orchestrator.cargo import agent, snapshot
-from orchestrator.docker import Docker, DockerError, Facts, Tell
-from orchestrator.errors import UsageError
+from orchestrator.docker import Docker, Facts, Tell
+from orchestrator.errors import DockerError, UsageError
 
 BASE = "tensorflow/tensorflow:2.21.0-gpu"
 """TensorFlow's own image for NVIDIA's GPUs, which runs on a CPU, too; the Dockerfile's default."""

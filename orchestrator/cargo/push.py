@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from orchestrator import registry as registries
 from orchestrator.cargo import image
-from orchestrator.docker import Docker, DockerError, Facts, SignIn, Tell
-from orchestrator.errors import Denied
+from orchestrator.docker import Docker, Facts, Tell
+from orchestrator.errors import Denied, DockerError, SignIn
 from orchestrator.registry import NoRepository, Pushed, Registry
 
 

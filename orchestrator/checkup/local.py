@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from orchestrator.checkup.base import FAIL, OK, WARN, Check
-from orchestrator.docker import Docker, DockerError
+from orchestrator.docker import Docker
+from orchestrator.errors import DockerError
 from orchestrator.settings import Settings
 
 

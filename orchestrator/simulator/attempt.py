@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from orchestrator.docker import NoDocker
+from orchestrator.errors import NoDocker
 from orchestrator.simulator import cargo
 from orchestrator.simulator.account import Account, Place
 from orchestrator.simulator.clock import Clock

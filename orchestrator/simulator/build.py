@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from orchestrator.docker import DockerError
+from orchestrator.errors import DockerError
 from orchestrator.simulator.account import NUMBER, Place
 from orchestrator.simulator.attempt import World
 from orchestrator.simulator.buildspec import PHASES, Buildspec, Phase, SpecError, parse

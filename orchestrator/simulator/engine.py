@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from orchestrator import leash
-from orchestrator.docker import Docker, DockerError, NoDocker
+from orchestrator.docker import Docker
+from orchestrator.errors import DockerError, NoDocker
 from orchestrator.simulator.cargo import CarryError
 from orchestrator.simulator.container import Container
 from orchestrator.simulator.registry import Registry

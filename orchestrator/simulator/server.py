@@ -242,7 +242,11 @@ class Simulator:
     ) -> Simulated:
         """A bucket, a role that SageMaker may take, and a repository with an image `latest`: its jobs are processes.
         `builds`: and a role that CodeBuild may take, as `swatch setup aws` makes one."""
-        self.client("s3").create_bucket(Bucket=bucket)
+        s3 = self.client("s3")
+        s3.create_bucket(Bucket=bucket)
+        private = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+        blocked = dict.fromkeys(private, True)
+        s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=blocked)
         made = self._make_role(role, "sagemaker.amazonaws.com")
         if builds:
             self._make_role(role + BUILD_ROLE, "codebuild.amazonaws.com")

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from orchestrator.docker import Docker, DockerError
-from orchestrator.errors import SwatchError
+from orchestrator.docker import Docker
+from orchestrator.errors import DockerError, SwatchError
 from orchestrator.simulator.engine import labels
 
 PROGRAM = "docker-registry"

@@ -12,8 +12,8 @@ from orchestrator.cargo import image
 from orchestrator.cli import screen
 from orchestrator.cli.image import progress
 from orchestrator.cli.options import json_option, print_json
-from orchestrator.docker import Docker, DockerError, Facts
-from orchestrator.errors import UsageError
+from orchestrator.docker import Docker, Facts
+from orchestrator.errors import DockerError, UsageError
 
 
 @click.command("build", short_help="Build the image that jobs run in, unless it is there.")

@@ -8,8 +8,8 @@ from orchestrator import environments, images, registry, settings
 from orchestrator.cargo import image
 from orchestrator.cli import screen
 from orchestrator.cli.options import json_option, print_json
-from orchestrator.docker import Docker, Facts, NoDocker
-from orchestrator.errors import CloudError
+from orchestrator.docker import Docker, Facts
+from orchestrator.errors import CloudError, NoDocker
 from orchestrator.registry import Pushed, Registry
 from orchestrator.settings import Settings
 

@@ -11,7 +11,8 @@ import click
 
 from orchestrator import docker
 from orchestrator.cli import screen
-from orchestrator.docker import DockerError, Tell
+from orchestrator.docker import Tell
+from orchestrator.errors import DockerError
 
 Show = Callable[[int, int, str], None]
 """Shows so many of so many, and what is done just now."""

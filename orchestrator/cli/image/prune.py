@@ -11,8 +11,8 @@ from orchestrator.backends import local
 from orchestrator.cargo import image
 from orchestrator.cli import screen
 from orchestrator.cli.options import json_option, opened, print_json, store_option
-from orchestrator.docker import Docker, DockerError, Facts
-from orchestrator.errors import UsageError
+from orchestrator.docker import Docker, Facts
+from orchestrator.errors import DockerError, UsageError
 from orchestrator.registry import Pushed, Registry
 from orchestrator.settings import Settings
 from orchestrator.store import Store, open_store

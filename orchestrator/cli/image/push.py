@@ -13,6 +13,8 @@ from orchestrator.cli import screen
 from orchestrator.cli.image import progress
 from orchestrator.cli.options import json_option, print_json
 from orchestrator.docker import Docker
+from orchestrator.errors import UsageError
+from orchestrator.foundry import Kind
 from orchestrator.registry import NoRepository, Pushed
 
 
@@ -31,6 +33,8 @@ def command(name: str | None, dry_run: bool, as_json: bool) -> None:
     What it prints is what `--image` takes for jobs on SageMaker. The tag is the digest of what is in the image, so what
     has not changed is not pushed again. `run` and `submit` push what their jobs need by themselves.
     """
+    if name is not None and foundry.kind(name) is Kind.FOLDER:
+        raise UsageError(f"{name} is a Dockerfile: build it first", hint=f"swatch image build {name} prints a name")
     found = settings.load()
     where, docker = registry.find(found), Docker()
     if name is None:
