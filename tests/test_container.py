@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from orchestrator import contract, docker
 from orchestrator.backends import Presence, container
 from orchestrator.backends.container import Bind, Plan
-from orchestrator.backends.local import Entry, Layout, LocalBackend, host_name
+from orchestrator.backends.local import Entry, Layout, LocalBackend, host_name, stores
 from orchestrator.docker import Docker
 from orchestrator.job import Job
 from orchestrator.store.local import LocalStore
@@ -218,3 +218,15 @@ def test_unknown_backends_are_told_the_known_ones(box: Box) -> None:
     box.swatch("init", "try")
     said = box.swatch("run", "--backend", "podman", "true", code=2)
     assert all(name in said for name in ("docker", "local", "sagemaker"))
+
+
+def test_the_stores_of_what_waits_and_runs_here_are_known(tmp_path: Path) -> None:
+    """Whatever is removed from this computer must leave alone what they need."""
+    layout = Layout(tmp_path)
+    assert stores(tmp_path) == set()
+    layout.make()
+    (layout.queue / "1-x").write_bytes(msgspec.json.encode(Entry("/a", "p", 1)))
+    (layout.running / "2-x").write_bytes(msgspec.json.encode(Entry("s3://b", "p", 1)))
+    (layout.queue / ".3-x").write_bytes(msgspec.json.encode(Entry("/half", "p", 1)))
+    (layout.queue / "4-x").write_text("damaged")
+    assert stores(tmp_path) == {"/a", "s3://b"}

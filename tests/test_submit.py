@@ -17,6 +17,7 @@ from orchestrator.errors import SwatchError
 from orchestrator.job import Job, Source, Task
 from orchestrator.store.base import Tell, nothing
 from orchestrator.store.local import LocalStore
+from tests.conftest import Box
 
 
 class Death(BaseException):
@@ -158,3 +159,26 @@ def test_a_source_that_changed_meanwhile_is_not_sent(tmp_path: Path, wish: Wish)
     store = LocalStore(str(tmp_path / "store"))
     with pytest.raises(SwatchError, match="has changed meanwhile"):
         engine.submit(store, Machine(), wish, lambda: None)
+
+
+def test_another_image_of_a_manifest_makes_its_commands_anew(box: Box) -> None:
+    """What stands in the Dockerfile that it names counts; Swatch's own image and AWS' do not."""
+    file = box.folder / "Dockerfile"
+    file.write_text("FROM x:1\n")
+    plain = "name: try\ncode: tool\ncommand: echo {a}\nmatrix: {a: [1]}\n"
+    (box.folder / "tool").mkdir()
+    (box.folder / "tool" / "t.py").write_text("\n")
+
+    def counts(line: str = "") -> dict[str, int]:
+        found: dict[str, int] = box.json("plan", box.manifest(plain + line))["counts"]
+        return found
+
+    box.swatch("submit", box.manifest(plain + "image: ./Dockerfile\n"), "--watch")
+    assert counts("image: ./Dockerfile\n") == {"cached": 1}
+    file.write_text("FROM x:2\n")
+    assert counts("image: ./Dockerfile\n") == {"new": 1}
+    file.write_text("FROM x:1\n")
+    assert counts("image: ./Dockerfile\n") == {"cached": 1}
+    assert counts("image: x:1\n") == {"new": 1}
+    box.swatch("submit", box.manifest(plain), "--watch")
+    assert counts() == counts("image: swatch\n") == counts("image: aws\n") == {"cached": 1}
