@@ -70,7 +70,9 @@ IGNORE = """# What of this folder does not travel with a job. One pattern a line
 SETTINGS = """# What `swatch run` does, unless its flags say otherwise. Take a # away to use a line.
 #
 # machine: gpu                  # cpu, cpu2, gpu, gpu2, or an instance type like ml.g5.xlarge
+# backend: docker               # or sagemaker; else it runs as a process of this computer
 # env: tensorflow-2.21          # swatch run --help lists them
+# image: ./Dockerfile           # instead of env: yours, or the name of one
 # command: python train.py
 # description: first try
 # max_runtime: 2h

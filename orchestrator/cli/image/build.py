@@ -13,7 +13,7 @@ from orchestrator.cli import screen
 from orchestrator.cli.image import progress
 from orchestrator.cli.options import json_option, print_json
 from orchestrator.docker import Docker, Facts
-from orchestrator.errors import DockerError, UsageError
+from orchestrator.errors import DockerError, NoDocker, UsageError
 
 
 @click.command("build", short_help="Build the image that jobs run in, unless it is there.")
@@ -47,7 +47,7 @@ def command(dockerfile: Path | None, base: str | None, aws: bool, remote: bool, 
         raise UsageError("--base and --aws: give one of them")
     wanted = image.context(_aws_base() if aws else base or found.docker.base or image.BASE)
     if dry_run:
-        _show_draft(wanted, as_json)
+        _show_draft(wanted, _there(wanted.name), as_json)
         return
     if remote:
         from orchestrator.cli.image import remote as elsewhere
@@ -94,11 +94,23 @@ def _tell(built: Facts, name: str, as_json: bool, seconds: float | None = None) 
         click.echo(f"Built {name} ({screen.size(built.size)}) in {screen.duration(seconds)}")
 
 
-def _show_draft(wanted: image.Context, as_json: bool) -> None:
+def _there(name: str) -> bool:
+    """Whether this computer has the image; without Docker it has not."""
+    try:
+        return Docker().image(name) is not None
+    except NoDocker:
+        return False
+
+
+def _show_draft(wanted: image.Context, there: bool, as_json: bool) -> None:
     files = [(name, len(data)) for name, data in sorted(wanted.files.items())]
     if as_json:
         listed = [{"path": name, "size": size} for name, size in files]
-        print_json("image build", {"dry_run": True, "name": wanted.name, "base": wanted.base, "files": listed})
+        said = {"name": wanted.name, "base": wanted.base, "there": there, "files": listed}
+        print_json("image build", {"dry_run": True, **said})
+        return
+    if there:
+        click.echo(f"{wanted.name} is there already: nothing would be built")
         return
     click.echo(f"Would build {wanted.name} on {wanted.base}, from {len(files)} files:\n")
     for name, size in files:

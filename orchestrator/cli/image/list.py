@@ -46,12 +46,6 @@ def command(as_json: bool) -> None:
             },
         )
         return
-    rows = screen.table("ENVIRONMENT", "IMAGE OF AWS, IN THE REGISTRY OF YOUR REGION")
-    for name, repository, tag in table:
-        default = "  (default)" if name == environments.DEFAULT else ""
-        rows.add_row(screen.cell(name), screen.cell(f"{repository}:{tag}{default}"))
-    screen.console().print(rows)
-    click.echo("\nOn machines without a GPU the same with -cpu- in it. Another image of yours:  --image URI\n")
     if trouble:
         click.echo(f"Images on this computer cannot be listed: {trouble}")
     elif not here:
@@ -62,6 +56,15 @@ def command(as_json: bool) -> None:
         click.echo(f"\nImages in the account cannot be listed: {away}")
     elif where is not None:
         _show_account(where, there, current.rpartition(":")[2])
+    rows = screen.table("ENVIRONMENT", "IMAGE OF AWS, IN THE REGISTRY OF YOUR REGION")
+    for name, repository, tag in table:
+        default = "  (default)" if name == environments.DEFAULT else ""
+        rows.add_row(screen.cell(name), screen.cell(f"{repository}:{tag}{default}"))
+    click.echo()
+    screen.console().print(rows)
+    click.echo(
+        "\nOn machines without a GPU the same with -cpu- in it.\nA job takes one by --env NAME, any other by --image."
+    )
 
 
 def _account(found: Settings) -> tuple[Registry | None, list[Pushed], str]:
