@@ -344,6 +344,7 @@ def test_g11_floydhubs_own_files_are_read(box: Box) -> None:
     assert box.swatch("data", "listfiles", "bob/old") == "a\n"
 
 
+@pytest.mark.slow
 def test_all_of_it_on_s3(tmp_path: Path) -> None:
     with account(tmp_path) as box:
         box.swatch("data", "init", "mnist")

@@ -110,6 +110,7 @@ def test_m3_numbers_are_unique_under_twenty_runs_at_once(project: Box) -> None:
     assert sorted(names) == sorted(f"alice/projects/forest/{number}" for number in range(1, 21))
 
 
+@pytest.mark.slow
 def test_m3_a_number_is_never_used_again(project: Box) -> None:
     for _ in range(2):
         project.swatch("run", "true", "-f")
@@ -173,6 +174,7 @@ def test_m7_info_has_floydhubs_rows(project: Box) -> None:
     assert {"Created", "Duration(s)"} <= set(rows)
 
 
+@pytest.mark.slow
 def test_m7_logs_and_output_print_their_addresses(project: Box) -> None:
     project.swatch("run", 'echo x > "$SWATCH_OUTPUT_DIR/a.txt"', "-f")
     for verb, inside in (("logs", "00000001.jsonl"), ("output", "a.txt")):

@@ -184,7 +184,7 @@ def test_insisted_on_ours_is_made_with_its_repository_or_says_why_not(
     assert docker.made("push") == [["push", chosen.uri]]
     assert aws.client("ecr").describe_repositories(repositoryNames=[settings.aws.repository])["repositories"]
     monkeypatch.setenv("SWATCH_DOCKER", "/nonexistent/docker")
-    with pytest.raises(NoDocker, match="not installed"):
+    with pytest.raises(NoDocker, match="there is no such program"):
         choose(settings, "swatch").ready(lines().append)
 
 

@@ -152,6 +152,7 @@ def test_an_octave_nobody_looks_at_is_passed_through() -> None:
     assert found == pytest.approx(loss, rel=1e-5) and apart(slope, gradient) < 1e-5
 
 
+@pytest.mark.slow
 def test_gram_matrices_compared_tile_by_tile_are_another_loss() -> None:
     """The shortcut: each tile against the target, averaged. The engine's gradient is the other one."""
     side, step, beyond = 124, 48, 28

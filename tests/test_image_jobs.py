@@ -115,6 +115,7 @@ def test_a_job_runs_in_the_image_that_is_pushed(box: Account) -> None:
     assert box.aws.describe(name)["AlgorithmSpecification"]["TrainingImage"] == uri
 
 
+@pytest.mark.slow
 def test_what_is_not_there_is_said_and_left_alone_by_a_dry_run(box: Account) -> None:
     docker = with_docker(box)
     said = box.swatch("run", "true", "--dry-run")
@@ -162,6 +163,7 @@ def test_what_sagemaker_cannot_take_names_the_way_there(box: Account, where: str
     assert box.json("status")["jobs"] == []
 
 
+@pytest.mark.slow
 def test_a_manifests_image_counts_and_a_flag_goes_before_it(box: Account) -> None:
     uri, other = put(box.aws, "one"), put(box.aws, "two")
     box.manifest(MANIFEST + f"image: {uri}\n", "forest.yaml")
@@ -170,6 +172,7 @@ def test_a_manifests_image_counts_and_a_flag_goes_before_it(box: Account) -> Non
     assert box.json("info", "forest/1")["job"]["image"] == other
 
 
+@pytest.mark.slow
 def test_a_restart_keeps_the_image_unless_told(box: Account) -> None:
     def restarted(*words: str) -> Any:
         (job,) = box.json("restart", "1", *words, "--dry-run")["jobs"]
@@ -209,6 +212,7 @@ def test_the_library_takes_an_image_too(box: Account, monkeypatch: pytest.Monkey
     aws.forget()
 
 
+@pytest.mark.slow
 def test_the_accounts_images_are_listed_and_pruned(box: Account) -> None:
     old, used, named = "0" * 24, "1" * 24, "v1"
     for tag in (old, used, named, OURS.tag):

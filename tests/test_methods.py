@@ -93,6 +93,7 @@ def test_gatys_keeps_the_colours_of_its_source(tmp_path: Path, vgg: Path, source
 
 
 @pytest.mark.usefixtures("unmeasured")
+@pytest.mark.slow
 def test_style_keeps_the_content_as_much_as_asked(
     tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

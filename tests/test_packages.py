@@ -173,6 +173,7 @@ def test_s8_what_pip_leaves_in_the_code_is_no_output(bench: Bench) -> None:
     assert [one.path for one in bench.events(1) if isinstance(one, journal.File)] == ["said.txt"]
 
 
+@pytest.mark.slow
 def test_s8_machines_that_keep_nothing_have_it_from_the_store(bench: Bench) -> None:
     for number in (1, 2):
         bench.options = ["--ml", str(bench.folder / f"ml{number}")]

@@ -84,6 +84,7 @@ def test_every_damage_is_worse_than_another_crop(name: str, kind: str) -> None:
         assert any(reason.startswith("lines") for reason in spoiled["reasons"])
 
 
+@pytest.mark.slow
 def test_worse_damage_has_the_worse_figure(source: Image) -> None:
     """In the order in which a person would rank them."""
     for figure, kinds in {

@@ -50,6 +50,7 @@ def queued(box: Account, queue: str = "night") -> list[str]:
     return sorted(one["jobName"] for one in box.aws.client("batch").list_service_jobs(**asked)["jobSummaryList"])
 
 
+@pytest.mark.slow
 def test_the_queue_outlives_the_program_that_submitted(box: Account) -> None:
     manifest = box.manifest(SAYING % "ann, ben, cid, dan, eve, fay")
     said = box.swatch("submit", manifest)
@@ -85,6 +86,7 @@ def test_a_second_submission_adopts_all(box: Account) -> None:
     assert stopped.count(" shutdown: ") == 3 and states(box) == ["shutdown"] * 3
 
 
+@pytest.mark.slow
 def test_a_job_is_stopped_before_it_starts_and_while_it_runs(box: Account) -> None:
     box.aws.make_queue("one", 1)
     pipe = box.pipe("ready")
@@ -108,6 +110,7 @@ def test_a_lost_reply_doubles_nothing(box: Account) -> None:
     assert len(queued(box)) == 1 == len(box.aws.jobs()) and states(box) == ["success"]
 
 
+@pytest.mark.slow
 def test_a_submission_killed_between_record_and_queue_is_mended(box: Account) -> None:
     """The record is there and Batch was never reached: what a kill between the two leaves behind."""
     box.aws.faults.errors = {"SubmitServiceJob": Fault(next=1000)}

@@ -83,6 +83,7 @@ def test_a_spot_interruption_goes_on_from_the_checkpoint(box: Account) -> None:
     assert states(box) == ["success"] and box.aws.jobs() == [name]
 
 
+@pytest.mark.slow
 def test_s10_what_the_account_has_no_machine_for_waits_and_is_started_by_the_watch(box: Account) -> None:
     box.aws.quotas.set("ml.m5.xlarge", 1)
     manifest = box.manifest(SAYING % "ann, ben, cid")
@@ -101,6 +102,7 @@ def test_the_next_step_of_a_plan_names_the_backend_that_was_asked_for(box: Accou
     assert f"swatch submit {manifest} --watch" in box.swatch("plan", manifest)
 
 
+@pytest.mark.slow
 def test_a_machine_without_capacity_is_followed_by_the_next(box: Account) -> None:
     box.aws.faults.capacity = {"ml.m5.xlarge": Fault(next=1)}
     box.swatch("submit", box.manifest(SAYING % "ann" + "spot: false\n"), "--watch")
@@ -320,6 +322,7 @@ def test_what_a_job_has_cost_is_shown(box: Account) -> None:
     assert launch["status"] == "Completed" and launch["billable"] == box.aws.describe(name)["BillableTimeInSeconds"]
 
 
+@pytest.mark.slow
 def test_two_submissions_at_once_start_each_job_once(box: Account) -> None:
     manifest = box.manifest(SAYING % "ann, ben, cid, dan")
     both = [box.start("submit", manifest, "--watch") for _ in range(2)]

@@ -153,6 +153,7 @@ def test_aws_own_images_are_known() -> None:
         assert not images.of_aws(other)
 
 
+@pytest.mark.slow
 def test_a_job_in_an_image_of_ones_own_is_brought_it(tmp_path: Path, cache: Path) -> None:
     with account(tmp_path) as box:
         shutil.copytree(cache, box.home / "cache")

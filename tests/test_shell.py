@@ -79,6 +79,7 @@ def test_the_agent_itself_knows_when_nothing_runs(tmp_path: Path, capsys: pytest
     assert capsys.readouterr().err.count("no command runs there") == 2
 
 
+@pytest.mark.slow
 def test_on_sagemaker_it_is_amazons(tmp_path: Path) -> None:
     with account(tmp_path) as box:
         box.swatch("init", "try")

@@ -245,6 +245,7 @@ def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path: Path, source: Pat
     assert not (tmp_path / "parts" / "moss" / "unfinished.png").exists()
 
 
+@pytest.mark.slow
 def test_the_program_runs_from_its_own_folder_alone(tmp_path: Path, bare: Path) -> None:
     """As the container has it, and as the old program's tutorial types it: job_image, weights in model_data."""
     shutil.copytree(ROOT / "job_image", bare / "app", ignore=shutil.ignore_patterns("__pycache__"))

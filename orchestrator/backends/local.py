@@ -190,7 +190,8 @@ class LocalBackend(Backend):
         with contextlib.suppress(FileNotFoundError):
             busy = sum(map(_locked, self.layout.running.iterdir()))
             if busy >= self.slots:
-                return f"waits for its turn: {busy} {'runs' if busy == 1 else 'run'} here, as many as may (--slots)"
+                many = "one job runs" if self.slots == 1 else f"{self.slots} jobs run"
+                return f"waits for its turn: {many} at a time here (--slots)"
         return ""
 
     def stop(self, jobs: Sequence[Job]) -> None:
