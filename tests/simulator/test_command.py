@@ -143,7 +143,7 @@ def test_moto_is_asked_for(box: Box) -> None:
 
 def test_setup_works_in_the_account(box: Box) -> None:
     said = box.swatch("simulate", sys.executable, "-m", "orchestrator", "setup", "aws", "--dry-run")
-    assert "PutPublicAccessBlock" in said and "trusts others" not in said
+    assert "PutBucketEncryption" in said and "PutPublicAccessBlock" not in said and "trusts others" not in said
 
 
 def test_chaos_is_set_by_its_seed(box: Box) -> None:
