@@ -20,7 +20,7 @@ from orchestrator.cargo import image
 from orchestrator.cargo.image import Context
 from orchestrator.docker import Tell
 from orchestrator.errors import CloudError, Denied, SwatchError, UsageError
-from orchestrator.registry import POLICY_HINT, Registry
+from orchestrator.registry import Registry, permitted
 from orchestrator.settings import Settings
 from orchestrator.store.base import Store
 
@@ -310,10 +310,9 @@ def _seen(found: Mapping[str, Any]) -> Build:
 def _told(what: str) -> Iterator[None]:
     """As aws.explained; what is missing in the account or its policies has a hint of its own."""
     try:
-        with aws.explained(what):
+        with permitted(what):
             yield
-    except Denied as error:
-        error.hint = POLICY_HINT
+    except Denied:
         raise
     except CloudError as error:
         if "service role" in error.message:

@@ -135,7 +135,7 @@ def ensure(registry: Registry) -> None:
     """Make the repository, where `swatch setup aws` has not: its tags never change, and what is pushed is scanned.
     Raises CloudError and its kin."""
     try:
-        with _permitted(f"making the image repository {registry.repository}"):
+        with permitted(f"making the image repository {registry.repository}"):
             aws.client("ecr").create_repository(**account.image_repository(registry.repository, registry.kms_key))
     except CloudError as error:
         if error.code != "RepositoryAlreadyExistsException":
@@ -153,7 +153,7 @@ def _identity(settings: Settings) -> str:
 
 def _authorization() -> tuple[str, Login]:
     """The registry's host, and a password for it."""
-    with _permitted("signing in at the image registry"):
+    with permitted("signing in at the image registry"):
         reply = aws.client("ecr").get_authorization_token()
     try:
         found = reply["authorizationData"][0]
@@ -169,7 +169,7 @@ def _authorization() -> tuple[str, Login]:
 
 
 @contextmanager
-def _permitted(what: str) -> Iterator[None]:
+def permitted(what: str) -> Iterator[None]:
     """As aws.explained, with the policy to attach where something is not permitted."""
     try:
         with aws.explained(what):
@@ -183,7 +183,7 @@ def _permitted(what: str) -> Iterator[None]:
 def _repository(registry: Registry, what: str) -> Iterator[None]:
     """The same, with a sentence of its own for a repository that is missing."""
     try:
-        with _permitted(what):
+        with permitted(what):
             yield
     except CloudError as error:
         if error.code != "RepositoryNotFoundException":
