@@ -14,6 +14,7 @@ BENCHMARKS = (
     "quality",
     "methods",
     "limit",
+    "size",
     "gallery",
     "transfer",
     "cloud",
