@@ -28,22 +28,39 @@ class Network:
         self.digest = digest
         self._kernels = {name: tuple(map(ops.convert_to_tensor, both)) for name, both in kernels.items()}
 
-    def features(self, picture: Tensor, layers: Sequence[Layer], padding: str = "valid") -> list[Tensor]:
+    def features(
+        self, picture: Tensor, layers: Sequence[Layer], padding: str = "valid", inside: Sequence[Tensor] = ()
+    ) -> list[Tensor]:
         """The outputs of `layers`, each (batch, rows, columns, channels), after the rectifier.
 
         padding: "valid" lets every feature see the picture alone; "same" surrounds each layer's input with zeros.
+        inside: of a piece of a larger picture that "same" padding surrounds, with "valid": 1 for each row, and for each
+        column, that lies in the picture, 0 for those around it. Every layer then sees zeros there.
         """
         wanted = {one.name for one in layers}
         found, x = {}, ops.convert_to_tensor(picture)
         for one in LAYERS[: LAYERS.index(deepest(layers)) + 1]:
             if one.name.startswith("pool"):
                 x = ops.average_pool(x, 2, 2, padding=padding)
+                if inside:  # what lies outside is no part of an average
+                    shares = [ops.reshape(ops.average_pool(one[None, :, None], 2, 2), (-1,)) for one in inside]
+                    x = x / ops.maximum(outer(shares), 0.25)
+                    inside = [ops.cast(one > 0, "float32") for one in shares]
             else:
                 kernel, bias = self._kernels[one.name]
                 x = ops.relu(ops.conv(x, kernel, padding=padding) + bias)
+                if inside:
+                    inside = [one[1:-1] for one in inside]
+                    x = x * outer(inside)
             if one.name in wanted:
                 found[one.name] = x
         return [found[one.name] for one in layers]
+
+
+def outer(both: Sequence[Tensor]) -> Tensor:
+    """The products of numbers for rows and for columns, (1, rows, columns, 1)."""
+    down, across = both
+    return down[None, :, None, None] * across[None, None, :, None]
 
 
 def from_rgb(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
