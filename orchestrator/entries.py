@@ -245,7 +245,8 @@ class TextureParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         Meta(
             description="How to make it. patch matches small patches of the source and needs no network weights; "
             "swatch matches what VGG-19 sees of it, coarse to fine; snelgrove and gatys are the "
-            "methods of 2017 and 2015; style paints content in the look of the source. auto is swatch where VGG-19's weights are mounted (data), otherwise patch."
+            "methods of 2017 and 2015; style paints content in the look of the source. auto is swatch where VGG-19's "
+            "weights are mounted (data), otherwise patch."
         ),
     ] = "auto"
     seamless: Annotated[

@@ -35,8 +35,8 @@ MAX_TASKS = 10_000
 class Texture(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of `textures`. `patterns` are paths and globs as written; `together` says that they are the sources of
     one texture, else the one pattern makes a texture for each file. `content` is the picture that the method `style`
-    paints. `parameters` are those given here, `size` undone. In a draft, a `name`, `content` or pattern that was refused
-    is empty."""
+    paints. `parameters` are those given here, `size` undone. In a draft, a `name`, `content` or pattern that was
+    refused is empty."""
 
     index: int
     patterns: tuple[str, ...]
@@ -216,9 +216,7 @@ def _texture(draft: Draft, index: int, entry: dict[str, Any], written: Mapping[s
     patterns = tuple("" if pattern is REFUSED else pattern for pattern in source) if together else (source,)
     name, content = (entry.pop(key, "" if key in written else None) for key in ("name", "content"))
     parameters = _level(draft, ("textures", index), entry)
-    return Texture(
-        index=index, patterns=patterns, together=together, name=name, content=content, parameters=parameters
-    )
+    return Texture(index=index, patterns=patterns, together=together, name=name, content=content, parameters=parameters)
 
 
 def _level(draft: Draft, path: tuple[str | int, ...], given: dict[str, Any]) -> dict[str, Any]:

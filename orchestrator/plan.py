@@ -51,8 +51,9 @@ def expand(
 ) -> list[Task]:
     """Every task of a checked manifest, in its order: each texture with every combination of the matrix.
 
-    `sources` and `contents` come from `cargo.source.examine`. A command's fingerprint needs what it runs on: `code` is the digest of
-    its snapshot, `data` maps each mount to the digest of its files, `image` is what the manifest names, if it does.
+    `sources` and `contents` come from `cargo.source.examine`. A command's fingerprint needs what it runs on: `code` is
+    the digest of its snapshot, `data` maps each mount to the digest of its files, `image` is what the manifest names,
+    if it does.
     """
     if manifest.command is not None:
         return _commands(manifest, manifest.command, code, data or {}, image)
@@ -64,7 +65,7 @@ def expand(
         tasks.append(
             Task(
                 name=wanted.name,
-                fingerprint=fingerprint(parameters, digests, data or {}, content and content.sha256),
+                fingerprint=fingerprint(parameters, digests, data or {}, content.sha256 if content else None),
                 sources=wanted.sources,
                 content=content,
                 parameters=parameters,

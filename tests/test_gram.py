@@ -127,7 +127,7 @@ def test_tiles_add_up_to_the_whole(
     layers: tuple[str, ...], octaves: int, wraps: Wraps | str, rows: int, columns: int, tile: int
 ) -> None:
     """Two pictures at once, with content to keep in the last octave's last layer, and with means and deviations."""
-    seen = view(layers, octaves, padding="same") if wraps == "same" else view(layers, octaves, wraps)
+    seen = view(layers, octaves, padding="same") if isinstance(wraps, str) else view(layers, octaves, wraps)
     at = picture(rows, columns, 3, batch=2)
     other = picture(rows, columns, 4)
     kept = statistics.moments(NETWORK, seen, other, content=len(seen.places) - 1).content

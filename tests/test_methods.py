@@ -157,6 +157,25 @@ def tasks(folder: Path, *wanted: dict[str, Any]) -> Path:
 
 
 @pytest.mark.usefixtures("unmeasured")
+def test_a_texture_that_needs_a_deeper_layer_than_the_weights_have_fails_alone(
+    tmp_path: Path, vgg: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The weights end with conv3_2; one that needs more, and nothing else, is refused before any compute."""
+    how = {"width": 48, "height": 48, "method": "snelgrove", "iterations": 1, "octaves": 1}
+
+    def one(name: str, layer: str) -> dict[str, Any]:
+        return {"name": name, "sources": [str(source)], "parameters": {**how, "layers": [layer]}}
+
+    many = tasks(tmp_path, one("deep", "conv4_1"), one("deeper", "conv5_1"), one("shallow", "conv1_1"))
+    assert program.run("--tasks", many, "-d", vgg, "--output-dir", tmp_path / "out") == 1
+    said = capsys.readouterr().out
+    assert "deep: failed: the weights have no conv4_1; name a whole file" in said
+    assert program.record(tmp_path / "out")["layers"] == ["conv1_1"]
+    assert program.run("--tasks", tasks(tmp_path, one("deep", "conv4_1")), "-d", vgg) == 2
+    assert "lacks the kernel of conv3_3; name a whole file" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("method", ["swatch", "snelgrove"])
 def test_a_list_compiles_once_for_each_shape_and_a_failing_texture_fails_alone(
     tmp_path: Path, vgg: Path, source: Path, method: str, monkeypatch: pytest.MonkeyPatch, capsys: Any

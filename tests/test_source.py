@@ -176,9 +176,7 @@ def test_a_picture_to_paint_is_looked_at_as_sources_are(tmp_path: Path) -> None:
     at = "forest.yaml:4:5: textures[0].content: "
     assert problems(tmp_path, STYLED.format("none.png", "style"))[0].startswith(f'{at}no such file: "HERE/none.png"')
     assert problems(tmp_path, STYLED.format('"*.png"', "style")) == [f'{at}"*.png" matches 2 files: name one']
-    assert problems(tmp_path, STYLED.format("town.png", "gatys")) == [
-        f"{at}is for the method style: add method: style"
-    ]
+    assert problems(tmp_path, STYLED.format("town.png", "gatys")) == [f"{at}is for the method style: add method: style"]
     assert problems(tmp_path, "name: forest\ntextures:\n  - source: a.png\nmatrix: {method: [gatys, style]}\n") == [
         "forest.yaml:4:26: matrix.method[1]: style needs a picture to paint: add content: PICTURE to textures[0]"
     ]

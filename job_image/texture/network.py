@@ -17,7 +17,7 @@ from .vgg import LAYERS, MEAN, Layer, deepest
 class Network:
     """The convolutions up to some layer, ready on the device.
 
-    kernels, digest: see `weights.Weights`.
+    kernels, digest: see `weights.Weights`. convolutions: the names of those there are.
     """
 
     def __init__(
@@ -26,6 +26,7 @@ class Network:
         digest: str,
     ) -> None:
         self.digest = digest
+        self.convolutions = tuple(kernels)
         self._kernels = {name: tuple(map(ops.convert_to_tensor, both)) for name, both in kernels.items()}
 
     def features(

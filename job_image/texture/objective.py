@@ -202,7 +202,9 @@ class Objective:
         if self.view.padding == "same":
             margins = [around(layers, pixels) for pixels in level.shape[1:3]]
             everything = np.pad(level, ((0, 0), *margins, (0, 0)))
-            inside = [np.pad(np.ones(pixels, np.float32), one) for pixels, one in zip(level.shape[1:3], margins)]
+            inside = [
+                np.pad(np.ones(pixels, np.float32), one) for pixels, one in zip(level.shape[1:3], margins, strict=True)
+            ]
         else:
             everything = to_numpy(continued(level, self.view, octave))
         step = max(last.stride, side // last.stride * last.stride)
@@ -323,9 +325,7 @@ def looked_at(network: Network, view: View, content: int | None) -> Callable[[Te
 @lru_cache(maxsize=16)
 def piece_features(network: Network, layers: tuple[Layer, ...], at: int) -> Callable[..., Tensor]:
     """The features of a tile in one layer: (pixels, inside)."""
-    return compiled(exact=True)(
-        lambda pixels, inside: network.features(pixels, layers[at : at + 1], inside=inside)[0]
-    )
+    return compiled(exact=True)(lambda pixels, inside: network.features(pixels, layers[at : at + 1], inside=inside)[0])
 
 
 @lru_cache(maxsize=16)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SIDES = (1024, 2048)
+SIDES = (1024, 2048, 4096)
 LOOK_SECONDS = 0.1
 
 
