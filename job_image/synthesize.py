@@ -275,8 +275,8 @@ def load_engine() -> Any:
             if error.name != chosen:
                 raise
             raise ValueError(
-                f"KERAS_BACKEND is {chosen!r}, which is not installed; pip install {chosen}, "
-                f"or choose another: {', '.join(report.BACKENDS)}"
+                f"KERAS_BACKEND is {chosen!r}, which is not installed; pip install {chosen} "
+                f"(in the image, where this runs in one), or choose another: {', '.join(report.BACKENDS)}"
             ) from None
         backend.configure()
     return synthesis

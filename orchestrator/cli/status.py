@@ -129,6 +129,11 @@ def fitted(rows: Sequence[Mapping[str, str]], width: int) -> dict[str, int]:
     return {name: widths[name] for name in wanted}
 
 
+def instance(job: Job) -> str:
+    """The kind of machine; of a container on this computer, that it is one, as `swatch info` has it."""
+    return f"{job.machine} ({job.backend})" if job.backend == "docker" else job.machine
+
+
 def _called(job: Job, width: int, alone: bool) -> str:
     if width >= WIDE:
         return job.name
@@ -150,7 +155,7 @@ def _show(seen: list[Seen], limit: int, costs: dict[str, float | None]) -> None:
             "CREATED": screen.ago(one.job.created),
             "STATUS": one.state,
             "DURATION(s)": f"{one.seconds(time.time()):.0f}",
-            "INSTANCE": one.job.machine,
+            "INSTANCE": instance(one.job),
             "USD": shown_cost(costs.get(one.job.short, 0.0)) if costs else "",
             "DESCRIPTION": screen.plain(one.job.description),
             "METRICS": screen.plain(shown_metrics(one.metrics)),
