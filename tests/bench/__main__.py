@@ -15,6 +15,7 @@ BENCHMARKS = (
     "methods",
     "limit",
     "size",
+    "stages",
     "gallery",
     "transfer",
     "cloud",
