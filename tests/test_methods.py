@@ -320,7 +320,7 @@ def test_a_report_says_how_the_picture_came_to_be(tmp_path: Path, vgg: Path, sou
     words = ("-s", source, "-d", vgg, "--method", method, "-ow", 48, "-m", 2, "--seed", 5)
     assert program.run(*words, "--output-dir", tmp_path / "out") == 0
     report = program.record(tmp_path / "out")
-    assert report["method"] == f"{method}/1" and report["seed"] == 5 and report["size"] == [48, 48]
+    assert report["method"].partition("/")[0] == method and report["seed"] == 5 and report["size"] == [48, 48]
     assert report["parameters"]["width"] == 48 and report["parameters"]["iterations"] == 2
     assert re.fullmatch("[0-9a-f]{64}", report["weights"]) and re.fullmatch("[0-9a-f]{64}", report["fingerprint"])
     assert report["layers"] == ["pool1", "conv3_2"]
