@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import keras
+import numpy as np
+import numpy.typing as npt
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -206,6 +208,48 @@ def value_and_gradient(function: Callable[..., Tensor]) -> Callable[..., tuple[T
         return value.detach(), keras.tree.pack_sequence_as(variables, slopes)
 
     return leaf
+
+
+class Table:
+    """Vectors of one length on the device, float32, side by side; each can be replaced in its place."""
+
+    def __init__(self, rows: int, length: int) -> None:
+        self.values: Any = keras.ops.zeros((rows, length), "float32")
+        if NAME == "tensorflow":
+            import tensorflow as tf
+
+            self.values = tf.Variable(self.values)
+
+    def put(self, row: int, vector: Tensor) -> None:
+        """Replace a row; tensors that other methods gave before stay as they are."""
+        if NAME == "tensorflow":
+            self.values[row].assign(vector)
+        elif NAME == "jax":
+            self.values = _with_row()(self.values, row, vector)
+        else:
+            self.values[row] = vector
+
+    def row(self, row: int) -> Tensor:
+        """A copy of a row."""
+        return keras.ops.copy(self.values[row])
+
+    def dots(self, vector: Tensor) -> npt.NDArray[np.float64]:
+        """The inner product of each row with a tensor of as many numbers."""
+        flat = keras.ops.reshape(vector, (-1,))
+        found: npt.NDArray[np.float64] = to_numpy(keras.ops.matmul(self.values, flat)).astype(np.float64)
+        return found
+
+    def mixed(self, shares: npt.NDArray[np.float64]) -> Tensor:
+        """The sum of the rows, each times its share."""
+        return keras.ops.matmul(shares.astype(np.float32), self.values)
+
+
+@cache
+def _with_row() -> Callable[..., Tensor]:
+    import jax
+
+    # The old table is given up, so that the new one takes its place in memory.
+    return cast(Callable[..., Tensor], jax.jit(lambda table, row, vector: table.at[row].set(vector), donate_argnums=0))
 
 
 def to_numpy(values: Tensor | Sequence[Tensor]) -> Any:

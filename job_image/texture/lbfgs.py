@@ -1,13 +1,15 @@
 """Limited-memory BFGS on the device, one iteration at a time, with a state that can be saved and taken up again."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from .backend import Tensor, to_numpy
+from .backend import Table, Tensor, to_numpy
 
 Evaluate = Callable[[Tensor], tuple[float, Tensor]]
 """The loss at a point, and its gradient."""
@@ -21,9 +23,9 @@ MOST_TRIALS = 20
 """Evaluations a line search may take, as in L-BFGS-B."""
 GROWTH = 4.0
 """How many times further the line search looks while the loss still falls steeply (More and Thuente, 1994)."""
-LEAST_MEMORY = 3
+LEAST_MEMORY = 2
 MEMORY_BYTES = 2e9
-"""What the steps remembered may take, as long as there are three of them. No share of the free memory: the result must
+"""What the steps remembered may take, as long as there are two of them. No share of the free memory: the result must
 not depend on what else runs."""
 
 
@@ -46,11 +48,9 @@ class LBFGS:
         first: float = 1.0,
         bounds: tuple[Tensor, Tensor] | None = None,
     ) -> None:
-        self.evaluate, self.memory, self.first, self.bounds = evaluate, memory, first, bounds
-        self.steps: list[Tensor] = []
-        self.changes: list[Tensor] = []
-        self.products: list[float] = []
+        self.evaluate, self.first, self.bounds = evaluate, first, bounds
         self.point = self._inside(ops.convert_to_tensor(point, "float32"))
+        self.pairs = Pairs(memory, self.point.shape)
         self.loss, self.gradient = evaluate(self.point)
         self.evaluations = 1
 
@@ -58,14 +58,13 @@ class LBFGS:
         """Go one step down; False, with nothing changed but the evaluations, when no step leads further down."""
         if self._advance():
             return True
-        if not self.steps:
+        if not self.pairs:
             return False
         # What was remembered may mislead, most of all after rounding: try once more straight downhill.
-        remembered = self.steps, self.changes, self.products
-        self.steps, self.changes, self.products = [], [], []
+        remembered, self.pairs = self.pairs, self.pairs.forgotten()
         if self._advance():
             return True
-        self.steps, self.changes, self.products = remembered
+        self.pairs = remembered
         return False
 
     def turn(self, evaluate: Evaluate) -> None:
@@ -81,9 +80,7 @@ class LBFGS:
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """All that a later `restored` needs to go on exactly where this is."""
         arrays = {"point": to_numpy(self.point), "gradient": to_numpy(self.gradient), "loss": np.float64(self.loss)}
-        for name, kept in (("step", self.steps), ("change", self.changes)):
-            arrays |= {f"{name}{number}": to_numpy(one) for number, one in enumerate(kept)}
-        return arrays | {"evaluations": np.int64(self.evaluations)}
+        return arrays | self.pairs.state() | {"evaluations": np.int64(self.evaluations)}
 
     @classmethod
     def restored(cls, arrays: Mapping[str, npt.NDArray[Any]], evaluate: Evaluate, **how: Any) -> "LBFGS":
@@ -91,47 +88,26 @@ class LBFGS:
         known = float(arrays["loss"]), ops.convert_to_tensor(arrays["gradient"])
         made = cls(lambda _: known, arrays["point"], **how)
         made.evaluate, made.evaluations = evaluate, int(arrays["evaluations"])
-        while f"step{len(made.steps)}" in arrays:
-            number = len(made.steps)
-            made.steps.append(ops.convert_to_tensor(arrays[f"step{number}"]))
-            made.changes.append(ops.convert_to_tensor(arrays[f"change{number}"]))
-            made.products.append(dot(made.steps[-1], made.changes[-1]))
+        made.pairs = made.pairs.restored(arrays)
         return made
 
     def _advance(self) -> bool:
         slope = self._free(self.gradient)
-        direction = self._free(self._direction(slope))
+        direction = self._free(self.pairs.direction(slope))
         descent = dot(direction, self.gradient)
         if not descent < 0:  # at the lowest point, or where the loss is no number
             return False
-        length = 1.0 if self.steps else min(1.0, self.first / max(np.sqrt(dot(direction, direction)), 1e-30))
+        length = 1.0 if self.pairs else min(1.0, self.first / max(np.sqrt(dot(direction, direction)), 1e-30))
         found = self._search(direction, descent, length)
         if found is None:
             return False
         point, loss, gradient = found
         step, change = point - self.point, gradient - self.gradient
         # The condition of L-BFGS-B for a pair worth remembering: it must show upward curvature.
-        product = dot(step, change)
-        if product > np.finfo(np.float32).eps * -descent:
-            self.steps = [*self.steps, step][-self.memory :]
-            self.changes = [*self.changes, change][-self.memory :]
-            self.products = [*self.products, product][-self.memory :]
+        if dot(step, change) > np.finfo(np.float32).eps * -descent:
+            self.pairs = self.pairs.with_another(step, change)
         self.point, self.loss, self.gradient = point, loss, gradient
         return True
-
-    def _direction(self, slope: Tensor) -> Tensor:
-        """The two loops of Nocedal (1980)."""
-        direction, shares = -slope, []
-        pairs = list(zip(self.steps, self.changes, self.products, strict=True))
-        for step, change, product in reversed(pairs):
-            shares.append(dot(step, direction) / product)
-            direction = direction - shares[-1] * change
-        if pairs:
-            _, change, product = pairs[-1]
-            direction = direction * (product / dot(change, change))
-        for (step, change, product), share in zip(pairs, reversed(shares), strict=True):
-            direction = direction + (share - dot(change, direction) / product) * step
-        return direction
 
     def _search(self, direction: Tensor, descent: float, length: float) -> tuple[Tensor, float, Tensor] | None:
         """A point along the direction that satisfies the strong Wolfe conditions (Nocedal and Wright, 2006, algorithms
@@ -174,9 +150,94 @@ class LBFGS:
         return point if self.bounds is None else ops.clip(point, *self.bounds)
 
 
+class Pairs:
+    """Steps and what the gradient changed by along each, the last `most` of them: what is known of the curvature.
+
+    The vectors lie side by side on the device, and the two loops of Nocedal (1980) run over their inner products alone
+    (Chen, Wang and Zhou, Large-scale L-BFGS using MapReduce, 2014): two matrix products for each table instead of four
+    operations on the device for each pair.
+
+    An object stays as it is when another pair joins it to make a new one; but both use the same tables, which have one
+    row to spare, so it lasts only until a second one joins.
+    """
+
+    def __init__(self, most: int, shape: Sequence[int]) -> None:
+        self.most, self.shape = most, tuple(shape)
+        self.rows: tuple[int, ...] = ()  # of the tables, the oldest first
+        self.next = 0
+        self.tables: tuple[Table, Table] | None = None
+        self.across = np.zeros((most + 1, most + 1))  # step of the row, change of the column
+        self.changes = np.zeros((most + 1, most + 1))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def with_another(self, step: Tensor, change: Tensor) -> "Pairs":
+        """These pairs and a new one; the oldest is forgotten when there are too many."""
+        made, row = copy(self), self.next
+        steps, changes = made._put(row, step, change)
+        made.across, made.changes = self.across.copy(), self.changes.copy()
+        made.across[row] = changes.dots(step)
+        made.across[:, row] = steps.dots(change)
+        made.changes[row] = made.changes[:, row] = changes.dots(change)
+        made.rows, made.next = (*self.rows, row)[-self.most :], (row + 1) % (self.most + 1)
+        return made
+
+    def forgotten(self) -> "Pairs":
+        """None, in the same tables; these last as long as if one more had joined."""
+        made = copy(self)
+        made.rows = ()
+        return made
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """All that `restored` needs. Where a pair lies is a part of it: sums are rounded in the order of the rows."""
+        arrays = {"rows": np.array([*self.rows, self.next]), "across": self.across, "among": self.changes}
+        for row in self.rows:
+            assert self.tables is not None
+            step, change = (to_numpy(table.row(row)).reshape(self.shape) for table in self.tables)
+            arrays |= {f"step{row}": step, f"change{row}": change}
+        return arrays
+
+    def restored(self, arrays: Mapping[str, npt.NDArray[Any]]) -> "Pairs":
+        """The pairs whose `state` this was, in place of none."""
+        made = copy(self)
+        *rows, made.next = map(int, arrays["rows"])
+        for row in rows:
+            made._put(row, arrays[f"step{row}"], arrays[f"change{row}"])
+        made.rows, made.across, made.changes = tuple(rows), arrays["across"], arrays["among"]
+        return made
+
+    def _put(self, row: int, step: Tensor, change: Tensor) -> tuple[Table, Table]:
+        if self.tables is None:
+            length = math.prod(self.shape)
+            self.tables = Table(self.most + 1, length), Table(self.most + 1, length)
+        for table, vector in zip(self.tables, (step, change), strict=True):
+            table.put(row, ops.reshape(vector, (-1,)))
+        return self.tables
+
+    def direction(self, slope: Tensor) -> Tensor:
+        """The way down at a point with this slope."""
+        if self.tables is None or not self.rows:
+            return -slope
+        steps, changes = self.tables
+        down, bent = -steps.dots(slope), -changes.dots(slope)
+        by_step, by_change = np.zeros(self.most + 1), np.zeros(self.most + 1)
+        for row in reversed(self.rows):
+            by_change[row] -= (down[row] + self.across[row] @ by_change) / self.across[row, row]
+        newest = self.rows[-1]
+        scale = float(self.across[newest, newest] / self.changes[newest, newest])
+        for row in self.rows:
+            along = scale * (bent[row] + self.changes[row] @ by_change) + self.across[:, row] @ by_step
+            by_step[row] = -by_change[row] - along / self.across[row, row]
+        return ops.reshape(
+            steps.mixed(by_step) + changes.mixed(scale * by_change), self.shape
+        ) - scale * ops.convert_to_tensor(slope)
+
+
 def remembered(most: int, variables: int) -> int:
-    """How many steps to remember of so many variables: each is a step and a change of slope, float32."""
-    return int(np.clip(MEMORY_BYTES / (variables * 2 * 4), min(LEAST_MEMORY, most), most))
+    """How many steps to remember of so many variables: each is a step and a change of slope, float32, and the tables
+    have a row to spare."""
+    return int(np.clip(MEMORY_BYTES / (variables * 2 * 4) - 1, min(LEAST_MEMORY, most), most))
 
 
 def dot(a: Tensor, b: Tensor) -> float:
