@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING or __package__:
     from .texture import tasks
-    from .texture.parameters import BITS, DISTANCES, JOINS, METHODS, PADDINGS, SEAMLESS, STARTS
+    from .texture.parameters import BITS, DISTANCES, JOINS, LANDMARKS, METHODS, PADDINGS, SEAMLESS, STARTS
 else:  # beside synthesize.py, run as a script from its own folder
     from texture import tasks
-    from texture.parameters import BITS, DISTANCES, JOINS, METHODS, PADDINGS, SEAMLESS, STARTS
+    from texture.parameters import BITS, DISTANCES, JOINS, LANDMARKS, METHODS, PADDINGS, SEAMLESS, STARTS
 
 DESCRIPTION = """Make textures from source images.
 
@@ -57,6 +57,9 @@ def parser() -> argparse.ArgumentParser:
     how.add_argument("-ow", "--output-width", type=int, default=512, metavar="PIXELS", help="default: 512")
     how.add_argument("-oh", "--output-height", type=int, metavar="PIXELS", help="default: the width")
     how.add_argument("--seamless", choices=SEAMLESS, help="edges that continue at the opposite edge")
+    how.add_argument(
+        "--landmarks", choices=LANDMARKS, default="soften", help="lone places that would be found again in each tile"
+    )
     how.add_argument("--seed", type=seed, default=(None, 0), metavar="SEED", help="number, random, symmetric, patches")
     how.add_argument("-o", "--octaves", type=int, metavar="N", help="scales, each half the size; default: 4")
     how.add_argument("-l", "--layers", nargs="+", metavar="LAYER", help="of VGG-19: numbers or names; default: 2 7")
@@ -155,6 +158,7 @@ def single_task(options: argparse.Namespace) -> tasks.Task:
         "join": options.join_mode,
         "multiply": options.mul,
         "start": kind or "noise",
+        "landmarks": options.landmarks,
         "content_weight": options.content_weight,
         "count": options.count,
         "frame_weight": options.if_weight,

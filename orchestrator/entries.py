@@ -290,6 +290,14 @@ class TextureParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             "weight-free method makes of the source at a coarse size."
         ),
     ] = "noise"
+    landmarks: Annotated[
+        Literal["soften", "keep"],
+        Meta(
+            description="What becomes of lone places of the source that a person would find again in each tile, such "
+            "as a bare patch of a lawn: where the image wraps, patch and swatch paint them over beforehand (soften), "
+            "or keep them."
+        ),
+    ] = "soften"
     content_weight: Annotated[
         float, Meta(ge=0, le=1e9, description="For style: how much the content counts beside the look.")
     ] = 1.0

@@ -252,5 +252,5 @@ def test_bounds_do_not_make_a_descent_crawl_where_the_loss_curves_down() -> None
 
 def test_large_pictures_leave_room_for_fewer_steps_to_remember() -> None:
     assert remembered(10, 3 * 512**2) == 10
-    assert remembered(20, 3 * 4096**2) == 4
-    assert remembered(40, 3 * 8192**2) == 3 and remembered(2, 3 * 8192**2) == 2
+    assert remembered(20, 3 * 4096**2) == 3
+    assert remembered(40, 3 * 8192**2) == 2 and remembered(2, 3 * 8192**2) == 2

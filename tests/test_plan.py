@@ -218,11 +218,11 @@ def test_fingerprints_do_not_drift() -> None:
     """What an older Swatch made must be found again: this text changes with ENGINE only."""
     parameters = (
         '{"bits":8,"count":1,"frame_distance":"lap1","frame_octaves":null,"frame_order":2,"frame_shift":5.0,'
-        '"frame_weight":1.0,"height":256,"iterations":null,"join":"average","layers":null,"method":"patch",'
+        '"frame_weight":1.0,"height":256,"iterations":null,"join":"average","landmarks":"soften","layers":null,"method":"patch",'
         '"multiply":1.0,"octaves":null,"padding":"valid","seamless":null,"seed":0,"source_scale":null,'
         '"source_width":null,"start":"noise","tolerance":1e-09,"width":256}'
     )
-    text = f'{{"engine":"texture/3","parameters":{parameters},"sources":["{DIGEST}"]}}'
+    text = f'{{"engine":"texture/4","parameters":{parameters},"sources":["{DIGEST}"]}}'
     [texture] = plan.expand(*one())
     assert texture.fingerprint == hashlib.sha256(text.encode()).hexdigest()
     text = '{"code":"c","command":"train \\u00e9","data":{"w":"d"}}'

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from job_image.texture.appearance import Palette, periodic
 from job_image.texture.copying import coherence
-from job_image.texture.landmark import landmark
 from job_image.texture.quality import COPIED, LIMITS, LINES, judged, measure
 from job_image.texture.seams import lines, seam
 from manifests import make_textures
@@ -204,22 +203,6 @@ def test_the_edges_of_blocks_are_lines_and_mortar_is_not() -> None:
     assert lines(bricks, painted("bricks", 3)) < 1.3
     assert lines(bricks, DAMAGE["blocks of 32 px"](bricks)) > 1.3
     assert lines(bricks, bricks) == 1
-
-
-@pytest.mark.parametrize("shade", [-0.4, 0.4])
-def test_one_odd_stone_is_a_landmark(source: Image, shade: float) -> None:
-    elsewhere = cloth(3)
-    assert landmark(source, elsewhere) < 1.5
-    y, x = np.mgrid[:SIZE, :SIZE]
-    found = []
-    for radius in (6, 9, 12):
-        stone = np.clip(radius + 0.5 - np.hypot(y - 60, x - 90), 0, 1)[..., None]
-        found.append(landmark(source, (elsewhere + stone * shade).clip(0, 1).astype(np.float32)))
-    assert 1.5 < found[0] < found[1] < found[2]
-
-
-def test_where_a_landmark_lies_on_a_tile_makes_no_difference(source: Image) -> None:
-    assert landmark(source, np.roll(source, (31, 57), (0, 1))) == pytest.approx(landmark(source, source), rel=0.02)
 
 
 def test_the_same_arguments_give_the_same_report(source: Image) -> None:

@@ -45,6 +45,8 @@ OTHERS: list[dict[str, Any]] = [
     {"join": "mean"},
     {"multiply": 0},
     {"start": "symmetric"},
+    {"landmarks": "keep"},
+    {"landmarks": "lose"},
     {"count": 64},
     {"count": 65},
     {"frame_shift": 0.5},

@@ -10,6 +10,7 @@ from .vgg import LAYERS, layer
 METHODS = ("auto", "patch", "swatch", "snelgrove", "gatys", "style")
 SEAMLESS = ("both", "x", "y", "none")
 PADDINGS = ("valid", "same")
+LANDMARKS = ("soften", "keep")
 STARTS = ("noise", "symmetric", "patches")
 JOINS = ("average", "max", "log_euclidean", "affine_invariant", "riemann")
 DISTANCES = ("l2", "lap1")
@@ -47,6 +48,8 @@ class Parameters:
     multiply: what the joined Gram matrices are multiplied by.
     start: "noise", or "symmetric": noise that is its own mirror image; for "swatch" also "patches": what the
         weight-free method makes of the source at a coarse size.
+    landmarks: "soften": where the picture of "patch" and "swatch" wraps, lone places of the sources that a person would
+        find again and again in the tiling are painted over beforehand (see `retouch`); or "keep".
     content_weight: for "style": how much the content counts beside the style.
     count: frames made at once, each tied to the next and the last to the first. They make a looping video.
     frame_weight, frame_shift, frame_order, frame_distance, frame_octaves: how much the tie counts; how many pixels of
@@ -72,6 +75,7 @@ class Parameters:
     join: str = "average"
     multiply: float = 1.0
     start: str = "noise"
+    landmarks: str = "soften"
     content_weight: float = 1.0
     count: int = 1
     frame_weight: float = 1.0
@@ -104,6 +108,7 @@ class Parameters:
         check_choice("join", self.join, JOINS)
         check_number("multiply", self.multiply, 1e-6, 1e6)
         check_choice("start", self.start, STARTS)
+        check_choice("landmarks", self.landmarks, LANDMARKS)
         check_number("content_weight", self.content_weight, 0, 1e9)
         check_range("count", self.count, 1, MOST_FRAMES)
         check_number("frame_weight", self.frame_weight, 0, 1e9)

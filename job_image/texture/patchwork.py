@@ -15,9 +15,10 @@ from .images import Pixels
 from .levels import Level
 from .parameters import LARGE, Parameters
 from .patches import BALANCE_QUERIES, Matcher, Matching, grid, stride
+from .retouch import retouched
 from .rhythm import Rhythm, find, fit
 
-METHOD = "patch/2"
+METHOD = "patch/3"
 """Name and edition of the method, for reports. Whether an old state is taken up, `checkpoint.EDITION` decides."""
 
 MATCH_OVERHEAD = 200e6
@@ -33,6 +34,8 @@ of a patch, so that no patch of the result has seen the other side."""
 
 class Patchwork:
     """The course of the weight-free method (see `course.Course`). Sources in [0, 1].
+
+    material: the sources as the picture is made of them: without landmarks, where it is to be so.
 
     Raises ValueError when the parameters do not fit the sources.
     """
@@ -52,6 +55,10 @@ class Patchwork:
             sizes = (size,)
             coarsest = max(coarsest, self.rhythm.coarsest(self.torus))
         self.sources = [images.resize(source, *size) for source, size in zip(sources, sizes, strict=True)]
+        self.material = self.sources
+        if parameters.landmarks == "soften" and any(wraps):
+            root = math.sqrt(parameters.width * parameters.height)
+            self.material = [retouched(source, root, self.rhythm.source) for source in self.sources]
         self.schedule = levels.schedule(*self.torus, sizes, coarsest)
         self.levels = [named(self.cut_size(level.size[0] / self.torus[0])) for level in self.schedule]
         self.matching = [iteration_work(level) for level in self.schedule]
@@ -133,12 +140,12 @@ class Patchwork:
         return start.mirrored(picture) if self.parameters.start == "symmetric" else picture
 
     def symmetric_range(self) -> list[Pixels]:
-        """The sources in [-1, 1], as patches are compared."""
-        return [2 * source - 1 for source in self.sources]
+        """The material in [-1, 1], as patches are compared."""
+        return [2 * source - 1 for source in self.material]
 
     def touched(self, finish: sliced.Finish) -> list[Pixels]:
         """See `course.Stand.pictures`: the picture with the last touch, which needs no state."""
-        shown = equalised((finish.picture() + 1) / np.float32(2), self.sources)
+        shown = equalised((finish.picture() + 1) / np.float32(2), self.material)
         return [np.clip(shown[: self.parameters.height, : self.parameters.width], 0, 1).astype(np.float32)]
 
     def untouched(self, finish: sliced.Finish) -> list[Pixels]:

@@ -8,7 +8,7 @@ colour      which colours occur, and how often
 copied      the share of the result lifted from the source in pieces large enough to be recognised
 seam        the step across the wrap of the tiled result, over the largest usual step inside it
 lines       the sharpest straight line inside (the edges of blocks, say), over the sharpest of the source's own
-landmark    how far the most conspicuous place stands out, over what is usual in the source
+landmark    how far the most conspicuous place of the tiling stands out from what is usual in the rest
 
 A distance means little by itself: two photographs of one wall differ too. So each is taken between equal-sized strips
 (`comparison`), and placed between two points of the same source: **0** is what strips on opposite sides of it differ
@@ -34,7 +34,7 @@ import numpy as np
 from .appearance import Array
 from .comparison import STATISTICS, Reference, crop_side
 from .copying import coherence
-from .landmark import landmark
+from .landmark import landmark, most_conspicuous
 from .seams import lines, seam
 
 LEAST_SIDE = 32
@@ -143,15 +143,17 @@ def measure(source: Array, result: Array, seed: int = 0, tileable: bool = True) 
     images = {"result": result, "mirror_tile": _mirror_tile(source)}
     floor, *copied = coherence(source, [*images.values(), noise], side // 2, rng)
     figures, shares = {}, {}
+    root = float(np.sqrt(result.shape[0] * result.shape[1]))
     for name, image in images.items():
         figures[name], shares[name] = reference.compare(image, rng)
     figures["white_noise"] = reference.noise(rng)
     for (name, image), taken in zip({**images, "white_noise": noise}.items(), copied, strict=True):
         figures[name] |= {"copied": taken, "seam": seam(image)[0], "lines": lines(source, image)}
-        figures[name]["landmark"] = landmark(source, image)
+        figures[name]["landmark"] = landmark(image)
     figures["result"]["copied_floor"] = floor
     plain = source[: source.shape[0] // 2, : source.shape[1] // 2]
-    other = dict.fromkeys(STATISTICS, 0.0) | {"copied": floor, "seam": seam(plain)[0], "lines": 1.0, "landmark": 1.0}
+    other = dict.fromkeys(STATISTICS, 0.0) | {"copied": floor, "seam": seam(plain)[0], "lines": 1.0}
+    other["landmark"] = most_conspicuous(source, root, tiles=False).figure
     report: dict[str, Any] = {
         "figures": _rounded(figures.pop("result")),
         "share": _rounded(shares["result"]),

@@ -30,7 +30,7 @@ from .patchwork import Patchwork, finish_work, finishing_state, wrapping
 from .spectrum import Spectrum
 from .statistics import Place, View
 
-METHOD = "swatch/2"
+METHOD = "swatch/3"
 LAYERS = ("pool1", "conv3_2")
 OCTAVES = 4
 ITERATIONS = 60
@@ -78,7 +78,8 @@ class Swatch:
         )
         self.patchwork = Patchwork(sources, replace(parameters, width=self.size[0], height=self.size[1]), alive)
         self.sources = self.patchwork.sources
-        inputs = [from_rgb(source) for source in self.sources]
+        self.material = self.patchwork.material
+        inputs = [from_rgb(source) for source in self.material]
         shapes = tuple((source.shape[1], source.shape[0]) for source in self.sources)
         places = aims.places(self.layers, range(octaves), self.size, shapes, self.wraps, parameters.padding)
         self.view = View(places, self.wraps, parameters.padding)
@@ -163,7 +164,7 @@ class Swatch:
         """A level of the noise that the picture begins with, as the network sees it: one field at every scale, with
         the sources' colours and spectrum, and in phase what repeats in a regular source."""
         # The rhythm is that of the patches' torus, which is larger along an axis that ends.
-        torus = start.picture(self.sources, self.patchwork.torus, self.parameters.seed, self.rhythm)
+        torus = start.picture(self.material, self.patchwork.torus, self.parameters.seed, self.rhythm)
         whole_field = torus[: self.size[1], : self.size[0]]
         if self.parameters.start == "symmetric":
             whole_field = start.mirrored(whole_field)
@@ -211,7 +212,7 @@ class Swatch:
         objective = self.objective(scale, rough, extras)
         weight = 0.0
         if self.rhythm and all(self.wraps):
-            small = images.resize(self.sources[0], *self.source_side(scale))
+            small = images.resize(self.material[0], *self.source_side(scale))
             term = Spectrum(from_rgb(small), (width, height), 1.0)
             if saved is None:
                 loss, apart = objective(point)[0], term(point)[0]

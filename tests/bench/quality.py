@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from job_image.texture import images
+from job_image.texture.landmark import landmark
 from job_image.texture.quality import STATISTICS, measure
 from manifests import make_textures
 from tests.damage import DAMAGE
@@ -28,6 +29,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCES = ("bricks", "cloth", "lichen", "terrazzo", "wood")
 REGULAR = ("bricks", "cloth")
 SIDE, SIDES = 256, (256, 512)
+STONES = (13, 26)
+"""Radii in pixels: a tenth and a fifth of the side, across."""
 
 
 def run(paths: list[str]) -> None:
@@ -60,6 +63,18 @@ def damage(paths: list[str]) -> None:
                 print(f"  nine in ten of its own pairs: {limits}")
             print(f"  {kind:<18} {line(report)}")
             sys.stdout.flush()
+        found = [landmark(stone(source, radius, shade)) for radius in STONES for shade in (0.35, -0.35)]
+        print(
+            "  landmark with a stone, light and dark, of a tenth and of a fifth: " + " ".join(f"{x:.2f}" for x in found)
+        )
+
+
+def stone(picture: Image, radius: float, shade: float) -> Image:
+    """The picture with a round stone, so much lighter than its mean."""
+    y, x = np.mgrid[: picture.shape[0], : picture.shape[1]]
+    cover = np.clip(radius + 0.5 - np.hypot(y - 120, x - 150), 0, 1)[..., None]
+    shown: Image = (picture * (1 - cover) + cover * np.clip(picture.mean((0, 1)) + shade, 0, 1)).astype(np.float32)
+    return shown
 
 
 def made(tasks: list[tuple[Path, int, int]]) -> Iterator[tuple[Path, dict[str, Any]]]:
