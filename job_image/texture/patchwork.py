@@ -17,7 +17,7 @@ from .parameters import Parameters
 from .patches import BALANCE_QUERIES, Matcher, Matching, grid, stride
 from .rhythm import Rhythm, find, fit
 
-METHOD = "patch/2"
+METHOD = "patch/3"
 """Name and edition of the method, for reports. Whether an old state is taken up, `checkpoint.EDITION` decides."""
 
 MATCH_OVERHEAD = 200e6
