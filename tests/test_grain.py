@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from job_image.texture import grain, patches, rhythm
-from job_image.texture.levels import schedule
+from job_image.texture import grain
 
 Image = NDArray[np.float32]
 
@@ -61,14 +60,3 @@ def test_where_the_torus_begins_makes_no_difference() -> None:
     made = np.roll(grain.regained(picture, lost), (13, 40), (0, 1))
     rolled = grain.regained(np.roll(picture, (13, 40), (0, 1)), np.roll(lost, (13, 40), (0, 1)))
     np.testing.assert_allclose(rolled, made, atol=1e-5)
-
-
-def test_matching_ends_with_the_grain_of_its_source() -> None:
-    """White grain has no two patches alike, so that votes average it; the last iteration at the finest level mends
-    that, and no other does."""
-    source, picture = noise(48, 48, 0.2), noise(48, 48, 0.2, 1)
-    level = schedule(48, 48, [(48, 48)])[-1]
-    matcher = patches.Matcher([source], level, 0, rhythm.Rhythm())
-    before, after = (matcher.iterate(picture, number, lambda: None)[0] for number in (0, level.iterations - 1))
-    assert before.std() < 0.85 * source.std()
-    assert after.std() == pytest.approx(source.std(), rel=0.1)
