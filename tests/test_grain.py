@@ -27,6 +27,7 @@ def test_averaged_grain_gets_its_strength_back(count: int) -> None:
     picture, lost = averaged(count)
     assert picture.std() < 0.075
     assert grain.regained(picture, lost).std() == pytest.approx(0.1, rel=0.05)
+    assert grain.regained(picture, lost, 0.5).std() == pytest.approx(np.sqrt(0.1 * picture.std()), rel=0.05)
 
 
 def test_grain_comes_back_where_it_was_lost_only() -> None:

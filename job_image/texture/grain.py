@@ -28,15 +28,15 @@ LEAST = 1e-6
 """Of power, in units of [-1, 1] squared; under what 8 bits can hold. Keeps the gain of plain places finite."""
 
 
-def regained(picture: Pixels, lost: Field) -> Pixels:
+def regained(picture: Pixels, lost: Field, strength: float = 1.0) -> Pixels:
     """The picture with its fine detail as strong, near each place, as that of the votes it is the average of.
 
     picture: (rows, columns, 3) on a torus, in [-1, 1]. lost: (rows, columns), the votes' variance at each pixel, summed
-    over colours.
+    over colours. strength: of what is given back, in decibels; 1 is all that was lost.
     """
     fine = np.stack([picture[..., colour] - smooth(picture[..., colour], FINE) for colour in range(3)], axis=-1)
     left = np.maximum(smooth((fine**2).sum(axis=2), NEAR), 0) + LEAST
-    gain = np.sqrt(1 + np.maximum(smooth(lost, NEAR), 0) / left)
+    gain = (1 + np.maximum(smooth(lost, NEAR), 0) / left) ** (strength / 2)
     stronger: Pixels = (picture + (np.minimum(gain, MOST) - 1)[..., None] * fine).astype(np.float32)
     return stronger
 

@@ -38,6 +38,9 @@ which is half of all that an even finish cannot give back."""
 MIDDLE = 2 / 7
 """Of a patch's side: deviation of the Gaussian by which pixels near its middle have more of its vote, at the finest
 level. What fewer matches have a say in is averaged less."""
+REGAINED, ALL = 0.5, 1.0
+"""How much of the grain that votes lost is given back, see `grain.regained`. Where nothing keeps edges in step, part of
+what votes differ by is where an edge lies; all of it makes lichen rough."""
 LEAST_CANDIDATES, USUAL_CANDIDATES, MOST_CANDIDATES = 6144, 16384, 49152
 LEAST_FLOOR = 1e-8
 """Keeps the weights finite when a source is one flat colour."""
@@ -50,7 +53,7 @@ class Matching:
     side: of a patch, in pixels. dimensions: principal components kept. balance: weight floor as a share of the patches'
     variance; larger is closer to plain nearest neighbours. candidates: source patches drawn for one iteration.
     sharpness: how much more a close match has to say, see `matching.votes`. middle: see `MIDDLE`; infinite where all
-    pixels of a patch have the same share.
+    pixels of a patch have the same share. regained: see `REGAINED`.
     """
 
     side: int
@@ -59,6 +62,7 @@ class Matching:
     candidates: int
     sharpness: float = SHARPNESS
     middle: float = math.inf
+    regained: float = REGAINED
 
     @classmethod
     def for_level(cls, level: Level) -> "Matching":
@@ -78,8 +82,8 @@ class Matching:
 
     def of_regular(self) -> "Matching":
         """The same for a regular source. It repeats itself, so that more to choose from lifts no pieces, and its grain
-        needs the closer matches."""
-        return replace(self, candidates=self.candidates * 7 // 4)
+        needs the closer matches. Its edges are kept in step."""
+        return replace(self, candidates=self.candidates * 7 // 4, regained=ALL)
 
     def shares(self) -> Array:
         """The part of its patch's vote that each pixel has, (side * side,); 1 in the middle."""
@@ -242,7 +246,8 @@ class Matcher:
         averages = summed[..., :4] / summed[..., 4:]
         voted, distance = averages[..., :3], math.sqrt(error / (down * across))
         if self.level.finest and iteration + 1 == self.level.iterations:
-            voted = regained(voted, np.maximum(averages[..., 3] - (voted**2).sum(axis=2), 0))
+            lost = np.maximum(averages[..., 3] - (voted**2).sum(axis=2), 0)
+            voted = regained(voted, lost, self.how.regained)
         return voted, distance
 
     def _weigh(self, picture: Array, drawn: Drawn, candidates: Tensor, draws: np.random.Generator) -> Tensor:
