@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING or __package__:
     from . import flags
     from .texture import checkpoint, images, report, tasks, weights
-    from .texture.parameters import Parameters
+    from .texture.parameters import LARGE, Parameters
 else:  # run as a script from its own folder
     import flags
     from texture import checkpoint, images, report, tasks, weights
-    from texture.parameters import Parameters
+    from texture.parameters import LARGE, Parameters
 
 CHECKPOINTS = ".checkpoints"
 """Where states are kept, in the output folder, when no other place is given."""
@@ -73,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for sign in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sign, stop)
         print(f"{len(wanted)} texture{'s' if len(wanted) > 1 else ''} to make")
+        give_memory_back(wanted)
         network = load_network(run, wanted)
     except (ValueError, OSError) as error:
         print(f"synthesize.py: {sentence(error)}", file=sys.stderr)
@@ -101,7 +102,8 @@ def found_weights(given: Path | None) -> Path | None:
 
 def load_network(run: Run, wanted: Sequence[tasks.Task]) -> Any:
     """The network up to the deepest layer that any texture needs, or None where none needs it or there are no weights;
-    says which it is. Raises ValueError when the weights cannot be used."""
+    says which it is. A texture that needs a deeper layer than the weights have fails when its turn comes. Raises
+    ValueError when the weights cannot be used for any."""
     needed = [parameters for task in wanted if (parameters := valid(task)) is not None]
     if needed and all(one.method == "patch" for one in needed) and run.novelty is None:
         print("Method: patch, which needs no network weights")
@@ -111,9 +113,30 @@ def load_network(run: Run, wanted: Sequence[tasks.Task]) -> Any:
         print("Textures are made by the weight-free method, from patches of their sources.")
         return None
     synthesis = load_engine()
-    loaded = weights.load(run.weights, synthesis.deepest_layer(needed))
+    loaded = loaded_for(run.weights, [synthesis.deepest_layer([one]) for one in needed or [Parameters()]])
     print(f"Weights: {run.weights} ({loaded.layout}, SHA-256 {loaded.digest[:12]})")
     return synthesis.network(loaded)
+
+
+def loaded_for(path: Path, layers: Sequence[str]) -> weights.Weights:
+    """The weights up to the deepest of these convolutions that the file has. Raises ValueError when it has none of
+    them, or is no file of weights; of several reasons, with the one that the shallowest gives."""
+    deepest_first = sorted(set(layers), key=weights.LAYERS.index, reverse=True)
+    for layer in deepest_first[:-1]:
+        with suppress(weights.TooShallow):
+            return weights.load(path, layer)
+    return weights.load(path, deepest_first[-1])
+
+
+def give_memory_back(wanted: Sequence[tasks.Task]) -> None:
+    """Have TensorFlow give unused memory back to the system where a texture is large; before it is loaded.
+
+    Its own pool of memory (that of its build with oneDNN) keeps all it ever had: of a picture of 4096x4096 some 100
+    bytes a pixel, nearly as many as are in use. Small pictures are made a little quicker with it. No number changes.
+    """
+    sizes = [one.width * one.height * one.count for task in wanted if (one := valid(task)) is not None]
+    if max(sizes, default=0) > LARGE:
+        os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
 
 
 def valid(task: tasks.Task) -> Parameters | None:
@@ -252,8 +275,8 @@ def load_engine() -> Any:
             if error.name != chosen:
                 raise
             raise ValueError(
-                f"KERAS_BACKEND is {chosen!r}, which is not installed; pip install {chosen}, "
-                f"or choose another: {', '.join(report.BACKENDS)}"
+                f"KERAS_BACKEND is {chosen!r}, which is not installed; pip install {chosen} "
+                f"(in the image, where this runs in one), or choose another: {', '.join(report.BACKENDS)}"
             ) from None
         backend.configure()
     return synthesis

@@ -241,11 +241,12 @@ class TextureParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         Meta(description="The same as a factor of each source's own size. Not beside source_width."),
     ] = None
     method: Annotated[
-        Literal["auto", "patch", "swatch", "snelgrove", "gatys"],
+        Literal["auto", "patch", "swatch", "snelgrove", "gatys", "style"],
         Meta(
             description="How to make it. patch matches small patches of the source and needs no network weights; "
             "swatch matches what VGG-19 sees of it, coarse to fine; snelgrove and gatys are the "
-            "methods of 2017 and 2015. auto is swatch where VGG-19's weights are mounted (data), otherwise patch."
+            "methods of 2017 and 2015; style paints content in the look of the source. auto is swatch where VGG-19's "
+            "weights are mounted (data), otherwise patch."
         ),
     ] = "auto"
     seamless: Annotated[
@@ -289,6 +290,9 @@ class TextureParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             "weight-free method makes of the source at a coarse size."
         ),
     ] = "noise"
+    content_weight: Annotated[
+        float, Meta(ge=0, le=1e9, description="For style: how much the content counts beside the look.")
+    ] = 1.0
     count: Annotated[
         int, Meta(ge=1, le=64, description="Frames of a looping video, made at once (snelgrove, gatys, swatch).")
     ] = 1
@@ -331,6 +335,10 @@ class TextureEntry(Defaults, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "and the like) are left out, unless no other matches. A list makes one texture from all of its images."
         ),
     ]
+    content: Annotated[
+        Pattern | UnsetType,
+        Meta(description="For the method style: the image to paint, relative to this file. The source gives the look."),
+    ] = UNSET
     name: Annotated[
         Name | UnsetType,
         Meta(

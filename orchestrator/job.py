@@ -59,7 +59,8 @@ class Git(msgspec.Struct, frozen=True, kw_only=True):
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """One thing to make. `parameters` is complete: defaults are filled in.
 
-    A texture has `sources` and no `command`; a task of a sweep has a `command` whose placeholders are filled.
+    A texture has `sources` and no `command`, and for style transfer the `content`, the picture to paint; a task of a
+    sweep has a `command` whose placeholders are filled.
     `fingerprint` (64 hexadecimal digits) says what is made, whatever it is called: two tasks of one fingerprint
     have the same output.
     """
@@ -67,8 +68,14 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     fingerprint: str
     sources: tuple[Source, ...] = ()
+    content: Source | None = None
     parameters: dict[str, Any] = {}
     command: str | None = None
+
+    @property
+    def pictures(self) -> tuple[Source, ...]:
+        """All the images it is made from."""
+        return self.sources if self.content is None else (*self.sources, self.content)
 
     @property
     def prefix(self) -> str:

@@ -34,13 +34,15 @@ MAX_TASKS = 10_000
 
 class Texture(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of `textures`. `patterns` are paths and globs as written; `together` says that they are the sources of
-    one texture, else the one pattern makes a texture for each file. `parameters` are those given here, `size` undone.
-    In a draft, a `name` or pattern that was refused is empty."""
+    one texture, else the one pattern makes a texture for each file. `content` is the picture that the method `style`
+    paints. `parameters` are those given here, `size` undone. In a draft, a `name`, `content` or pattern that was
+    refused is empty."""
 
     index: int
     patterns: tuple[str, ...]
     together: bool = False
     name: str | None = None
+    content: str | None = None
     parameters: dict[str, Any] = {}
 
 
@@ -161,7 +163,7 @@ def _manifest(draft: Draft, data: dict[str, Any]) -> Manifest:
     given = shape.fit(_types()[0], data, (), draft.problem)
     _one_of(draft, data)
     textures = [
-        _texture(draft, index, entry, "name" in data["textures"][index])
+        _texture(draft, index, entry, data["textures"][index])
         for index, entry in enumerate(given.get("textures", ()))
         if entry is not REFUSED
     ]
@@ -208,13 +210,13 @@ def _one_of(draft: Draft, data: dict[str, Any]) -> None:
         draft.problem(("code",), "belongs to a command: textures bring no code")
 
 
-def _texture(draft: Draft, index: int, entry: dict[str, Any], named: bool) -> Texture:
+def _texture(draft: Draft, index: int, entry: dict[str, Any], written: Mapping[str, Any]) -> Texture:
     source = entry.pop("source", [])
     together = isinstance(source, list)
     patterns = tuple("" if pattern is REFUSED else pattern for pattern in source) if together else (source,)
-    name = entry.pop("name", "" if named else None)
+    name, content = (entry.pop(key, "" if key in written else None) for key in ("name", "content"))
     parameters = _level(draft, ("textures", index), entry)
-    return Texture(index=index, patterns=patterns, together=together, name=name, parameters=parameters)
+    return Texture(index=index, patterns=patterns, together=together, name=name, content=content, parameters=parameters)
 
 
 def _level(draft: Draft, path: tuple[str | int, ...], given: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,12 @@ AUTO_TASKS_PER_JOB = 16
 
 Sources = Sequence[Sequence[tuple[Source, ...]]]
 """For each of a manifest's textures, in its order: the sources of each texture it makes (a glob makes several)."""
+Contents = Mapping[int, Source]
+"""The picture to paint of each of a manifest's textures that names one, by its index."""
+STYLE = "style"
+"""The one method that paints a picture."""
+CONTENT_WEIGHT = "content_weight"
+"""The parameter that is nothing to other methods: in their fingerprints it does not stand."""
 
 
 class _Wanted(NamedTuple):
@@ -37,6 +43,7 @@ class _Wanted(NamedTuple):
 def expand(
     manifest: Manifest,
     sources: Sources,
+    contents: Contents | None = None,
     *,
     code: str | None = None,
     data: Mapping[str, str] | None = None,
@@ -44,19 +51,23 @@ def expand(
 ) -> list[Task]:
     """Every task of a checked manifest, in its order: each texture with every combination of the matrix.
 
-    `sources` come from `cargo.source.resolve`. A command's fingerprint needs what it runs on: `code` is the digest of
-    its snapshot, `data` maps each mount to the digest of its files, `image` is what the manifest names, if it does.
+    `sources` and `contents` come from `cargo.source.examine`. A command's fingerprint needs what it runs on: `code` is
+    the digest of its snapshot, `data` maps each mount to the digest of its files, `image` is what the manifest names,
+    if it does.
     """
     if manifest.command is not None:
         return _commands(manifest, manifest.command, code, data or {}, image)
     tasks = []
     for wanted in _wanted(manifest, sources):
         parameters = _parameters(manifest, wanted)
+        content = (contents or {}).get(wanted.texture.index) if parameters["method"] == STYLE else None
+        digests = [source.sha256 for source in wanted.sources]
         tasks.append(
             Task(
                 name=wanted.name,
-                fingerprint=fingerprint(parameters, [source.sha256 for source in wanted.sources], data or {}),
+                fingerprint=fingerprint(parameters, digests, data or {}, content.sha256 if content else None),
                 sources=wanted.sources,
+                content=content,
                 parameters=parameters,
             )
         )
@@ -114,6 +125,26 @@ def check_scales(draft: Draft, sources: Sources) -> None:
             draft.problem(place, f"{asked} makes {size} {height:,} pixels high: {limits} go with it")
 
 
+def check_contents(draft: Draft, sources: Sources) -> None:
+    """Adds a problem for every texture that is to paint a picture and names none, or names one and paints nothing."""
+    manifest = draft.manifest
+    if manifest is None or sum(len(groups) for groups in sources) * manifest.combinations > MAX_TASKS:
+        return  # of too many tasks, the reader has said so
+    painted: dict[int, bool] = {}
+    for one in _wanted(manifest, sources):
+        style = _parameters(manifest, one)["method"] == STYLE
+        index = one.texture.index
+        if style and one.texture.content is None and not painted.get(index):
+            draft.problem(
+                _place_of_parameter(manifest, one, "method"),
+                f"style needs a picture to paint: add content: PICTURE to textures[{index}]",
+            )
+        painted[index] = painted.get(index, False) or style
+    for index, any_style in painted.items():
+        if manifest.textures[index].content is not None and not any_style:
+            draft.problem(("textures", index, "content"), "is for the method style: add method: style")
+
+
 def _place_of_parameter(manifest: Manifest, one: _Wanted, name: str) -> tuple[str | int, ...]:
     """Where the value of a parameter that counts stands in the file."""
     if name in one.chosen:
@@ -121,15 +152,20 @@ def _place_of_parameter(manifest: Manifest, one: _Wanted, name: str) -> tuple[st
     return ("textures", one.texture.index, name) if name in one.texture.parameters else ("defaults", name)
 
 
-def fingerprint(parameters: Mapping[str, Any], sources: Sequence[str], data: Mapping[str, str]) -> str:
-    """What a texture is, 64 hexadecimal digits: engine, complete parameters, its sources' SHA-256 in their order, and
-    the digest of the files at each mount, among which network weights may be.
+def fingerprint(
+    parameters: Mapping[str, Any], sources: Sequence[str], data: Mapping[str, str], content: str | None = None
+) -> str:
+    """What a texture is, 64 hexadecimal digits: engine, complete parameters, its sources' SHA-256 in their order, that
+    of the picture it paints, and the digest of the files at each mount, among which network weights may be.
 
     Name, machine and money are not in it: the same wish elsewhere has the same outcome. Without data there are no
     weights, and `auto` is another word for `patch`, which looks at no data.
     """
     method = "patch" if parameters["method"] == "auto" and not data else parameters["method"]
-    wish: dict[str, Any] = {"engine": ENGINE, "parameters": {**parameters, "method": method}, "sources": list(sources)}
+    counted = {name: value for name, value in parameters.items() if method == STYLE or name != CONTENT_WEIGHT}
+    wish: dict[str, Any] = {"engine": ENGINE, "parameters": {**counted, "method": method}, "sources": list(sources)}
+    if content is not None:
+        wish["content"] = content
     if data and method != "patch":
         wish["data"] = dict(data)
     return _digest(wish)

@@ -125,7 +125,7 @@ def read(
     """Read a manifest and all that it names: files of this computer, data of the store. Data at addresses is fetched
     into the store, so that it is known what it is; without `fetch` nothing is, and what the store has not got counts as
     new. Raises ManifestError with every problem, NotFound, UsageError."""
-    draft, sources = source.examine(path)
+    draft, sources, contents = source.examine(path)
     manifest = draft.check()
     folder = path.parent
     here = Here(project=Belonging(manifest.name, None, folder, path))
@@ -141,7 +141,7 @@ def read(
     code = snapshot.of_engine() if textures else _code(_at(folder, manifest.code), path, settings.home)
     digests = {one.mount: one.digest for one in data.mounts}
     image = _image(manifest.image, folder)
-    tasks = plan.expand(manifest, sources, code=code.digest, data=digests, image=image)
+    tasks = plan.expand(manifest, sources, contents, code=code.digest, data=digests, image=image)
     return Request(manifest, tasks, code, data)
 
 

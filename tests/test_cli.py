@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from orchestrator import settings
@@ -268,6 +269,23 @@ def test_a_terminal_shows_bars_and_what_a_job_prints_is_no_markup(box: Box) -> N
     drawn = on_a_terminal(box, "submit", manifest, "--watch", at="50%", do=lambda: pipe.write_text(""))
     assert "[/b]" in drawn
     assert "1 of 1 done" in drawn
+
+
+def test_status_tells_a_container_from_this_computer_and_what_a_lost_job_needs() -> None:
+    from orchestrator.cli.status import after_loss, instance
+    from orchestrator.job import Job
+
+    job = Job(project="try", number=1, user="al", created=0.0, command="true", backend="docker")
+    assert instance(job) == "cpu (docker)"
+    assert instance(msgspec.structs.replace(job, backend="local")) == "cpu"
+    assert "submitted again" in after_loss(job)
+    assert after_loss(msgspec.structs.replace(job, argv=("run", "true"))).endswith("swatch restart try/1")
+
+
+def test_a_command_that_does_not_tell_how_far_it_is_has_no_bar(box: Box) -> None:
+    manifest = box.manifest("name: try\ncommand: echo made > /output/made.txt\n")
+    drawn = on_a_terminal(box, "submit", manifest, "--watch")
+    assert "1 of 1 done" in drawn and "%" not in drawn and "\u2501" not in drawn
 
 
 @pytest.mark.parametrize(("name", "value"), [("TERM", "dumb"), ("COLUMNS", "30")])

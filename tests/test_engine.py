@@ -147,6 +147,8 @@ def test_the_task_list_names_sources_by_content_alone() -> None:
     assert listed["tasks"] == [
         {"name": "bark", "sources": [f"sources/{'ab' * 16}.png"], "parameters": {"seed": 1}},
     ]
+    listed = listing([Task(name="bark", fingerprint="f", sources=(hostile,), content=hostile, parameters={})])
+    assert listed["tasks"][0]["content"] == f"sources/{'ab' * 16}.png"
 
 
 @pytest.mark.parametrize("moment", ["results/", "projects/p/deleted/"])

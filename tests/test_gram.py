@@ -118,14 +118,16 @@ DEEP = ("pool1", "conv2_2", "conv3_2", "conv4_1")
         (("conv3_2",), 1, (True, False), 64, 91, 48),
         (DEEP, 1, NOWHERE, 121, 99, 50),
         (DEEP, 1, BOTH, 64, 96, 56),
+        (("pool1", "conv2_1"), 2, "same", 45, 61, 20),
+        (DEEP, 1, "same", 71, 99, 50),
     ],
     ids=str,
 )
 def test_tiles_add_up_to_the_whole(
-    layers: tuple[str, ...], octaves: int, wraps: Wraps, rows: int, columns: int, tile: int
+    layers: tuple[str, ...], octaves: int, wraps: Wraps | str, rows: int, columns: int, tile: int
 ) -> None:
     """Two pictures at once, with content to keep in the last octave's last layer, and with means and deviations."""
-    seen = view(layers, octaves, wraps)
+    seen = view(layers, octaves, padding="same") if isinstance(wraps, str) else view(layers, octaves, wraps)
     at = picture(rows, columns, 3, batch=2)
     other = picture(rows, columns, 4)
     kept = statistics.moments(NETWORK, seen, other, content=len(seen.places) - 1).content
@@ -137,6 +139,7 @@ def test_tiles_add_up_to_the_whole(
     assert tiled.tile == tile
     assert found == pytest.approx(loss, rel=1e-5)
     assert apart(slope, gradient) < 1e-5
+    assert apart(tiled.features(other, content.place), kept) < 1e-5
     for part, one in zip(tiled.averages(at), whole.averages(at), strict=True):
         assert apart(part.products, one.products) < 1e-5
         assert apart(part.means, one.means) < 1e-5

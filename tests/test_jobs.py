@@ -234,6 +234,7 @@ def test_kill_the_agent_and_a_retry_resumes_from_the_checkpoint(box: Box) -> Non
     (job,) = box.json("status", "try/1")["jobs"]
     assert (job["state"], job["lost"]) == ("failed", True)
     assert "lost" in box.swatch("status", "try")
+    assert "goes on from its last checkpoint" in box.swatch("info", "try/1")
     assert alive(orphan), "the command outlived its agent"
     assert box.json("plan", manifest)["counts"] == {"lost": 1}
     assert "Resumed try/1" in box.swatch("submit", manifest, "--watch")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,10 +52,10 @@ class Cramped(Network):
         super().__init__(KERNELS, "cramped")
         self.pixels, self.error = pixels, error
 
-    def features(self, picture: Tensor, layers: Sequence[Layer], padding: str = "valid") -> list[Tensor]:
+    def features(self, picture: Tensor, layers: Sequence[Layer], *how: Any, **more: Any) -> list[Tensor]:
         if picture.shape[1] * picture.shape[2] > self.pixels:
             raise self.error
-        return super().features(picture, layers, padding)
+        return super().features(picture, layers, *how, **more)
 
 
 def objective(network: Network, view: View = VIEW) -> Objective:
@@ -94,14 +95,22 @@ def test_what_fits_in_no_tile_fails_as_it_did() -> None:
 
 
 def test_zeros_around_a_picture_are_not_put_around_tiles() -> None:
-    padded = objective(Cramped(100, MemoryError()), View(VIEW.places, padding="same"))
-    with pytest.raises(MemoryError):
-        padded(picture(300, 200))
-    assert padded.tile is None
-    roomy = objective(Network(KERNELS, "roomy"), View(VIEW.places, padding="same"))
-    loss, _ = roomy(picture(60, 60))
-    roomy.tile = 32
-    assert roomy(picture(60, 60))[0] == loss
+    padded = View(VIEW.places, padding="same")
+    at = picture(301, 99)
+    cramped = objective(Cramped(160 * 110, MemoryError()), padded)
+    loss, gradient = objective(Network(KERNELS, "roomy"), padded)(at)
+    found, slope = cramped(at)
+    assert cramped.tile == 150
+    assert found == pytest.approx(loss, rel=1e-5)
+    assert apart(slope, gradient) < 1e-5
+
+
+def test_a_picture_to_keep_is_looked_at_in_tiles() -> None:
+    at = picture(300, 140)
+    cramped = objective(Cramped(160 * 160, MemoryError()))
+    features = objective(Network(KERNELS, "roomy")).features(at, 0)
+    assert apart(cramped.features(at, 0), features) < 1e-6
+    assert cramped.tile == 150
 
 
 def test_other_failures_are_no_reason_for_tiles() -> None:

@@ -13,8 +13,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from job_image.texture import images
+from job_image.texture import images, memory
 from job_image.texture.network import Network
+from job_image.texture.spectrum import Spectrum
 from tests import program
 from tests.vgg import random_weights, write_npz
 
@@ -122,6 +123,52 @@ def test_style_keeps_the_content_as_much_as_asked(
 
 
 @pytest.mark.usefixtures("unmeasured")
+@pytest.mark.slow
+def test_style_with_padding_is_made_in_tiles_where_it_does_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its content is looked at in tiles, too, and the picture is the same but for rounding."""
+    write_npz(tmp_path / "vgg.npz", random_weights(deepest="conv4_2"))
+    look, town = (
+        program.painted(tmp_path / f"{name}.png", 160, 150, seed) for seed, name in enumerate(("look", "town"))
+    )
+    words = ("-s", look, "--content", town, "-d", tmp_path / "vgg.npz", "--method", "style", "-l", "2", "-p", "same")
+    for name, free in (("whole", 1 << 40), ("tiled", 1 << 20)):
+        monkeypatch.setattr(memory, "free", lambda free=free: free)
+        more = ("-ow", 150, "-m", 3, "--content-weight", 1e5, "--output-dir", tmp_path / name)
+        assert program.run(*words, *more) == 0
+    whole, tiled = (program.record(tmp_path / name) for name in ("whole", "tiled"))
+    assert (whole["tile"], tiled["tile"]) == (None, 128)
+    assert tiled["loss"] == pytest.approx(whole["loss"], rel=1e-3)
+    assert np.abs(program.pixels(tmp_path / "whole").astype(int) - program.pixels(tmp_path / "tiled")).max() <= 2
+
+
+@pytest.mark.usefixtures("unmeasured")
+@pytest.mark.slow
+def test_the_default_method_pulls_a_regular_source_towards_its_spectrum(
+    tmp_path: Path, vgg: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = np.broadcast_to(0.5 + 0.4 * np.sin(2 * np.pi * np.arange(80) / 8)[:, None, None], (80, 80, 3))
+    images.write_png(tmp_path / "rows.png", np.ascontiguousarray(rows, np.float32))
+    pulls: list[float] = []
+    call = Spectrum.__call__
+
+    def counted(self: Spectrum, picture: Any) -> Any:
+        pulls.append(self.weight)
+        return call(self, picture)
+
+    monkeypatch.setattr(Spectrum, "__call__", counted)
+    words = ("-s", tmp_path / "rows.png", "-d", vgg, "-ow", 64, "-m", 2, "-o", 2)
+    assert program.run(*words, "--output-dir", tmp_path / "out") == 0
+    assert program.record(tmp_path / "out")["periods"] == [0, 10]
+    assert max(pulls) > 0
+    pulls.clear()
+    plain = program.painted(tmp_path / "moss.png", 64, 72)
+    assert program.run("-s", plain, "-d", vgg, "-ow", 64, "-m", 2, "-o", 2, "--output-dir", tmp_path / "moss") == 0
+    assert pulls == [], "nothing repeats there"
+
+
+@pytest.mark.usefixtures("unmeasured")
 def test_sixteen_bits_are_sixteen(tmp_path: Path, vgg: Path, source: Path) -> None:
     words = ("-s", source, "-d", vgg, "-ow", 40, "-m", 1, "--bits", 16, "--output-dir", tmp_path / "out")
     assert program.run(*words) == 0
@@ -154,6 +201,25 @@ def tasks(folder: Path, *wanted: dict[str, Any]) -> Path:
     path = folder / "tasks.json"
     path.write_text(json.dumps({"schema": 1, "tasks": list(wanted)}))
     return path
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_a_texture_that_needs_a_deeper_layer_than_the_weights_have_fails_alone(
+    tmp_path: Path, vgg: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The weights end with conv3_2; one that needs more, and nothing else, is refused before any compute."""
+    how = {"width": 48, "height": 48, "method": "snelgrove", "iterations": 1, "octaves": 1}
+
+    def one(name: str, layer: str) -> dict[str, Any]:
+        return {"name": name, "sources": [str(source)], "parameters": {**how, "layers": [layer]}}
+
+    many = tasks(tmp_path, one("deep", "conv4_1"), one("deeper", "conv5_1"), one("shallow", "conv1_1"))
+    assert program.run("--tasks", many, "-d", vgg, "--output-dir", tmp_path / "out") == 1
+    said = capsys.readouterr().out
+    assert "deep: failed: the weights have no conv4_1; name a whole file" in said
+    assert program.record(tmp_path / "out")["layers"] == ["conv1_1"]
+    assert program.run("--tasks", tasks(tmp_path, one("deep", "conv4_1")), "-d", vgg) == 2
+    assert "lacks the kernel of conv3_3; name a whole file" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("unmeasured")
@@ -254,7 +320,7 @@ def test_a_report_says_how_the_picture_came_to_be(tmp_path: Path, vgg: Path, sou
     words = ("-s", source, "-d", vgg, "--method", method, "-ow", 48, "-m", 2, "--seed", 5)
     assert program.run(*words, "--output-dir", tmp_path / "out") == 0
     report = program.record(tmp_path / "out")
-    assert report["method"] == f"{method}/1" and report["seed"] == 5 and report["size"] == [48, 48]
+    assert report["method"].partition("/")[0] == method and report["seed"] == 5 and report["size"] == [48, 48]
     assert report["parameters"]["width"] == 48 and report["parameters"]["iterations"] == 2
     assert re.fullmatch("[0-9a-f]{64}", report["weights"]) and re.fullmatch("[0-9a-f]{64}", report["fingerprint"])
     assert report["layers"] == ["pool1", "conv3_2"]

@@ -185,6 +185,18 @@ def test_each_parameter_and_source_changes_the_fingerprint_and_nothing_else_does
     assert plan.expand(*one(width=256, method="auto"))[0].fingerprint == base.fingerprint
 
 
+def test_a_painted_picture_and_its_weight_count_for_style_alone() -> None:
+    def made(method: str, content: Source | None = None, **parameters: Any) -> Task:
+        contents = {0: content} if content else {}
+        return plan.expand(*one(method=method, **parameters), contents)[0]
+
+    town, wood = source("town.png", "1" * 64), source("wood.png", "2" * 64)
+    assert made("style", town).content == town and made("gatys", town).content is None
+    styles = made("style", town), made("style", wood), made("style", town, content_weight=2.0), made("gatys")
+    assert len({task.fingerprint for task in styles}) == 4
+    assert made("gatys", town, content_weight=2.0).fingerprint == made("gatys").fingerprint
+
+
 def test_weights_that_may_be_used_are_part_of_the_fingerprint() -> None:
     def made(method: str, **data: str) -> str:
         return plan.expand(*one(method=method), data=data)[0].fingerprint

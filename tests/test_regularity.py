@@ -74,3 +74,18 @@ def test_noise_gives_finite_figures(shape: tuple[int, int]) -> None:
     image = np.random.default_rng(1).random((*shape, 3), np.float32)
     figures = regularity(image, image, Rhythm((2, 3), (2.2, 3.1)))
     assert np.isfinite(list(figures.values())).all()
+
+
+@pytest.mark.parametrize(("side", "period"), [(SIDE // 2, 8), (SIDE * 3 // 4, 16)])
+def test_a_large_result_is_looked_at_small_or_in_part(monkeypatch: pytest.MonkeyPatch, side: int, period: int) -> None:
+    """Half as large, or three quarters of it when the rows would be lost otherwise: the figures stay."""
+    monkeypatch.setattr("job_image.texture.regularity.MOST_PIXELS", side * side)
+    monkeypatch.setattr("job_image.texture.regularity.LEAST_PERIOD", period)
+    figures = regularity(grating(), grating(grain=0.6), RHYTHM)
+    assert figures["period_error"] < 0.005
+    assert figures["straightness"] < 0.03
+    assert figures["dislocations"] == 0
+    assert regularity(grating(), grating(rows=ROWS + 2), RHYTHM)["period_error"] > 0.05
+    ends = ((40.5, 40.5, 1), (40.5, 120.5, -1), (120.5, 40.5, -1), (120.5, 120.5, 1))
+    found = regularity(grating(), grating(ends), RHYTHM)["dislocations"]
+    assert found == 4 if period == 8 else found > 0, "of a part, as many as there would be in one as large inside"

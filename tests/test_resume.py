@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,13 @@ METHODS = ("swatch", "snelgrove")
 
 
 @pytest.fixture(scope="module")
-def network() -> Network:
-    return Network(random_weights(), "random")
+def network() -> Iterator[Network]:
+    """One whose rough arithmetic is another, whatever this processor is fast with."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("job_image.texture.network.fast_type", lambda: "bfloat16")
+        made = Network(random_weights(), "random")
+        assert made.rough is not made
+        yield made
 
 
 def nothing() -> None:

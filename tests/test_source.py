@@ -39,7 +39,7 @@ def header(width: int, height: int) -> bytes:
 def drafted(folder: Path, text: str) -> tuple[manifest.Draft, plan.Sources]:
     path = folder / "forest.yaml"
     path.write_text(text)
-    return source.examine(path)
+    return source.examine(path)[:2]
 
 
 def problems(folder: Path, text: str) -> list[str]:
@@ -160,6 +160,26 @@ def test_a_folder_and_a_pipe(tmp_path: Path) -> None:
     if sys.platform != "win32":
         os.mkfifo(tmp_path / "pipe")
         assert problem(tmp_path, "pipe") == '"HERE/pipe" is no regular file'
+
+
+STYLED = "name: forest\ntextures:\n  - source: a.png\n    content: {}\n    method: {}\n"
+
+
+def test_a_picture_to_paint_is_looked_at_as_sources_are(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    town = picture(tmp_path / "town.png", color="blue")
+    (tmp_path / "m.yaml").write_text(STYLED.format("town.png", "style"))
+    draft, sources, contents = source.examine(tmp_path / "m.yaml")
+    [task] = plan.expand(draft.check(), sources, contents)
+    assert task.content is not None and task.content.sha256 == hashlib.sha256(town.read_bytes()).hexdigest()
+    assert [one.path for one in task.pictures] == [str(tmp_path / "a.png"), str(town)]
+    at = "forest.yaml:4:5: textures[0].content: "
+    assert problems(tmp_path, STYLED.format("none.png", "style"))[0].startswith(f'{at}no such file: "HERE/none.png"')
+    assert problems(tmp_path, STYLED.format('"*.png"', "style")) == [f'{at}"*.png" matches 2 files: name one']
+    assert problems(tmp_path, STYLED.format("town.png", "gatys")) == [f"{at}is for the method style: add method: style"]
+    assert problems(tmp_path, "name: forest\ntextures:\n  - source: a.png\nmatrix: {method: [gatys, style]}\n") == [
+        "forest.yaml:4:26: matrix.method[1]: style needs a picture to paint: add content: PICTURE to textures[0]"
+    ]
 
 
 @pytest.mark.skipif(

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from job_image import flags, synthesize
+from job_image.texture import report, tasks
 from tests.program import painted
 from tests.vgg import random_weights, write_keras_2
 
@@ -155,6 +156,28 @@ def test_without_a_folder_named_outputs_go_to_outputs(bare: Path, source: Path) 
     assert synthesize.main(["-s", str(source), "-ow", "32"]) == 0
     assert (bare / "outputs" / "out.L2,7.o4.32x32" / "texture.png").is_file()
     assert flags.single_task(flags.parser().parse_args(["-s", str(source)])).name == "out.L2,7.o4.512x512"
+
+
+@pytest.mark.parametrize(("side", "given"), [(2048, None), (2049, "1")])
+def test_memory_goes_back_to_the_system_where_a_texture_is_large(
+    monkeypatch: pytest.MonkeyPatch, side: int, given: str | None
+) -> None:
+    monkeypatch.delenv(name := "TF_ONEDNN_USE_SYSTEM_ALLOCATOR", raising=False)
+    sizes = ({"width": 64, "height": 64}, {"width": side, "height": 2048}, {"width": "wrong"})
+    synthesize.give_memory_back([tasks.Task("it", (), size) for size in sizes])
+    assert os.environ.pop(name, None) == given
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems tell the most that a process ever held")
+def test_a_textures_memory_is_its_own() -> None:
+    """In a list, a small texture after a large one."""
+    large = np.ones(300 << 20, np.uint8)
+    most = report.peak_memory()
+    assert most > large.nbytes
+    del large
+    assert report.peak_memory() > most - (8 << 20), "the system counts in pages, and now and then"
+    report.forget_peak()
+    assert report.peak_memory() < most - (200 << 20)
 
 
 def test_a_verdict_is_said_with_its_first_reason() -> None:

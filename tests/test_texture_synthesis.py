@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from job_image.texture import images, synthesis
+from job_image.texture import images, patchwork, synthesis
 from job_image.texture.checkpoint import Checkpoint
 from job_image.texture.parameters import Parameters
 
@@ -159,6 +159,29 @@ def test_an_interrupted_texture_ends_with_the_same_bytes(tmp_path: Path, calls: 
     assert parts["loss"] == whole["loss"]
     assert list((tmp_path / "state").iterdir()) == []
     assert not (tmp_path / "parts" / "unfinished.png").exists()
+
+
+def test_a_large_texture_is_shown_small_and_stopped_in_haste(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the last touch takes of a large picture could outlast the grace of a stopped run; the result has it."""
+    sources, parameters = [blobs(48, 48)], Parameters(48, 40)
+    make(tmp_path / "whole", sources, parameters)
+    monkeypatch.setattr(synthesis, "PREVIEW_SIDE", 44)
+    monkeypatch.setattr(synthesis, "TILED_SIDE", 64)
+    monkeypatch.setattr(patchwork, "LARGE", 47 * 40)
+    checkpoint = Checkpoint(tmp_path / "it.npz", "this task")
+    with monkeypatch.context() as hurried:
+        hurried.setattr(patchwork, "equalised", lambda *_: pytest.fail("there is no time for this"))
+        with pytest.raises(SystemExit):
+            make(tmp_path / "parts", sources, parameters, checkpoint, interrupt_after(17))
+    assert images.read(tmp_path / "parts" / "unfinished.png").shape == (40, 48, 3)
+    made = make(tmp_path / "parts", sources, parameters, checkpoint)
+    assert (tmp_path / "parts/texture.png").read_bytes() == (tmp_path / "whole/texture.png").read_bytes()
+    sizes = {one.stem: images.read(one).shape for one in (tmp_path / "parts" / "previews").glob("4*.png")}
+    assert sizes["48x40"] == (37, 44, 3) and all(max(size) <= 44 for size in sizes.values())
+    tiled = images.read(tmp_path / "parts" / "tiled.png")
+    assert tiled.shape == (54, 64, 3), "two by two of 32x27"
+    np.testing.assert_array_equal(tiled[:27, :32], tiled[27:, 32:])
+    assert np.abs(tiled[:27, :32].mean((0, 1)) - made.mean((0, 1))).max() < 0.01
 
 
 def test_foreign_and_damaged_checkpoints_are_not_taken_up(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def features_of_a_pixel(last: Layer) -> float:
 def tile(view: View, rows: int, columns: int, batch: int = 1) -> int | None:
     """The side of the tiles a picture is to be evaluated in, or None where it fits the device's memory as it is."""
     free = memory.free()
-    if free is None or view.padding == "same":
+    if free is None:
         return None
     bearable = memory.USABLE * free / batch
     if evaluation_bytes(view, rows, columns) <= bearable:

@@ -7,7 +7,8 @@ JAX or PyTorch carries it out. Differentiation and compilation are the backend's
 import os
 import subprocess
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import cache, wraps
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import keras
@@ -23,7 +24,7 @@ NAME: str = keras.backend.backend()
 def configure() -> None:
     """Make the backend repeat itself bit for bit: a fixed order of additions, and full float32 products.
 
-    To be called before the first operation. The one place that sets precision.
+    To be called before the first operation. The one place that sets precision; `fast_type` says where less will do.
     """
     if NAME == "tensorflow":
         import tensorflow as tf
@@ -43,6 +44,48 @@ def configure() -> None:
         torch.use_deterministic_algorithms(True)
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
+
+
+@cache
+def fast_type() -> str:
+    """The type in which this device multiplies fastest: "bfloat16" where it has units for it that the backend uses,
+    else "float32", which processors without them are several times as fast with.
+
+    GPUs have them since compute capability 8 (NVIDIA's Ampere, 2020). Of processors, TensorFlow's oneDNN uses those of
+    x86 with AVX512_BF16 or AMX.
+    """
+    capability: tuple[int, ...] = (0,)
+    if NAME == "tensorflow":
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        if not gpus:
+            on = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0"
+            return "bfloat16" if on and BFLOAT16 & processor_flags() else "float32"
+        capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", capability)
+    elif NAME == "jax":
+        import jax
+
+        capability = tuple(map(int, str(getattr(jax.devices()[0], "compute_capability", "0")).split(".")))
+    elif NAME == "torch":
+        import torch
+
+        capability = torch.cuda.get_device_capability() if torch.cuda.is_available() else capability
+    return "bfloat16" if capability >= (8,) else "float32"
+
+
+BFLOAT16 = {"avx512_bf16", "amx_bf16"}
+"""Of these flags Linux shows at least one where the processor multiplies bfloat16."""
+CPUINFO = Path("/proc/cpuinfo")
+
+
+def processor_flags() -> set[str]:
+    """What Linux says that an x86 processor can do; nothing elsewhere."""
+    try:
+        lines = CPUINFO.read_text().splitlines()
+    except OSError:
+        return set()
+    return next((set(line.partition(":")[2].split()) for line in lines if line.startswith("flags")), set())
 
 
 def free_memory() -> int | None:

@@ -19,7 +19,8 @@ class Stand(NamedTuple):
     size: of the picture at hand, as people write it (256x128). iteration: at that size, from 1 on and rising through
     all stages; 0 is what everything begins with, before there is a loss or a state. done: work behind
     us, in multiply-adds. loss: of what is being lowered. pictures: makes the frames as they are, sRGB in [0, 1].
-    state: makes the state. level_done: whether this size is finished.
+    state: makes the state. level_done: whether this size is finished. hasty: makes the frames without what takes long
+    and shows little, for a run that is being stopped.
     """
 
     size: str
@@ -29,6 +30,7 @@ class Stand(NamedTuple):
     pictures: Callable[[], list[Pixels]]
     state: Callable[[], State]
     level_done: bool = False
+    hasty: Callable[[], list[Pixels]] | None = None
 
 
 class Course(Protocol):

@@ -24,7 +24,7 @@ from .lbfgs import LBFGS, remembered
 from .levels import Size
 from .network import Network, from_rgb, to_rgb
 from .novelty import Novelty, NoveltyDistance
-from .objective import Content, Distance, Extra, looked_at
+from .objective import Content, Distance, Extra
 from .parameters import Parameters
 from .patchwork import wrapping
 from .randomness import Stage, generator
@@ -142,8 +142,7 @@ class Descent:
         """The features that the content has at the picture's own size."""
         picture = from_rgb(images.resize(content, *self.size))[None]
         place = next(i for i, one in enumerate(self.view.places) if one.octave == 0 and one.layer == at)
-        _, features = looked_at(self.network, self.view, place)(picture)
-        return Content(place, to_numpy(features), weight * self.parameters.content_weight)
+        return Content(place, self.objective.features(picture, place), weight * self.parameters.content_weight)
 
     def tie(self, inputs: Sequence[Pixels]) -> Extra:
         """What holds the frames together."""

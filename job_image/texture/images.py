@@ -187,6 +187,15 @@ def resize(pixels: Pixels, width: int, height: int) -> Pixels:
     return resize_box(pixels, width, height, (0, 0, pixels.shape[1], pixels.shape[0]))
 
 
+def within(pixels: Pixels, side: int, torus: bool = False) -> Pixels:
+    """The image, shrunk if a side is longer than `side` pixels. torus: whether it wraps around, and shall still."""
+    height, width = pixels.shape[:2]
+    if max(height, width) <= side:
+        return pixels
+    size = max(1, round(width * side / max(height, width))), max(1, round(height * side / max(height, width)))
+    return resize_torus(pixels, *size) if torus else resize(pixels, *size)
+
+
 def resize_torus(pixels: Pixels, width: int, height: int, margin: int = 8) -> Pixels:
     """Resize an image that wraps around so that the result wraps around too.
 

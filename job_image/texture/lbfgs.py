@@ -49,6 +49,7 @@ class LBFGS:
         self.evaluate, self.memory, self.first, self.bounds = evaluate, memory, first, bounds
         self.steps: list[Tensor] = []
         self.changes: list[Tensor] = []
+        self.products: list[float] = []
         self.point = self._inside(ops.convert_to_tensor(point, "float32"))
         self.loss, self.gradient = evaluate(self.point)
         self.evaluations = 1
@@ -60,12 +61,18 @@ class LBFGS:
         if not self.steps:
             return False
         # What was remembered may mislead, most of all after rounding: try once more straight downhill.
-        remembered = self.steps, self.changes
-        self.steps, self.changes = [], []
+        remembered = self.steps, self.changes, self.products
+        self.steps, self.changes, self.products = [], [], []
         if self._advance():
             return True
-        self.steps, self.changes = remembered
+        self.steps, self.changes, self.products = remembered
         return False
+
+    def turn(self, evaluate: Evaluate) -> None:
+        """Go on with another loss that is nearly the same: what was learnt of the curvature holds."""
+        self.evaluate = evaluate
+        self.loss, self.gradient = evaluate(self.point)
+        self.evaluations += 1
 
     def slope(self) -> float:
         """The largest component of the gradient, those that press against a bound left out."""
@@ -88,6 +95,7 @@ class LBFGS:
             number = len(made.steps)
             made.steps.append(ops.convert_to_tensor(arrays[f"step{number}"]))
             made.changes.append(ops.convert_to_tensor(arrays[f"change{number}"]))
+            made.products.append(dot(made.steps[-1], made.changes[-1]))
         return made
 
     def _advance(self) -> bool:
@@ -103,16 +111,18 @@ class LBFGS:
         point, loss, gradient = found
         step, change = point - self.point, gradient - self.gradient
         # The condition of L-BFGS-B for a pair worth remembering: it must show upward curvature.
-        if dot(step, change) > np.finfo(np.float32).eps * -descent:
+        product = dot(step, change)
+        if product > np.finfo(np.float32).eps * -descent:
             self.steps = [*self.steps, step][-self.memory :]
             self.changes = [*self.changes, change][-self.memory :]
+            self.products = [*self.products, product][-self.memory :]
         self.point, self.loss, self.gradient = point, loss, gradient
         return True
 
     def _direction(self, slope: Tensor) -> Tensor:
         """The two loops of Nocedal (1980)."""
         direction, shares = -slope, []
-        pairs = [(step, change, dot(step, change)) for step, change in zip(self.steps, self.changes, strict=True)]
+        pairs = list(zip(self.steps, self.changes, self.products, strict=True))
         for step, change, product in reversed(pairs):
             shares.append(dot(step, direction) / product)
             direction = direction - shares[-1] * change

@@ -5,6 +5,9 @@ all the pixels that its own features see. The loss is then a function of a few s
 to them is the same for every tile, and a second pass carries it back to the pixels. What a tile sends to pixels beyond
 its border is added there. Gram matrices compared tile by tile instead, as others do, are another loss: its gradient is
 off by 6 to 16%.
+
+"Same" padding surrounds what every layer sees with zeros, at the picture's border and not at a tile's. There a tile is
+shown the zeros around the picture as well, and told which of its rows and columns those are (`Network.features`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -44,10 +47,12 @@ class Content(NamedTuple):
 
 class Piece(NamedTuple):
     """One tile of one octave's continued picture. where: its pixels; own: for each layer, 1 for each feature that
-    counts as this tile's and 0 for its neighbours', (rows, columns, 1); content: the features its part should have."""
+    counts as this tile's and 0 for its neighbours', (rows, columns, 1); inside: its rows and columns that lie in the
+    picture, of one with "same" padding; content: the features its part should have."""
 
     where: tuple[slice, ...]
     own: list[Array]
+    inside: tuple[Array, ...]
     content: Array
 
 
@@ -57,8 +62,7 @@ class Objective:
 
     view and distance: which statistics, and how they are compared with `wanted`. content: for style transfer. extras:
     see `Extra`. tile: side of the tiles in pixels, or None for the whole picture at once; when the device runs out of
-    memory, smaller tiles are tried, but not with "same" padding, whose zeros belong to the picture's border alone.
-    alive: called between tiles; raises to stop.
+    memory, smaller tiles are tried. alive: called between tiles; raises to stop.
     """
 
     network: Network
@@ -92,6 +96,10 @@ class Objective:
         """The statistics of a picture at the view's places, found as the loss finds them."""
         return self._within_memory(self._averages, picture)
 
+    def features(self, picture: Tensor, place: int) -> Array:
+        """All features of a picture at one of the view's places, (batch, rows, columns, channels)."""
+        return self._within_memory(lambda one: self._features(one, place), picture)
+
     def _within_memory(self, look: Callable[[Tensor], R], picture: Tensor) -> R:
         """`look(picture)`, with smaller tiles as long as the device runs out of memory and they can get smaller."""
         while True:
@@ -99,14 +107,13 @@ class Objective:
                 return look(picture)
             except Exception as error:
                 side = min(self.tile or LARGEST, max(picture.shape[1:3]))
-                if not is_out_of_memory(error) or side <= LEAST_TILE or self.view.padding == "same":
+                if not is_out_of_memory(error) or side <= LEAST_TILE:
                     raise
                 self.tile = max(LEAST_TILE, side // 2)
 
     def _side(self, picture: Tensor) -> int | None:
         """Of the tiles a picture is taken in; None for the whole at once."""
-        at_once = self.tile is None or self.tile >= max(picture.shape[1:3]) or self.view.padding == "same"
-        return None if at_once else self.tile
+        return None if self.tile is None or self.tile >= max(picture.shape[1:3]) else self.tile
 
     def _averages(self, picture: Tensor) -> list[Moments]:
         side = self._side(picture)
@@ -115,6 +122,29 @@ class Objective:
             return [Moments(*pair) for pair in found]
         levels = [to_numpy(one) for one in shrunk(self.view)(picture)]
         return [Moments(*pair) for pair in self._added_up(levels, side)[0]]
+
+    def _features(self, picture: Tensor, place: int) -> Array:
+        side = self._side(picture)
+        if side is None:
+            found: Array = to_numpy(looked_at(self.network, self.view, place)(picture)[1])
+            return found
+        octave, layer = self.view.places[place]
+        level = to_numpy(shrunk(self.view)(picture)[octave])
+        layers = self.view.layers(octave)
+        at = place - sum(one.octave < octave for one in self.view.places)
+        down, across = tiled_windows(self.view, octave, *level.shape[1:3])[at]
+        found = np.empty((len(level), len(down), len(across), layer.channels), np.float32)
+        look = piece_features(self.network, layers, at)
+        for pixels, piece in self._pieces(octave, level, side):
+            seen, own = to_numpy(look(pixels, piece.inside)), piece.own[at][..., 0] > 0
+            if own.any():
+                here, there = np.flatnonzero(own.any(1)), np.flatnonzero(own.any(0))
+                top, left = (
+                    one.start // layer.stride + first - counted.start
+                    for one, first, counted in zip(piece.where[1:], (here[0], there[0]), (down, across), strict=True)
+                )
+                found[:, top : top + len(here), left : left + len(there)] = seen[:, here][:, :, there]
+        return found
 
     def _tiled(self, picture: Tensor, side: int) -> tuple[float, Tensor]:
         levels = [to_numpy(one) for one in shrunk(self.view)(picture)]
@@ -134,12 +164,12 @@ class Objective:
             added: list[npt.NDArray[np.float64]] = []
             add = piece_sums(self.network, self.view.layers(octave), self._content_layer(octave))
             for pixels, piece in self._pieces(octave, level, side):
-                found, share = add(pixels, piece.own, piece.content)
+                found, share = add(pixels, piece.own, piece.inside, piece.content)
                 # Added up in double precision: thousands of tiles must not lose what one matrix product keeps.
                 new = [np.asarray(to_numpy(part), np.float64) for pair in found for part in pair]
                 added = [old + one for old, one in zip(added, new, strict=True)] if added else new
                 apart += float(share)
-            for i, (down, across) in enumerate(windows(self.view, octave, *level.shape[1:3])):
+            for i, (down, across) in enumerate(tiled_windows(self.view, octave, *level.shape[1:3])):
                 counts.append(len(down) * len(across))
                 averages.append([(part / counts[-1]).astype(np.float32) for part in added[2 * i : 2 * i + 2]])
         return averages, counts, apart
@@ -149,12 +179,17 @@ class Objective:
         here = [pulls[i] for i, place in enumerate(self.view.places) if place.octave == octave]
         batch, rows, columns, channels = level.shape
         layers = self.view.layers(octave)
-        beyond = [margin(layers) if wraps and layers else 0 for wraps in self.view.wraps]
+        padded = self.view.padding == "same"
+        beyond = [margin(layers) if layers and (wraps or padded) else 0 for wraps in self.view.wraps]
         weight = np.float32(self.content.weight if self.content else 0)
         pull = piece_gradient(self.network, layers, self._content_layer(octave))
-        gradient = np.zeros((batch, rows + 2 * beyond[0], columns + 2 * beyond[1], channels), np.float32)
+        more = [around(layers, pixels)[1] - margin(layers) if layers and padded else 0 for pixels in (rows, columns)]
+        shape = (batch, rows + 2 * beyond[0] + more[0], columns + 2 * beyond[1] + more[1], channels)
+        gradient = np.zeros(shape, np.float32)
         for pixels, piece in self._pieces(octave, level, side):
-            gradient[piece.where] += to_numpy(pull(pixels, here, piece.own, piece.content, weight))
+            gradient[piece.where] += to_numpy(pull(pixels, here, piece.own, piece.inside, piece.content, weight))
+        if padded:  # zeros that nobody can change
+            return gradient[:, beyond[0] : beyond[0] + rows, beyond[1] : beyond[1] + columns]
         # What lies beyond a torus is its other side.
         return folded(folded(gradient, beyond[0], rows, 1), beyond[1], columns, 2)
 
@@ -163,11 +198,18 @@ class Objective:
         layers = self.view.layers(octave)
         if not layers:
             return
-        everything = to_numpy(continued(level, self.view, octave))
-        last = deepest(layers)
+        everything, last, inside = level, deepest(layers), None
+        if self.view.padding == "same":
+            margins = [around(layers, pixels) for pixels in level.shape[1:3]]
+            everything = np.pad(level, ((0, 0), *margins, (0, 0)))
+            inside = [
+                np.pad(np.ones(pixels, np.float32), one) for pixels, one in zip(level.shape[1:3], margins, strict=True)
+            ]
+        else:
+            everything = to_numpy(continued(level, self.view, octave))
         step = max(last.stride, side // last.stride * last.stride)
         length = step + last.reach - last.stride  # a feature that begins on the last stride sees so far beyond it
-        counted = windows(self.view, octave, *level.shape[1:3])
+        counted = tiled_windows(self.view, octave, *level.shape[1:3])
         kept = self._content_layer(octave)
         for top in range(0, everything.shape[1], step):
             for left in range(0, everything.shape[2], step):
@@ -193,7 +235,8 @@ class Objective:
                     rows = np.clip(y // stride - down.start + np.arange(own[kept].shape[0]), 0, len(down) - 1)
                     columns = np.clip(x // stride - across.start + np.arange(own[kept].shape[1]), 0, len(across) - 1)
                     content = self.content.features[:, rows[:, None], columns]
-                yield pixels, Piece(where, own, content)
+                part = tuple(one[w] for one, w in zip(inside, where[1:], strict=True)) if inside else ()
+                yield pixels, Piece(where, own, part, content)
 
     def _content_layer(self, octave: int) -> int | None:
         """Which of the octave's layers carries the content, if any does."""
@@ -203,6 +246,26 @@ class Objective:
 
 
 LARGEST = 1 << 30
+
+
+def around(layers: Sequence[Layer], pixels: int) -> tuple[int, int]:
+    """Zeros before and after an axis that "same" padding surrounds with them, so that each layer has all its features
+    when nothing else is added: of an uneven axis the last feature is half outside."""
+    beyond = margin(layers)
+    return beyond, beyond + -pixels % deepest(layers).stride
+
+
+def tiled_windows(view: View, octave: int, rows: int, columns: int) -> list[tuple[range, range]]:
+    """As `statistics.windows`, but with "same" padding numbered on the picture with its zeros (see `around`)."""
+    found = windows(view, octave, rows, columns)
+    if view.padding != "same":
+        return found
+    layers = view.layers(octave)
+    firsts = [(margin(layers) - (one.reach - one.stride) // 2) // one.stride for one in layers]
+    return [
+        (range(first, first + len(down)), range(first, first + len(across)))
+        for first, (down, across) in zip(firsts, found, strict=True)
+    ]
 
 
 def pulled_in(start: int, length: int, whole: int, stride: int) -> int:
@@ -260,11 +323,18 @@ def looked_at(network: Network, view: View, content: int | None) -> Callable[[Te
 
 
 @lru_cache(maxsize=16)
-def piece_sums(network: Network, layers: tuple[Layer, ...], content: int | None) -> Callable[..., Any]:
-    """Of a tile: its sums for each layer, and half the squared distance of its content: (pixels, own, features)."""
+def piece_features(network: Network, layers: tuple[Layer, ...], at: int) -> Callable[..., Tensor]:
+    """The features of a tile in one layer: (pixels, inside)."""
+    return compiled(exact=True)(lambda pixels, inside: network.features(pixels, layers[at : at + 1], inside=inside)[0])
 
-    def add(pixels: Tensor, own: Sequence[Tensor], features: Tensor) -> Any:
-        outputs = network.features(pixels, layers)
+
+@lru_cache(maxsize=16)
+def piece_sums(network: Network, layers: tuple[Layer, ...], content: int | None) -> Callable[..., Any]:
+    """Of a tile: its sums for each layer, and half the squared distance of its content: (pixels, own, inside,
+    features)."""
+
+    def add(pixels: Tensor, own: Sequence[Tensor], inside: Sequence[Tensor], features: Tensor) -> Any:
+        outputs = network.features(pixels, layers, inside=inside)
         apart = 0.0 if content is None else half_square((outputs[content] - features) * own[content])
         return [tuple(sums(output * mine)) for output, mine in zip(outputs, own, strict=True)], apart
 
@@ -273,10 +343,13 @@ def piece_sums(network: Network, layers: tuple[Layer, ...], content: int | None)
 
 @lru_cache(maxsize=16)
 def piece_gradient(network: Network, layers: tuple[Layer, ...], content: int | None) -> Callable[..., Any]:
-    """The gradient that a tile's pixels get from that of the sums: (pixels, pulls, own, content features, weight)."""
+    """The gradient that a tile's pixels get from that of the sums: (pixels, pulls, own, inside, content features,
+    weight)."""
 
-    def pull(pixels: Tensor, pulls: Any, own: Sequence[Tensor], features: Tensor, weight: Tensor) -> Tensor:
-        outputs = network.features(pixels, layers)
+    def pull(
+        pixels: Tensor, pulls: Any, own: Sequence[Tensor], inside: Sequence[Tensor], features: Tensor, weight: Tensor
+    ) -> Tensor:
+        outputs = network.features(pixels, layers, inside=inside)
         value = 0.0
         for output, mine, (by_products, by_totals) in zip(outputs, own, pulls, strict=True):
             found = sums(output * mine)

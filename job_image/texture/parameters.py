@@ -16,6 +16,8 @@ DISTANCES = ("l2", "lap1")
 BITS = (8, 16)
 SMALLEST_SIDE = 32
 LARGEST_SIDE = 8192
+LARGE = 2048 * 2048
+"""Pixels above which memory, and the time that a stopped run is given, count more than the last bit of speed."""
 LARGEST_SEED = 2**31 - 1
 MOST_ITERATIONS = 100_000
 MOST_OCTAVES = 9

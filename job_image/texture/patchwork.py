@@ -13,7 +13,7 @@ from .course import Stand, State, named, number, whole
 from .equaliser import equalised
 from .images import Pixels
 from .levels import Level
-from .parameters import Parameters
+from .parameters import LARGE, Parameters
 from .patches import BALANCE_QUERIES, Matcher, Matching, grid, stride
 from .rhythm import Rhythm, find, fit
 
@@ -90,6 +90,7 @@ class Patchwork:
             partial(self.touched, now),
             partial(finishing_state, now, steps, self.loss),
             steps == sliced.STEPS,
+            partial(self.untouched, now) if math.prod(self.torus) > LARGE else None,
         )
 
     def matched(self, saved: State | None, last: int | None = None) -> Any:
@@ -139,6 +140,10 @@ class Patchwork:
         """See `course.Stand.pictures`: the picture with the last touch, which needs no state."""
         shown = equalised((finish.picture() + 1) / np.float32(2), self.sources)
         return [np.clip(shown[: self.parameters.height, : self.parameters.width], 0, 1).astype(np.float32)]
+
+    def untouched(self, finish: sliced.Finish) -> list[Pixels]:
+        """See `course.Stand.hasty`."""
+        return [self.cut(finish.picture(), 1.0)]
 
     def shown(self, picture: Pixels, scale: float) -> list[Pixels]:
         """See `course.Stand.pictures`."""

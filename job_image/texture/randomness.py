@@ -16,6 +16,7 @@ class Stage(IntEnum):
     BASIS = 1
     MATCH = 2
     FINISH = 3
+    RESPONSE = 4
 
 
 def generator(seed: int, stage: Stage, level: int = 0, iteration: int = 0) -> np.random.Generator:

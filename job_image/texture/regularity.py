@@ -8,11 +8,13 @@ trains", 1974).
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from .appearance import LUMA
-from .images import Pixels
+from .images import Pixels, resize
 from .rhythm import Field, Rhythm, autocorrelation, without_slow_parts
 
 Waves = NDArray[np.complex128]
@@ -30,8 +32,18 @@ REACH = 0.25
 """How far from where it is expected a peak is looked for, in periods."""
 
 
+MOST_PIXELS = 2048 * 2048
+"""Of a larger result as many are looked at (complex fields of it all would be its largest arrays by far)."""
+LEAST_PERIOD = 8
+"""Pixels of the shortest period that are left when a large result is shrunk for that; one with still more pixels is cut
+instead."""
+
+
 def regularity(source: Pixels, result: Pixels, rhythm: Rhythm) -> dict[str, float]:
     """How regular a texture with this rhythm is. source: stretched as the engine used it; both in [0, 1].
+
+    A result of more than `MOST_PIXELS` is shrunk for that, and the source with it, as far as its periods stay visible;
+    if they would not, its upper left part is looked at, and dislocations are scaled to that part.
 
     period_error         of the worse direction: the result's period over the source's, less 1, from the peaks of their
                          autocorrelations (1 where the result has no such peak)
@@ -40,18 +52,40 @@ def regularity(source: Pixels, result: Pixels, rhythm: Rhythm) -> dict[str, floa
     dislocations         points of the result where a row ends
     and of the last two, `..._source`: the source's own, dislocations scaled to the result's area
     """
+    source, result, rhythm, tiles = bounded(source, result, rhythm)
     here, there = (without_slow_parts((image @ LUMA).astype(np.float64)) for image in (result, source))
     figures = {"period_error": _period_error(there, here, rhythm)}
     strayed: dict[str, list[tuple[float, float]]] = {"": [], "_source": []}
     for order in lattice(there, rhythm):
         on_torus = order[0] * rhythm.torus[0], order[1] * rhythm.torus[1]
         on_source = order[0] * rhythm.source[0], order[1] * rhythm.source[1]
-        strayed[""].append(_strayed(here, on_torus, tiles=True))
+        strayed[""].append(_strayed(here, on_torus, tiles))
         strayed["_source"].append(_strayed(there, on_source, tiles=False))
     for whose, found in strayed.items():
         figures[f"straightness{whose}"] = max(astray for astray, _ in found)
         figures[f"dislocations{whose}"] = sum(density for _, density in found) * here.size
     return {name: round(float(value), 4) for name, value in figures.items()}
+
+
+def bounded(source: Pixels, result: Pixels, rhythm: Rhythm) -> tuple[Pixels, Pixels, Rhythm, bool]:
+    """Source, result and rhythm so that the result has about `MOST_PIXELS` at most, and whether it still tiles."""
+    rows, columns = result.shape[:2]
+    shortest = min(side / count for side, count in zip((columns, rows), rhythm.torus, strict=True) if count)
+    scale = min(1.0, max(math.sqrt(MOST_PIXELS / (rows * columns)), LEAST_PERIOD / shortest))
+    small, less = (
+        image if scale == 1 else resize(image, *(max(1, round(side * scale)) for side in image.shape[1::-1]))
+        for image in (source, result)
+    )
+    share = math.sqrt(MOST_PIXELS / (less.shape[0] * less.shape[1]))
+    if share > 0.99:  # but for rounding
+        return small, less, rhythm, True
+    # Whole periods are kept, or all of a side along which there are none.
+    counts = [max(1, int(count * share)) if count else 0 for count in rhythm.torus]
+    width, height = (
+        round(side * now / count) if count else max(1, int(side * share))
+        for side, now, count in zip(less.shape[1::-1], counts, rhythm.torus, strict=True)
+    )
+    return small, less[:height, :width], Rhythm((counts[0], counts[1]), rhythm.source), False
 
 
 def lattice(grey: Field, rhythm: Rhythm) -> list[tuple[float, float]]:

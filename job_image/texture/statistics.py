@@ -190,9 +190,7 @@ class GramDistance:
     """The squared Frobenius distance of Gram matrices, weighted and summed over places.
 
     weights: one for each place. moments: how much the means and deviations of single features count beside their
-    products. Gram matrices alone cannot tell a mean from a spread, hence pictures with drifting contrast (Risser,
-    Wilmot and Barnes, 2017); additive terms in mean and deviation, as Galerne et al. (2024) have them, prevent it. Here
-    they carry the target's mean square, so that they are in the units of the squared products whatever the weights.
+    products (see `means_apart`).
     """
 
     weights: tuple[float, ...]
@@ -203,8 +201,17 @@ class GramDistance:
         for one, aim, weight in zip(found, wanted, self.weights, strict=True):
             total = total + weight * ops.sum((gram(one) - aim.gram) ** 2)
             if self.moments:
-                channels = one.means.shape[-1]
-                square = ops.sum(ops.diagonal(aim.gram))
-                apart = ops.sum((one.means - aim.mean) ** 2) + ops.sum((deviation(one) - aim.deviation) ** 2)
-                total = total + weight * self.moments * square * apart / channels
+                total = total + weight * self.moments * means_apart(one, aim)
         return total
+
+
+def means_apart(found: Moments, aim: Target) -> Tensor:
+    """The squared distance of means and deviations of single features, in the units of the squared products.
+
+    Gram matrices alone cannot tell a mean from a spread, hence pictures with drifting contrast (Risser, Wilmot and
+    Barnes, 2017); additive terms in mean and deviation, as Galerne et al. (2024) have them, prevent it. Here they carry
+    the target's mean square, so that they weigh alike whatever the weights of the network.
+    """
+    square = ops.sum(ops.diagonal(aim.gram))
+    apart = ops.sum((found.means - aim.mean) ** 2) + ops.sum((deviation(found) - aim.deviation) ** 2)
+    return square * apart / found.means.shape[-1]

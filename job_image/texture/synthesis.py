@@ -30,6 +30,8 @@ SIDE_BY_SIDE = "several sources: measured against all of them side by side, join
 """There is no single look that a mixture of sources should have."""
 SAVE_SECONDS = 30.0
 """Most seconds between two saved states, as long as one iteration takes less; a finished size is saved at once."""
+PREVIEW_SIDE, TILED_SIDE = 2048, 8192
+"""Most pixels along a side of a preview, and of the tiling: larger ones are shrunk, as nobody could open them."""
 UNFINISHED = "unfinished.png"
 """The picture as it was when the run was stopped."""
 FRAMES_PER_SECOND = 12.0
@@ -57,6 +59,9 @@ def course(subject: Subject, parameters: Parameters, alive: Callable[[], None]) 
         return Patchwork(subject.sources, parameters, alive)
     if subject.network is None:
         raise ValueError(f"the method {method!r} needs VGG-19 weights: name their folder with --data-dir")
+    last = deepest_layer([parameters])
+    if last not in subject.network.convolutions:
+        raise ValueError(f"the weights have no {last}; name a whole file of VGG-19's, or earlier layers")
     if method == "style" and subject.content is None:
         raise ValueError('the method "style" needs a picture to keep the content of: name it with --content')
     if method == "swatch" and parameters.count == 1 and not subject.novelty:
@@ -138,6 +143,7 @@ class Synthesis:
         good the texture is, as `quality.measure` says it. Stopped by SystemExit or KeyboardInterrupt, it leaves its
         state and the picture so far."""
         began = time.monotonic()
+        report.forget_peak()
         # Killed half-way, files of this texture would otherwise lie beside a report that vouches for an earlier one.
         (self.folder / report.FILE).unlink(missing_ok=True)
         sheet = side_by_side(self.course.sources) if self.course.sources else None
@@ -190,7 +196,7 @@ class Synthesis:
         except (SystemExit, KeyboardInterrupt):
             if last is not None:
                 self.checkpoint.save(last.state())
-                images.write_png(self.folder / UNFINISHED, last.pictures()[0])
+                images.write_png(self.folder / UNFINISHED, (last.hasty or last.pictures)()[0])
             raise
         return last, spared
 
@@ -198,7 +204,8 @@ class Synthesis:
         """Write what a stand is due to leave: a preview of a finished size, frames, the state."""
         if stand.level_done and stand.size not in self.previewed:  # the finish ends the full size a second time
             self.previewed.add(stand.size)
-            images.write_png(self.folder / "previews" / f"{stand.size}.png", stand.pictures()[0])
+            seen = images.within(stand.pictures()[0], PREVIEW_SIDE)
+            images.write_png(self.folder / "previews" / f"{stand.size}.png", seen)
         if self.save_every and stand.size == self.course.levels[-1]:
             # As subjective-functions counts: from 0, every so many. It lost the last one, unless that was due anyway.
             iteration = stand.iteration - 1
@@ -223,7 +230,7 @@ class Synthesis:
         pictures.write(self.folder / "texture.png", frames[0], self.parameters.bits)
         if self.parameters.bits == 16:
             pictures.write(self.folder / "texture.tiff", frames[0], 16)
-        images.write_png(self.folder / "tiled.png", frames[0], copies=2)
+        images.write_png(self.folder / "tiled.png", images.within(frames[0], TILED_SIDE // 2, torus=True), copies=2)
 
     def judged(self, sheet: Pixels | None, picture: Pixels) -> dict[str, Any]:
         """How good the picture is, beside its sources; style and novelty have nothing to be compared with."""

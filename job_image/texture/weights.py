@@ -53,6 +53,10 @@ NUMBERED = re.compile(r"conv2d(?:_(\d{1,3}))?/vars")
 WANTED = "VGG-19 weights as Keras' .h5, or .npz or .safetensors with them"
 
 
+class TooShallow(ValueError):
+    """A file is sound but ends before the layer that is wanted."""
+
+
 @dataclass(frozen=True)
 class Weights:
     """The convolutions of VGG-19 up to some layer.
@@ -117,7 +121,8 @@ def load(path: Path, deepest: str) -> Weights:
     """The weights in a file, from conv1_1 to the layer `deepest`; of deeper ones only names and shapes are seen.
 
     Raises ValueError, in a sentence that names the file, when it is missing, too large, damaged, for another network,
-    or lacks a layer; and when a kernel has another shape than VGG-19's or holds what is not a finite number.
+    or lacks a layer (`TooShallow` where all before the missing ones are there); and when a kernel has another shape
+    than VGG-19's or holds what is not a finite number.
     """
     wanted = LAYERS[: LAYERS.index(canonical(deepest)) + 1]
     try:
@@ -207,7 +212,8 @@ def check_complete(path: Path, kernels: dict[str, Tensor], biases: dict[str, Ten
             raise ValueError(f"{path}: has no {layer}, as VGG-16 has none; name {WANTED}")
         if layer not in kernels or (layer in wanted and layer not in biases):
             part = "kernel" if layer not in kernels else "bias"
-            raise ValueError(f"{path}: lacks the {part} of {layer}; name a whole file of {WANTED}")
+            kind = TooShallow if LAYERS.index(layer) > deepest else ValueError
+            raise kind(f"{path}: lacks the {part} of {layer}; name a whole file of {WANTED}")
 
 
 def check_type_and_shape(path: Path, tensor: Tensor, shape: tuple[int, ...]) -> None:

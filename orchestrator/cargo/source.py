@@ -12,7 +12,7 @@ import re
 import stat
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from orchestrator import plan
 from orchestrator.job import Source
@@ -46,20 +46,30 @@ Where = tuple[str | int, ...]
 def load(path: Path) -> tuple[Manifest, plan.Sources]:
     """A manifest and its sources, everything checked. Raises ManifestError with all problems of the file and of the
     files it names; NotFound or UsageError if the manifest itself cannot be read."""
-    draft, sources = examine(path)
+    draft, sources, _ = examine(path)
     return draft.check(), sources
 
 
-def examine(path: Path) -> tuple[Draft, plan.Sources]:
-    """A manifest with all its problems, and its sources. Raises NotFound or UsageError if it cannot be read."""
+class Examined(NamedTuple):
+    """A manifest with all its problems, its sources, and the pictures that its textures paint."""
+
+    draft: Draft
+    sources: plan.Sources
+    contents: plan.Contents
+
+
+def examine(path: Path) -> Examined:
+    """Read a manifest and look at the files it names. Raises NotFound or UsageError if it cannot be read."""
     draft = read(path)
-    sources = resolve(draft)
+    files = _Files(draft.folder)
+    sources, contents = resolve(draft, files), _contents(draft, files)
     plan.check_names(draft, sources)
     plan.check_scales(draft, sources)
-    return draft, sources
+    plan.check_contents(draft, sources)
+    return Examined(draft, sources, contents)
 
 
-def resolve(draft: Draft) -> plan.Sources:
+def resolve(draft: Draft, files: _Files | None = None) -> plan.Sources:
     """The sources of each of the draft's textures. Adds a problem for every source, data folder and code folder that
     cannot be used; a texture whose sources have problems comes back without them.
 
@@ -71,8 +81,23 @@ def resolve(draft: Draft) -> plan.Sources:
     if draft.manifest is None:
         return ()
     _check_folders(draft, draft.manifest)
-    files = _Files(draft.folder)
-    return [_groups(draft, files, texture) for texture in draft.manifest.textures]
+    looked = files or _Files(draft.folder)
+    return [_groups(draft, looked, texture) for texture in draft.manifest.textures]
+
+
+def _contents(draft: Draft, files: _Files) -> plan.Contents:
+    """The picture that each texture paints. Adds a problem for each that cannot be used."""
+    found = {}
+    for texture in draft.manifest.textures if draft.manifest else ():
+        if texture.content:
+            try:
+                paths = files.matches(texture.content)
+                if len(paths) > 1:
+                    raise _Unusable(f"{quoted(texture.content)} matches {len(paths)} files: name one")
+                found[texture.index] = files.source(paths[0])
+            except _Unusable as unusable:
+                draft.problem(("textures", texture.index, "content"), str(unusable))
+    return found
 
 
 class _Unusable(Exception):

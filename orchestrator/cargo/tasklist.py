@@ -19,7 +19,7 @@ FILE = "tasks.json"
 def of_tasks(tasks: Sequence[Task]) -> Snapshot:
     """The input of a job with these tasks. A source's digest is part of its task's fingerprint: one that has changed
     since it was planned is refused when the input is packed."""
-    sources = {source.sha256: source for task in tasks for source in task.sources}.values()
+    sources = {source.sha256: source for task in tasks for source in task.pictures}.values()
     listed = json.dumps(listing(tasks)).encode()
     return of_members(
         [
@@ -30,7 +30,7 @@ def of_tasks(tasks: Sequence[Task]) -> Snapshot:
 
 
 def listing(tasks: Sequence[Task]) -> dict[str, Any]:
-    """The tasks as the program reads them (`synthesize.py --tasks`); sources are relative to the list."""
+    """The tasks as the program reads them (`synthesize.py --tasks`); paths are relative to the list."""
     return {
         "schema": contract.SCHEMA,
         "tasks": [
@@ -38,6 +38,7 @@ def listing(tasks: Sequence[Task]) -> dict[str, Any]:
                 "name": task.name,
                 "sources": [source.cargo_name for source in task.sources],
                 "parameters": task.parameters,
+                **({"content": task.content.cargo_name} if task.content else {}),
             }
             for task in tasks
         ],

@@ -127,10 +127,17 @@ def _live(watch: Watch, console: Any) -> None:
     columns = _columns(console.width)
     names = min(max(len(view.task.name) for view in watch.tasks), 24 if console.width < WIDE else 44)
     room = console.width - names - sum(width + 1 for width in columns.values()) - 6
+
+    class Bar(BarColumn):
+        """None for a task that does not tell how far it is."""
+
+        def render(self, task: Any) -> Any:
+            return super().render(task) if task.fields["percent"] else Text("")
+
     progress = Progress(
         TextColumn("{task.fields[label]}"),
-        BarColumn(bar_width=max(4, min(32, room)), complete_style="cyan", finished_style="green"),
-        TextColumn("{task.percentage:>3.0f}%"),
+        Bar(bar_width=max(4, min(32, room)), complete_style="cyan", finished_style="green"),
+        TextColumn("{task.fields[percent]:>4}"),
         *(TextColumn(f"{{task.fields[{name}]:>{width}}}", markup=False) for name, width in columns.items()),
         console=console,
     )
@@ -186,7 +193,9 @@ def _fields(view: TaskView, width: int) -> dict[str, Any]:
     else:
         left = "cached" if view.reason == "cached" else view.state
     style = screen.STYLE.get(view.state) or "default"
+    told = view.task.command is None or progress is not None  # of a plain command nobody knows how far it is
     return {
+        "percent": f"{_share(view):.0%}" if told else "",
         "label": f"[{style}]{screen.shortened(view.task.name, width):<{width}}[/]",
         "size": screen.plain(progress.size)[:9] if running and progress else "",
         "step": f"{progress.step:.0f}/{progress.steps:.0f}" if running and progress else "",

@@ -12,7 +12,7 @@ import msgspec
 from orchestrator import bill, contract, facts, journal, launch, target
 from orchestrator.cli import money, screen
 from orchestrator.cli.options import fleet, json_option, opened, print_json, store_option, tell_away
-from orchestrator.cli.status import record, shown_cost, shown_metrics
+from orchestrator.cli.status import after_loss, record, shown_cost, shown_metrics
 from orchestrator.facts import Seen
 from orchestrator.folder import here
 from orchestrator.job import Git, Job
@@ -51,6 +51,8 @@ def command(name: str | None, store: str | None, as_json: bool) -> None:
         return
     tell_away(where)
     _show(one, fold, cost)
+    if one.lost:
+        screen.console().print(after_loss(one.job), markup=False, highlight=False)
     if one.state in (contract.FAILED, contract.TIMEOUT) and one.job.tasks[0].command is not None:
         _show_tail(journal.tail(where, project, number, LAST_LINES))
     if tries:

@@ -10,6 +10,7 @@ import click
 from orchestrator import address, contract, journal, log
 from orchestrator.cli import screen
 from orchestrator.cli.options import json_option, store_option
+from orchestrator.cli.status import after_loss
 from orchestrator.facts import Seen
 from orchestrator.swatch import Swatch
 
@@ -61,6 +62,8 @@ class Printer:
         """Say how the job has ended, where its journal does not: it was lost, or never had an agent."""
         if (one.final is not None or one.lost) and self._state not in contract.FINAL and not self._as_json:
             click.echo(f"[{one.state}] {screen.plain(one.reason)}".rstrip(), err=True)
+            if one.lost:
+                click.echo(after_loss(one.job), err=True)
 
     def __call__(self, event: journal.Event) -> None:
         self.told = True

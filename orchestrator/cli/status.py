@@ -129,6 +129,18 @@ def fitted(rows: Sequence[Mapping[str, str]], width: int) -> dict[str, int]:
     return {name: widths[name] for name in wanted}
 
 
+def after_loss(job: Job) -> str:
+    """What to do with a job that was lost."""
+    if job.argv:
+        return f"A lost job starts anew by:  swatch restart {job.short}"
+    return "A lost job goes on from its last checkpoint when its manifest is submitted again."
+
+
+def instance(job: Job) -> str:
+    """The kind of machine; of a container on this computer, that it is one, as `swatch info` has it."""
+    return f"{job.machine} ({job.backend})" if job.backend == "docker" else job.machine
+
+
 def _called(job: Job, width: int, alone: bool) -> str:
     if width >= WIDE:
         return job.name
@@ -150,7 +162,7 @@ def _show(seen: list[Seen], limit: int, costs: dict[str, float | None]) -> None:
             "CREATED": screen.ago(one.job.created),
             "STATUS": one.state,
             "DURATION(s)": f"{one.seconds(time.time()):.0f}",
-            "INSTANCE": one.job.machine,
+            "INSTANCE": instance(one.job),
             "USD": shown_cost(costs.get(one.job.short, 0.0)) if costs else "",
             "DESCRIPTION": screen.plain(one.job.description),
             "METRICS": screen.plain(shown_metrics(one.metrics)),
@@ -169,8 +181,4 @@ def _show(seen: list[Seen], limit: int, costs: dict[str, float | None]) -> None:
     if len(seen) > limit:
         console.print(f"and {len(seen) - limit} more: swatch status -n {len(seen)}")
     for one in [one for one in shown if one.lost][:1]:
-        console.print(
-            f"A lost job starts anew by:  swatch restart {one.job.short}"
-            if one.job.argv
-            else "A lost job goes on from its last checkpoint when its manifest is submitted again."
-        )
+        console.print(after_loss(one.job))

@@ -14,6 +14,8 @@ BENCHMARKS = (
     "quality",
     "methods",
     "limit",
+    "size",
+    "stages",
     "gallery",
     "transfer",
     "cloud",

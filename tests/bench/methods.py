@@ -25,8 +25,6 @@ from tests.vgg import random_weights
 REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCES = ("bricks", "cloth", "lichen", "terrazzo")
 DEPTHS, MOST = (100, 500), 1000
-NEAR = 3.0
-"""The reference loss is looked at once the method's own, which has more terms, is within this factor of it."""
 
 
 def run(arguments: Sequence[str] = ()) -> None:
@@ -80,14 +78,12 @@ def reaching(
     for stand in course.stands(None):
         if stand.size != course.levels[-1] or not stand.iteration:
             continue
-        missing = {depth: loss for depth, loss in losses.items() if depth not in found}
-        if "point" not in stand.state():
+        now, state = spent(), stand.state()
+        if "point" not in state:
             print(f"the descent ended after {stand.iteration} iterations")
             break
-        if stand.loss > NEAR * max(missing.values()):
-            continue
-        now = spent()
-        loss, _ = objective(stand.state()["point"])
+        missing = {depth: loss for depth, loss in losses.items() if depth not in found}
+        loss, _ = objective(state["point"])
         found |= {depth: (now - began - besides, stand.iteration) for depth in missing if loss <= missing[depth]}
         besides += spent() - now
         if len(found) == len(losses):

@@ -1,0 +1,94 @@
+"""What each stage of a large texture without weights holds at most, one after the other in one process."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from job_image.synthesize import give_memory_back
+from job_image.texture import backend, checkpoint, images, patches, patchwork, quality, regularity, sliced
+from job_image.texture.parameters import Parameters
+from job_image.texture.tasks import Task
+
+SOURCE = Path(__file__).resolve().parents[2] / "manifests" / "textures" / "bricks.png"
+FILTERS = 2
+"""Of a step of the finish, instead of twenty: of large pictures they come one at a time."""
+LOOK_SECONDS = 0.01
+
+
+def run(arguments: Sequence[str] = ()) -> None:
+    """Print the memory of each stage at a side (default: 2048), in all and beyond what was held before it."""
+    side = int(arguments[0]) if arguments else 2048
+    give_memory_back([Task("bricks", (), {"width": side, "height": side})])
+    backend.configure()
+    course = patchwork.Patchwork([images.read(SOURCE)], Parameters(width=side, height=side), lambda: None)
+    small = 2 * course.sources[0] - 1
+    count = -(-side // min(small.shape[:2]))
+    picture = np.ascontiguousarray(np.tile(small, (count, count, 1))[:side, :side], np.float32)
+    _measured("an iteration of the matching", side, lambda: _matched(course, picture))
+    finish = sliced.Finish(course.symmetric_range(), picture, 0)
+    sliced.FILTERS, finish.group = FILTERS, min(FILTERS, finish.group)
+    for number in range(2):
+        _measured("a step of the finish", side, partial(finish.step, number, lambda: None))
+    (made,) = _measured("its last touch", side, partial(course.touched, finish))
+    with tempfile.TemporaryDirectory() as folder:
+        kept = checkpoint.Checkpoint(Path(folder) / "state.npz", "it")
+        _measured("a state written", side, lambda: kept.save(patchwork.finishing_state(finish, 1, 0.0)))
+    sheet = np.clip(course.sources[0], 0, 1)
+    _measured("figures of quality", side, lambda: quality.measure(sheet, made))
+    _measured("regularity", side, lambda: regularity.regularity(sheet, made, course.rhythm))
+
+
+def _matched(course: patchwork.Patchwork, picture: images.Pixels) -> None:
+    """An iteration whose strips are all taken to be like the first one, which alone takes its time."""
+    first: list[Any] = []
+    elect = patches.elect
+
+    def once(strip: Any, *others: Any, **how: Any) -> Any:
+        if not first:
+            first.append(elect(strip, *others, **how))
+        return first[0]
+
+    patches.elect = once  # type: ignore[assignment]
+    try:
+        patches.Matcher(course.symmetric_range(), course.schedule[-1], 0, course.rhythm).iterate(
+            picture, 0, lambda: None
+        )
+    finally:
+        patches.elect = elect
+
+
+def _measured(name: str, side: int, work: Callable[[], Any]) -> Any:
+    before = most = _resident()
+    ended = threading.Event()
+
+    def look() -> None:
+        nonlocal most
+        while not ended.wait(LOOK_SECONDS):
+            most = max(most, _resident())
+
+    watching = threading.Thread(target=look, daemon=True)
+    watching.start()
+    spent = time.process_time()
+    made = work()
+    spent = time.process_time() - spent
+    ended.set()
+    watching.join()
+    beyond = (most - before) / side**2
+    print(f"{name:<30} {most / 1e9:6.2f} GB, {beyond:4.0f} bytes a pixel more, {spent:6.1f} s CPU", flush=True)
+    return made
+
+
+def _resident() -> int:
+    if sys.platform != "linux":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
