@@ -41,7 +41,7 @@ level. What fewer matches have a say in is averaged less."""
 REGAINED, ALL = 0.5, 1.0
 """How much of the grain that votes lost is given back, see `grain.regained`. Where nothing keeps edges in step, part of
 what votes differ by is where an edge lies; all of it makes lichen rough."""
-LEAST_CANDIDATES, USUAL_CANDIDATES, MOST_CANDIDATES = 6144, 16384, 49152
+LEAST_CANDIDATES, USUAL_CANDIDATES, MOST_CANDIDATES = 8192, 16384, 49152
 LEAST_FLOOR = 1e-8
 """Keeps the weights finite when a source is one flat colour."""
 
@@ -68,15 +68,15 @@ class Matching:
     def for_level(cls, level: Level) -> "Matching":
         """Larger patches when the sources show more than the picture can hold: there is more to choose from.
 
-        Otherwise some eighth of the full-sized source's patches is drawn, less of a small source, within limits: with
-        more of that to choose from, whole pieces of it are lifted. At the finest level close matches outvote the
+        Otherwise as many patches are drawn as an eighth of the full-sized source holds, within limits: with more of a
+        small source to choose from, whole pieces of it are lifted. At the finest level close matches outvote the
         others; elsewhere what votes even out is found again at the next level.
         """
         width, height = level.size
         if max(w * h for w, h in level.sources) > 1.2 * width * height:
             return cls(side=9, dimensions=36, balance=0.005, candidates=12288)
         most = MOST_CANDIDATES if level.finest else USUAL_CANDIDATES
-        drawn = min(max(level.full_area // 8 - LEAST_CANDIDATES // 3, LEAST_CANDIDATES), most)
+        drawn = min(max(level.full_area // 8, LEAST_CANDIDATES), most)
         sharpness, middle = (SHARPEST, MIDDLE) if level.finest else (SHARPNESS, math.inf)
         return cls(side=7, dimensions=24, balance=0.01, candidates=drawn, sharpness=sharpness, middle=middle)
 
