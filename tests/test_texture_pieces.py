@@ -102,6 +102,9 @@ def test_bad_parameters_say_what_is_allowed(values: dict[str, object], message: 
         Parameters.from_mapping(values)
 
 
+EVEN = np.ones(49, np.float32)
+
+
 @pytest.mark.parametrize(("rows", "columns", "step"), [(32, 40, 1), (33, 35, 2), (34, 32, 3)])
 def test_every_patch_of_the_grid_folds_back_to_the_picture(rows: int, columns: int, step: int) -> None:
     picture, offset = random_image(rows, columns), (step - 1, 0)
@@ -151,7 +154,7 @@ def test_sharper_votes_are_for_close_matches() -> None:
     matched[0] += 0.1
     matched[1] += 0.5
     even, sharp = (
-        to_numpy(matching.votes(taken, matched, 2, sharpness, 7)[0]).reshape(2, -1, 4)[:, 0, 3]
+        to_numpy(matching.votes(taken, matched, 2, sharpness, EVEN)[0]).reshape(2, -1, 5)[:, 0, 4]
         for sharpness in (patches.SHARPNESS, patches.SHARPEST)
     )
     assert 1 < even[0] / even[1] < 10 < sharp[0] / sharp[1]
@@ -162,6 +165,7 @@ def test_only_the_finest_level_votes_sharply_and_draws_grow_with_the_source() ->
     how = [patches.Matching.for_level(level) for level in plan]
     assert [level.finest for level in plan] == [False] * (len(plan) - 1) + [True]
     assert {one.sharpness for one in how[:-1]} == {patches.SHARPNESS} and how[-1].sharpness == patches.SHARPEST
+    assert all((one.shares() == 1).all() for one in how[:-1]) and how[-1].shares().min() < 0.5
     assert {one.candidates for one in how[:-1]} == {patches.USUAL_CANDIDATES}
     assert how[-1].candidates == patches.MOST_CANDIDATES
     small = levels.schedule(200, 200, [(200, 200)])
@@ -172,12 +176,23 @@ def test_only_the_finest_level_votes_sharply_and_draws_grow_with_the_source() ->
 def test_close_matches_have_more_votes() -> None:
     taken, matched = np.zeros((2, 147), np.float32), np.zeros((2, 147), np.float32)
     matched[1] = 0.5
-    ballots, error = matching.votes(taken, matched, 2, 0.6, 7)
-    weights = to_numpy(ballots).reshape(2, 49, 4)[:, :, 3]
+    ballots, error = matching.votes(taken, matched, 2, 0.6, EVEN)
+    weights = to_numpy(ballots).reshape(2, 49, 5)[:, :, 4]
     np.testing.assert_allclose(weights[:, 0], [0.001**-0.6, 0.251**-0.6], rtol=1e-5)
     assert float(error) == pytest.approx(0.25)
-    ballots, error = matching.votes(taken, matched, 1, 0.6, 7)
+    ballots, error = matching.votes(taken, matched, 1, 0.6, EVEN)
     assert float(error) == 0 and not to_numpy(ballots)[1].any()
+
+
+def test_votes_carry_their_squares_and_count_most_in_the_middle() -> None:
+    matched = np.random.default_rng(0).random((1, 147), np.float32)
+    shares = patches.Matching(7, 24, 0.01, 100, middle=patches.MIDDLE).shares()
+    ballot = to_numpy(matching.votes(matched, matched, 1, 0.0, shares)[0]).reshape(49, 5)
+    np.testing.assert_allclose(ballot[:, 4], shares, rtol=1e-6)
+    np.testing.assert_allclose(ballot[:, :3], matched.reshape(49, 3) * shares[:, None], rtol=1e-5)
+    np.testing.assert_allclose(ballot[:, 3], (matched.reshape(49, 3) ** 2).sum(1) * shares, rtol=1e-5)
+    assert shares.argmax() == 24 and shares[24] == 1
+    np.testing.assert_allclose(shares[3], np.exp(-0.5 * (3 / 2) ** 2), rtol=1e-5)
 
 
 def test_principal_components_keep_the_variance() -> None:
@@ -215,8 +230,9 @@ def test_groups_of_filters_take_the_same_step(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_finish_lowers_its_loss() -> None:
-    finish = sliced.Finish([random_image(40, 40)], 0.5 + 0.2 * random_image(36, 44, seed=1), seed=3)
-    losses = [finish.step(number, lambda: None) for number in range(sliced.STEPS)]
+    """Each step has filters of its own, whose losses differ by some percent: it takes a few more than usual to tell."""
+    finish = sliced.Finish([random_image(40, 40)], 0.5 + 0.2 * random_image(36, 44, seed=1), seed=3, steps=8)
+    losses = [finish.step(number, lambda: None) for number in range(8)]
     assert losses[-1] < 0.93 * losses[0]
 
 
@@ -229,6 +245,17 @@ def test_strips_of_a_picture_give_the_same_iteration(monkeypatch: pytest.MonkeyP
     parts, same_error = matcher.iterate(picture, 0, lambda: None)
     np.testing.assert_allclose(parts, whole, atol=1e-4)
     assert same_error == pytest.approx(error, rel=1e-4)
+
+
+def test_matching_ends_with_the_grain_of_its_source() -> None:
+    """White grain has no two patches alike, so that votes average it; the last iteration at the finest level mends
+    half of that, in decibels, and no other does."""
+    source, picture = random_image(48, 48), random_image(48, 48, seed=1)
+    level = schedule(48, 48, [(48, 48)])[-1]
+    matcher = patches.Matcher([source], level, 0, rhythm.Rhythm())
+    before, after = (matcher.iterate(picture, number, lambda: None)[0] for number in (0, level.iterations - 1))
+    assert before.std() < 0.85 * source.std()
+    assert after.std() == pytest.approx(np.sqrt(before.std() * source.std()), rel=0.1)
 
 
 def test_whitening_has_unit_variance_and_an_inverse() -> None:

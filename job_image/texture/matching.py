@@ -41,11 +41,11 @@ def overlap_add(pieces: Tensor, step: int) -> Tensor:
 
 
 def fold(patches: Tensor, rows: Tensor, columns: Tensor, side: int, step: int) -> Tensor:
-    """The transpose of `extract`, for four channels: overlapping patches added up.
+    """The transpose of `extract`, for any number of channels: overlapping patches added up.
 
-    patches: (rows * columns, side * side * 4), on a grid of `rows` x `columns`.
+    patches: (rows * columns, side * side * channels), on a grid of `rows` x `columns`.
     """
-    pixels = ops.reshape(patches, (rows, columns, side, side, 4))
+    pixels = ops.reshape(patches, (rows, columns, side, side, patches.shape[1] // side**2))
     down = overlap_add(ops.transpose(pixels, (0, 2, 1, 3, 4)), step)
     across = overlap_add(ops.transpose(down, (1, 2, 0, 3)), step)
     return ops.transpose(across, (1, 0, 2))
@@ -89,18 +89,22 @@ def match(queries: Tensor, weighted: Tensor) -> Tensor:
     return ops.reshape(found, (-1,))[: ops.shape(queries)[0]]
 
 
-def votes(patches: Tensor, matches: Tensor, counted: Tensor, sharpness: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """The matches' votes: patches with a fourth channel, all four times the patch's weight; and the squared error.
+def votes(
+    patches: Tensor, matches: Tensor, counted: Tensor, sharpness: Tensor, shares: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The matches' votes, patches with five channels: three colours, their summed squares and 1, all times the vote's
+    weight; and the squared error.
 
-    patches, matches: (n, side * side * 3). A close match has more to say: weight (error + 0.001) ** -sharpness.
-    Only the first `counted` patches have a vote.
+    patches, matches: (n, side * side * 3). A close match has more to say: weight (error + 0.001) ** -sharpness. shares:
+    (side * side,), what part of it each of its pixels has. Only the first `counted` patches have a vote.
     """
     error = ops.mean((patches - matches) ** 2, 1)
     voting = ops.cast(ops.arange(ops.shape(error)[0]) < counted, "float32")
-    weight = voting * (error + VOTE_FLOOR) ** -sharpness
-    pixels = ops.reshape(matches, (-1, side * side, 3))
-    four = ops.concatenate([pixels, ops.ones_like(pixels[:, :, :1])], 2) * weight[:, None, None]
-    return ops.reshape(four, (-1, side * side * 4)), ops.sum(voting * error)
+    weight = (voting * (error + VOTE_FLOOR) ** -sharpness)[:, None, None] * shares[:, None]
+    pixels = ops.reshape(matches, (-1, shares.shape[0], 3))
+    squares = ops.sum(pixels**2, 2, keepdims=True)
+    five = ops.concatenate([pixels, squares, ops.ones_like(squares)], 2) * weight
+    return ops.reshape(five, (-1, shares.shape[0] * 5)), ops.sum(voting * error)
 
 
 @compiled()
@@ -127,6 +131,7 @@ def elect(
     phases: Tensor,
     counted: Tensor,
     sharpness: Tensor,
+    shares: Tensor,
     drawn: Tensor,
     weighted: Tensor,
     mean: Tensor,
@@ -135,14 +140,14 @@ def elect(
     side: int,
     step: int,
 ) -> tuple[Tensor, Tensor]:
-    """The votes on each pixel of a strip, colours times weight and weight, (rows, columns, 4), and the squared error.
+    """The votes on each pixel of a strip, (rows, columns, 5), see `votes`, and the squared error.
 
     strip: (rows, columns, 3), a whole number of grid steps and a patch. phases: of its patches, (n, k). counted: how
-    many of them vote. sharpness: see `votes`. drawn: source patches, (m, side * side * 3); weighted: from `weigh`.
-    mean, axes: see `patches.Basis`. side, step: of a patch, between patches.
+    many of them vote. sharpness, shares: see `votes`. drawn: source patches, (m, side * side * 3); weighted: from
+    `weigh`. mean, axes: see `patches.Basis`. side, step: of a patch, between patches.
     """
     patches = extract(strip, side, step)
     matches = ops.take(drawn, match(describe(patches, phases, mean, axes), weighted), axis=0)
-    ballots, error = votes(patches, matches, counted, sharpness, side)
+    ballots, error = votes(patches, matches, counted, sharpness, shares)
     rows, columns = ((extent - side) // step + 1 for extent in ops.shape(strip)[:2])
     return fold(ballots, rows, columns, side, step), error

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from keras import ops
 
 from .backend import Tensor, to_numpy
+from .grain import regained
 from .images import Pixels
 from .levels import Level
 from .matching import elect, weigh
@@ -34,6 +35,12 @@ of bricks undulate and planks break off; at 0.3 it overrules what patches show, 
 SHARPNESS, SHARPEST = 0.6, 3.0
 """Evener votes find better agreement; at the finest level they would smooth away where grain is strong and where weak,
 which is half of all that an even finish cannot give back."""
+MIDDLE = 2 / 7
+"""Of a patch's side: deviation of the Gaussian by which pixels near its middle have more of its vote, at the finest
+level. What fewer matches have a say in is averaged less."""
+REGAINED, ALL = 0.5, 1.0
+"""How much of the grain that votes lost is given back, see `grain.regained`. Where nothing keeps edges in step, part of
+what votes differ by is where an edge lies; all of it makes lichen rough."""
 LEAST_CANDIDATES, USUAL_CANDIDATES, MOST_CANDIDATES = 8192, 16384, 49152
 LEAST_FLOOR = 1e-8
 """Keeps the weights finite when a source is one flat colour."""
@@ -45,7 +52,8 @@ class Matching:
 
     side: of a patch, in pixels. dimensions: principal components kept. balance: weight floor as a share of the patches'
     variance; larger is closer to plain nearest neighbours. candidates: source patches drawn for one iteration.
-    sharpness: how much more a close match has to say, see `matching.votes`.
+    sharpness: how much more a close match has to say, see `matching.votes`. middle: see `MIDDLE`; infinite where all
+    pixels of a patch have the same share. regained: see `REGAINED`.
     """
 
     side: int
@@ -53,6 +61,8 @@ class Matching:
     balance: float
     candidates: int
     sharpness: float = SHARPNESS
+    middle: float = math.inf
+    regained: float = REGAINED
 
     @classmethod
     def for_level(cls, level: Level) -> "Matching":
@@ -67,13 +77,20 @@ class Matching:
             return cls(side=9, dimensions=36, balance=0.005, candidates=12288)
         most = MOST_CANDIDATES if level.finest else USUAL_CANDIDATES
         drawn = min(max(level.full_area // 8, LEAST_CANDIDATES), most)
-        sharpness = SHARPEST if level.finest else SHARPNESS
-        return cls(side=7, dimensions=24, balance=0.01, candidates=drawn, sharpness=sharpness)
+        sharpness, middle = (SHARPEST, MIDDLE) if level.finest else (SHARPNESS, math.inf)
+        return cls(side=7, dimensions=24, balance=0.01, candidates=drawn, sharpness=sharpness, middle=middle)
 
     def of_regular(self) -> "Matching":
         """The same for a regular source. It repeats itself, so that more to choose from lifts no pieces, and its grain
-        needs the closer matches."""
-        return replace(self, candidates=self.candidates * 7 // 4)
+        needs the closer matches. Its edges are kept in step."""
+        return replace(self, candidates=self.candidates * 7 // 4, regained=ALL)
+
+    def shares(self) -> Array:
+        """The part of its patch's vote that each pixel has, (side * side,); 1 in the middle."""
+        away = np.arange(self.side) - (self.side - 1) / 2
+        part = np.exp(-(away**2) / 2 / (self.middle * self.side) ** 2)
+        shares: Array = np.outer(part, part).astype(np.float32).ravel()
+        return shares
 
 
 def stride(level: Level) -> int:
@@ -182,11 +199,13 @@ class Matcher:
         sample = self.candidates.draw(BASIS_PATCHES, generator(seed, Stage.BASIS, level.index)).patches
         self.basis = principal_components(sample, self.how.dimensions)
         self.axes = ops.convert_to_tensor(self.basis.mean), ops.convert_to_tensor(self.basis.axes)
+        self.shares = self.how.shares()
         self.phase_weight = math.sqrt(PHASE_SHARE * self.basis.variance)
 
     def iterate(self, picture: Array, iteration: int, alive: Callable[[], None]) -> tuple[Array, float]:
         """One iteration: the new picture and the root-mean-square distance of its patches from their matches.
 
+        The last one at the finest level gives back the grain that its votes averaged away.
         `alive` is called between strips, often enough to stop within a second by raising.
         """
         draws = generator(self.seed, Stage.MATCH, self.level.index, iteration)
@@ -201,7 +220,7 @@ class Matcher:
         drawn = self.candidates.draw(self.how.candidates, draws)
         candidates = ops.convert_to_tensor(drawn.patches)
         weighted = self._weigh(picture, drawn, candidates, draws)
-        total = np.zeros((*continued.shape[:2], 4), dtype=np.float32)
+        total = np.zeros((*continued.shape[:2], 5), dtype=np.float32)
         error = 0.0
         for first in range(0, down, height):
             alive()
@@ -214,6 +233,7 @@ class Matcher:
                 self._weighed(phases),
                 counted,
                 self.how.sharpness,
+                self.shares,
                 candidates,
                 weighted,
                 *self.axes,
@@ -223,7 +243,12 @@ class Matcher:
             total[strip] += to_numpy(ballots)
             error += float(strip_error)
         summed = wrap(total, (top, left), rows, columns)
-        return summed[..., :3] / summed[..., 3:], math.sqrt(error / (down * across))
+        averages = summed[..., :4] / summed[..., 4:]
+        voted, distance = averages[..., :3], math.sqrt(error / (down * across))
+        if self.level.finest and iteration + 1 == self.level.iterations:
+            lost = np.maximum(averages[..., 3] - (voted**2).sum(axis=2), 0)
+            voted = regained(voted, lost, self.how.regained)
+        return voted, distance
 
     def _weigh(self, picture: Array, drawn: Drawn, candidates: Tensor, draws: np.random.Generator) -> Tensor:
         """The candidates with their balance weights, as the right factor of the distance product."""

@@ -14,8 +14,9 @@ from .randomness import Stage, generator
 
 Array = npt.NDArray[np.float32]
 
-STEPS = 8
-"""More steps even out where grain is strong and where it is weak; `equaliser` gives back what fewer leave missing."""
+STEPS = 5
+"""More steps even out where grain is strong and where it is weak; `grain` and `equaliser` give back what fewer leave
+missing."""
 RATE = (0.03, 0.003)
 """Adam's step in standard deviations of the colour components: at the start, at the end."""
 DECAY = (0.9, 0.99)
