@@ -217,6 +217,7 @@ def make_files(task: tasks.Task, run: Run, network: Any, stop: Stop) -> tuple[st
     if report.is_done(target, identity):
         return name, None
     print(f"{name}: {parameters.width}x{parameters.height}, seed {parameters.seed}")
+    report.forget_peak()
     sources = [images.read(source) for source in task.sources]
     content = images.read(task.content) if task.content else None
     synthesis = load_engine()
@@ -225,6 +226,9 @@ def make_files(task: tasks.Task, run: Run, network: Any, stop: Stop) -> tuple[st
     making = synthesis.Synthesis(
         target, subject, parameters, kept, tell, stop.check, run.save_every if run.tree else None
     )
+    if making.course.covered:
+        print(f"{name}: {making.course.covered:.1%} of the source would be found in every tile, and is painted over")
+        print("    (--landmarks keep, or landmarks: keep in a manifest, leaves it)")
     del sources, subject  # a dozen photographs in full size are gigabytes, and what is made of them now is small
     if run.tree:
         images.write_atomically(target / COMMAND, os.fsencode(f"{run.command}\n"))

@@ -29,8 +29,8 @@ Contents = Mapping[int, Source]
 """The picture to paint of each of a manifest's textures that names one, by its index."""
 STYLE = "style"
 """The one method that paints a picture."""
-CONTENT_WEIGHT = "content_weight"
-"""The parameter that is nothing to other methods: in their fingerprints it does not stand."""
+ONLY_FOR = {"content_weight": {STYLE}, "landmarks": {"auto", "patch", "swatch"}}
+"""Parameters that are nothing to other methods: in their fingerprints they do not stand."""
 
 
 class _Wanted(NamedTuple):
@@ -141,7 +141,7 @@ def check_contents(draft: Draft, sources: Sources) -> None:
             )
         painted[index] = painted.get(index, False) or style
     for index, any_style in painted.items():
-        if manifest.textures[index].content is not None and not any_style:
+        if manifest.textures[index].content and not any_style:
             draft.problem(("textures", index, "content"), "is for the method style: add method: style")
 
 
@@ -162,7 +162,7 @@ def fingerprint(
     weights, and `auto` is another word for `patch`, which looks at no data.
     """
     method = "patch" if parameters["method"] == "auto" and not data else parameters["method"]
-    counted = {name: value for name, value in parameters.items() if method == STYLE or name != CONTENT_WEIGHT}
+    counted = {name: value for name, value in parameters.items() if method in ONLY_FOR.get(name, {method})}
     wish: dict[str, Any] = {"engine": ENGINE, "parameters": {**counted, "method": method}, "sources": list(sources)}
     if content is not None:
         wish["content"] = content

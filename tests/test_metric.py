@@ -16,6 +16,7 @@ from job_image.texture.lbfgs import LBFGS
 from job_image.texture.metric import Scaled, ScaledDistance
 from job_image.texture.network import Network
 from job_image.texture.objective import Objective
+from job_image.texture.randomness import Stage, generator
 from job_image.texture.statistics import GramDistance, Moments, Target
 from tests.test_gram import NETWORK, picture, view
 from tests.vgg import random_weights
@@ -75,6 +76,13 @@ def test_responses_are_those_of_the_sources_pixels_and_repeat_themselves() -> No
     assert [one.shape for one in found] == [(64, 64)] * 4
     for one in found:
         assert np.allclose(one, one.T) and np.linalg.eigvalsh(one).min() > -1e-3 * np.linalg.eigvalsh(one).max()
+    shown = NETWORK.features(source[None], seen.layers(0))
+    noise = generator(5, Stage.RESPONSE).standard_normal((1, 60, 72, 3)).astype(np.float32)
+    moved = NETWORK.features(source[None] + noise, seen.layers(0))
+    for one, before, after in zip(found, shown, moved, strict=False):
+        apart = (to_numpy(after) - to_numpy(before)).reshape(-1, 64)
+        assert one == pytest.approx(apart.T @ apart / len(apart), rel=1e-3, abs=1e-3 * one.max())
+    assert not np.allclose(metric.responses(NETWORK, seen, [picture(60, 72, seed=9)[0]], 5)[0], found[0], rtol=1e-3)
     again = metric.responses(NETWORK, seen, [source], 5)
     assert all((one == other).all() for one, other in zip(found, again, strict=True))
     both = metric.responses(NETWORK, seen, [source, source[::-1]], 5)
@@ -92,9 +100,9 @@ def test_the_plain_distance_falls_faster_in_scaled_units() -> None:
     )
     slow, quick = LBFGS(plain, at, memory=40, first=100), LBFGS(scaled, at, memory=40, first=100)
     while slow.evaluations < 60:
-        slow.iterate()
+        assert slow.iterate()
     while plain(quick.point)[0] > slow.loss:
-        quick.iterate()
+        assert quick.iterate()
         assert quick.evaluations < 40, "two thirds of the evaluations at most"
 
 

@@ -16,7 +16,7 @@ from job_image.texture import checkpoint
 from job_image.texture.levels import source_sizes
 from job_image.texture.parameters import Parameters
 from orchestrator import plan
-from orchestrator.cargo.source import load, resolve
+from orchestrator.cargo.source import examine, resolve
 from orchestrator.errors import ManifestError
 from orchestrator.job import Source, Task
 from orchestrator.manifest import Manifest, Texture, TextureParameters, read
@@ -211,7 +211,7 @@ def test_a_source_is_scaled_one_way(tmp_path: Path) -> None:
         "name: forest\ntextures: [{source: a.png, source_width: 64}]\ndefaults: {source_scale: 0.5}\n"
     )
     with pytest.raises(ManifestError, match=r"m.yaml:3:.*source_width is given, too"):
-        load(tmp_path / "m.yaml")
+        examine(tmp_path / "m.yaml").draft.check()
 
 
 def test_fingerprints_do_not_drift() -> None:

@@ -318,7 +318,7 @@ def test_load_gives_all_problems_of_manifest_and_files(tmp_path: Path) -> None:
     path = tmp_path / "forest.yaml"
     path.write_text(textures("a.png") + "    width: 1\nretries: -1\n")
     with pytest.raises(ManifestError) as caught:
-        source.load(path)
+        source.examine(path).draft.check()
     assert [problem.where for problem in caught.value.problems] == [
         "textures[0].source",
         "textures[0].width",
@@ -326,7 +326,8 @@ def test_load_gives_all_problems_of_manifest_and_files(tmp_path: Path) -> None:
     ]
     picture(tmp_path / "a.png")
     path.write_text(textures("a.png"))
-    wish, sources = source.load(path)
+    draft, sources, _ = source.examine(path)
+    wish = draft.check()
     assert [task.name for task in plan.expand(wish, sources)] == ["a"]
 
 

@@ -5,6 +5,7 @@ JAX or PyTorch carries it out. Differentiation and compilation are the backend's
 """
 
 import os
+import re
 import subprocess
 from collections.abc import Callable, Sequence
 from functools import cache, wraps
@@ -68,7 +69,8 @@ def fast_type() -> str:
     elif NAME == "jax":
         import jax
 
-        capability = tuple(map(int, str(getattr(jax.devices()[0], "compute_capability", "0")).split(".")))
+        said = re.fullmatch(r"(\d+)\.(\d+)", str(getattr(jax.devices()[0], "compute_capability", "")))  # AMD: gfx90a
+        capability = tuple(map(int, said.groups())) if said else capability
     elif NAME == "torch":
         import torch
 
@@ -225,7 +227,8 @@ class Table:
         if NAME == "tensorflow":
             self.values[row].assign(vector)
         elif NAME == "jax":
-            self.values = _with_row()(self.values, row, vector)
+            # The old table is not given up for it: a signal may end the run before the new one has its name.
+            self.values = self.values.at[row].set(vector)
         else:
             self.values[row] = vector
 
@@ -242,14 +245,6 @@ class Table:
     def mixed(self, shares: npt.NDArray[np.float64]) -> Tensor:
         """The sum of the rows, each times its share."""
         return keras.ops.matmul(shares.astype(np.float32), self.values)
-
-
-@cache
-def _with_row() -> Callable[..., Tensor]:
-    import jax
-
-    # The old table is given up, so that the new one takes its place in memory.
-    return cast(Callable[..., Tensor], jax.jit(lambda table, row, vector: table.at[row].set(vector), donate_argnums=0))
 
 
 def to_numpy(values: Tensor | Sequence[Tensor]) -> Any:

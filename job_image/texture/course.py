@@ -38,6 +38,7 @@ class Course(Protocol):
 
     name: of the method, with its edition. total: its whole work in multiply-adds, at most. sources: the sources as they
     are shown to it, in [0, 1]. levels: the sizes it goes through. rhythm: of a regular source, and of the result.
+    covered: the share of the sources' pixels that it painted over first, see `retouch`.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Course(Protocol):
     sources: list[Pixels]
     levels: list[str]
     rhythm: Rhythm
+    covered: float
 
     def stands(self, saved: State | None) -> Iterator[Stand]:
         """All stands from the beginning, or from a saved state on; the last one's pictures are the result."""

@@ -112,7 +112,7 @@ class Descent:
                 smallest = min([self.size, *shapes], key=min)
                 raise ValueError(f"{named(smallest)} pixels are too few for {kept.name}, which keeps the content")
         self.view = View(places, self.wraps, parameters.padding)
-        self.levels, self.rhythm = [named(self.size)], Rhythm()
+        self.levels, self.rhythm, self.covered = [named(self.size)], Rhythm(), 0.0
         self.iterations = parameters.iterations or preset.iterations
         self.shape = (parameters.count, self.size[1], self.size[0], 3)
         self.work = evaluation_work(self.view, self.size) * parameters.count * EVALUATIONS

@@ -24,6 +24,7 @@ FINE = 2.0
 NEAR = 3.0
 """Pixels: deviation of the Gaussian over which power lost and power left are compared."""
 MOST = 4.0
+"""The largest gain."""
 LEAST = 1e-6
 """Of power, in units of [-1, 1] squared; under what 8 bits can hold. Keeps the gain of plain places finite."""
 
@@ -34,11 +35,15 @@ def regained(picture: Pixels, lost: Field, strength: float = 1.0) -> Pixels:
     picture: (rows, columns, 3) on a torus, in [-1, 1]. lost: (rows, columns), the votes' variance at each pixel, summed
     over colours. strength: of what is given back, in decibels; 1 is all that was lost.
     """
-    fine = np.stack([picture[..., colour] - smooth(picture[..., colour], FINE) for colour in range(3)], axis=-1)
-    left = np.maximum(smooth((fine**2).sum(axis=2), NEAR), 0) + LEAST
+    fine, power = np.empty_like(picture), np.zeros_like(picture[..., 0])
+    for colour in range(3):  # one by one: these are the largest arrays of a large picture
+        fine[..., colour] = picture[..., colour] - smooth(picture[..., colour], FINE)
+        power += fine[..., colour] ** 2
+    left = np.maximum(smooth(power, NEAR), 0) + LEAST
     gain = (1 + np.maximum(smooth(lost, NEAR), 0) / left) ** (strength / 2)
-    stronger: Pixels = (picture + (np.minimum(gain, MOST) - 1)[..., None] * fine).astype(np.float32)
-    return stronger
+    fine *= (np.minimum(gain, MOST) - 1)[..., None]
+    fine += picture
+    return fine
 
 
 def smooth(plane: Field, deviation: float) -> Field:

@@ -141,7 +141,7 @@ def _signals(small: Field, tiles: bool) -> Field:
         # The Riesz transform: together its parts have the band's power, each in its direction, and no phase is lost.
         one, other = (np.fft.irfft2(band * part, s=small.shape[:2]) for part in (np.cos(angle), np.sin(angle)))
         signals += [one**2 + other**2, one**2 - other**2, 2 * one * other]
-    stacked = np.stack(signals, axis=-1)
+    stacked = np.stack(signals, axis=-1).astype(np.float32)
     return stacked if tiles else _mirrored(stacked[: small.shape[0] // 2, : small.shape[1] // 2])
 
 
@@ -162,7 +162,11 @@ def _seen(means: Field) -> Field:
 
 
 def _farthest(seen: Field, visible: Field, reach: float, tiles: bool) -> tuple[float, tuple[int, int], Field]:
-    """The largest distance from what is usual elsewhere, its place, and all distances, over it."""
+    """How far the place that stands out most lies from what is usual elsewhere, the place, and all distances, over its.
+
+    It is the place that stands out most from the whole; once what hangs together with it no longer counts as usual,
+    another may lie a little further off.
+    """
     rows, columns = seen.shape[:2]
     first = _distances(seen, seen.reshape(-1, seen.shape[-1]), visible)
     inner = first.copy()

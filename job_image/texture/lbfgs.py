@@ -104,8 +104,9 @@ class LBFGS:
         point, loss, gradient = found
         step, change = point - self.point, gradient - self.gradient
         # The condition of L-BFGS-B for a pair worth remembering: it must show upward curvature.
-        if dot(step, change) > np.finfo(np.float32).eps * -descent:
-            self.pairs = self.pairs.with_another(step, change)
+        product = dot(step, change)
+        if product > np.finfo(np.float32).eps * -descent:
+            self.pairs = self.pairs.with_another(step, change, product)
         self.point, self.loss, self.gradient = point, loss, gradient
         return True
 
@@ -172,13 +173,14 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def with_another(self, step: Tensor, change: Tensor) -> "Pairs":
-        """These pairs and a new one; the oldest is forgotten when there are too many."""
+    def with_another(self, step: Tensor, change: Tensor, product: float) -> "Pairs":
+        """These pairs and a new one, with the product of its two; the oldest is forgotten when there are too many."""
         made, row = copy(self), self.next
         steps, changes = made._put(row, step, change)
         made.across, made.changes = self.across.copy(), self.changes.copy()
         made.across[row] = changes.dots(step)
         made.across[:, row] = steps.dots(change)
+        made.across[row, row] = product
         made.changes[row] = made.changes[:, row] = changes.dots(change)
         made.rows, made.next = (*self.rows, row)[-self.most :], (row + 1) % (self.most + 1)
         return made

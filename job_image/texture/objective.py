@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
+import keras
 import numpy as np
 import numpy.typing as npt
 from keras import ops
@@ -73,6 +74,10 @@ class Objective:
     extras: Sequence[Extra] = ()
     tile: int | None = None
     alive: Callable[[], None] = field(default=lambda: None)
+
+    def __post_init__(self) -> None:
+        if self.wanted is not None:  # on the device once, not at each evaluation
+            self.wanted = keras.tree.map_structure(ops.convert_to_tensor, self.wanted)
 
     def __call__(self, picture: Tensor) -> tuple[float, Tensor]:
         """Loss and gradient."""
@@ -297,7 +302,7 @@ def folded(gradient: Array, beyond: int, length: int, axis: int) -> Array:
     return np.moveaxis(result, 0, axis)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def whole(network: Network, view: View, distance: Distance, content: int | None) -> Callable[..., Any]:
     """Loss and gradient of a picture at once: (picture, wanted, content features, weight)."""
 
@@ -311,7 +316,7 @@ def whole(network: Network, view: View, distance: Distance, content: int | None)
     return compiled(exact=True)(value_and_gradient(loss))
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def looked_at(network: Network, view: View, content: int | None) -> Callable[[Tensor], Any]:
     """The averages of a picture at once, and the features of one place if asked."""
 
@@ -322,13 +327,13 @@ def looked_at(network: Network, view: View, content: int | None) -> Callable[[Te
     return compiled(exact=True)(look)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def piece_features(network: Network, layers: tuple[Layer, ...], at: int) -> Callable[..., Tensor]:
     """The features of a tile in one layer: (pixels, inside)."""
     return compiled(exact=True)(lambda pixels, inside: network.features(pixels, layers[at : at + 1], inside=inside)[0])
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def piece_sums(network: Network, layers: tuple[Layer, ...], content: int | None) -> Callable[..., Any]:
     """Of a tile: its sums for each layer, and half the squared distance of its content: (pixels, own, inside,
     features)."""
@@ -341,7 +346,7 @@ def piece_sums(network: Network, layers: tuple[Layer, ...], content: int | None)
     return compiled(exact=True)(add)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def piece_gradient(network: Network, layers: tuple[Layer, ...], content: int | None) -> Callable[..., Any]:
     """The gradient that a tile's pixels get from that of the sums: (pixels, pulls, own, inside, content features,
     weight)."""
@@ -367,7 +372,7 @@ def half_square(values: Tensor) -> Tensor:
     return ops.sum(values**2) / 2
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def sloped(distance: Distance) -> Callable[..., Any]:
     """The distance and its gradient with respect to the averages: (averages, wanted)."""
 
@@ -377,13 +382,13 @@ def sloped(distance: Distance) -> Callable[..., Any]:
     return compiled(exact=True)(value_and_gradient(apart))
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def shrunk(view: View) -> Callable[[Tensor], list[Tensor]]:
     """The octaves of a picture."""
     return compiled(exact=True)(lambda picture: pyramid.octaves(picture, view.octaves, view.wraps, view.padding))
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def unshrunk(view: View) -> Callable[..., Tensor]:
     """The transpose of `shrunk`: the picture's gradient from that of its octaves: (picture, gradients)."""
 

@@ -243,10 +243,12 @@ class Matcher:
             total[strip] += to_numpy(ballots)
             error += float(strip_error)
         summed = wrap(total, (top, left), rows, columns)
-        averages = summed[..., :4] / summed[..., 4:]
-        voted, distance = averages[..., :3], math.sqrt(error / (down * across))
+        del total
+        weights = summed[..., 4:]
+        voted, distance = summed[..., :3] / weights, math.sqrt(error / (down * across))
         if self.level.finest and iteration + 1 == self.level.iterations:
-            lost = np.maximum(averages[..., 3] - (voted**2).sum(axis=2), 0)
+            lost = np.maximum(summed[..., 3] / weights[..., 0] - (voted**2).sum(axis=2), 0)
+            del summed, weights, continued
             voted = regained(voted, lost, self.how.regained)
         return voted, distance
 

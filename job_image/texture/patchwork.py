@@ -59,6 +59,8 @@ class Patchwork:
         if parameters.landmarks == "soften" and any(wraps):
             root = math.sqrt(parameters.width * parameters.height)
             self.material = [retouched(source, root, self.rhythm.source) for source in self.sources]
+        changed = [(now != before).any(axis=2) for now, before in zip(self.material, self.sources, strict=True)]
+        self.covered = sum(int(one.sum()) for one in changed) / sum(one.size for one in changed)
         self.schedule = levels.schedule(*self.torus, sizes, coarsest)
         self.levels = [named(self.cut_size(level.size[0] / self.torus[0])) for level in self.schedule]
         self.matching = [iteration_work(level) for level in self.schedule]
@@ -168,7 +170,7 @@ class Patchwork:
 
     def report(self) -> dict[str, Any]:
         """See `course.Course`."""
-        return {"periods": list(self.rhythm.torus), "loss": round(self.loss, 6)}
+        return {"periods": list(self.rhythm.torus), "covered": round(self.covered, 4), "loss": round(self.loss, 6)}
 
 
 def in_step(source: Pixels, torus: levels.Size, wraps: tuple[bool, bool]) -> tuple[levels.Size, Rhythm, levels.Size]:

@@ -79,13 +79,20 @@ def bounded(source: Pixels, result: Pixels, rhythm: Rhythm) -> tuple[Pixels, Pix
     share = math.sqrt(MOST_PIXELS / (less.shape[0] * less.shape[1]))
     if share > 0.99:  # but for rounding
         return small, less, rhythm, True
-    # Whole periods are kept, or all of a side along which there are none.
-    counts = [max(1, int(count * share)) if count else 0 for count in rhythm.torus]
+    counts = [kept(count, share) for count in rhythm.torus]
     width, height = (
         round(side * now / count) if count else max(1, int(side * share))
         for side, now, count in zip(less.shape[1::-1], counts, rhythm.torus, strict=True)
     )
     return small, less[:height, :width], Rhythm((counts[0], counts[1]), rhythm.source), False
+
+
+def kept(count: int, share: float) -> int:
+    """How many of so many whole periods a share of the side holds; none of none. An even number stays even, for a wave
+    of half as many (bricks laid in running bond have one) to be whole still."""
+    least = min(count, 2 - count % 2)
+    now = max(least, int(count * share))
+    return now - (count - now) % 2 if now > least else now
 
 
 def lattice(grey: Field, rhythm: Rhythm) -> list[tuple[float, float]]:

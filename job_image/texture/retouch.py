@@ -34,6 +34,8 @@ orange patches of a lichen gone one by one, the last is found at once."""
 COVERED = 0.15
 """The share of the source that is painted over, at most. With 0.27 of a lawn, its structure suffered."""
 MOST = 8
+TILES = 4
+"""A source that would fill more tiles than this keeps its landmarks: none of them is in every tile."""
 CONSPICUOUS = 0.5
 """What stands out so much as the landmark, and as it does, covers nothing."""
 AROUND = 0.03
@@ -45,17 +47,16 @@ IN_PHASE = 0.9
 
 
 class Stamp(NamedTuple):
-    """How much of each pixel is covered, (rows, columns) from 0 to 1, by what lies `shift` (down, across) before it."""
+    """How much of each pixel is covered, (rows, columns) from 0 to 1, by what lies `shift` (down, across) before it, in
+    shares of the picture's sides."""
 
     cover: Field
-    shift: tuple[int, int]
+    shift: tuple[float, float]
 
     def on(self, picture: Pixels) -> Pixels:
         """The picture, (rows, columns, 3) of any size, after it."""
         rows, columns = picture.shape[:2]
-        down, across = (
-            round(by * side / own) for by, side, own in zip(self.shift, (rows, columns), self.cover.shape, strict=True)
-        )
+        down, across = (round(by * side) for by, side in zip(self.shift, (rows, columns), strict=True))
         cover = self.cover.astype(np.float32)[..., None]
         if cover.shape[:2] != (rows, columns):
             cover = np.clip(resize(cover, columns, rows), 0, 1)
@@ -67,8 +68,10 @@ def retouched(source: Pixels, root: float, cycles: tuple[float, float] = (0.0, 0
     """The source, (height, width, 3) in [0, 1], without its landmarks.
 
     root: of the area of the tile that it is for, in its pixels. cycles: periods across a regular source and down it;
-    only whole ones away is looked for what may cover a place.
+    what covers a place then comes from whole ones away.
     """
+    if source.shape[0] * source.shape[1] > TILES * root**2:
+        return source
     scale = min(1.0, SIDE / root)
     small = np.clip(resize(source, *(max(8, round(side * scale)) for side in source.shape[1::-1])), 0, 1)
     for stamp in stamps(small.astype(np.float32), root * scale, cycles):
@@ -93,7 +96,7 @@ def stamps(source: Pixels, root: float, cycles: tuple[float, float]) -> list[Sta
         shift = _shift(source, hole, covered | _enlarged(found.spread > CONSPICUOUS, covered.shape), root, cycles)
         if shift is None:
             break
-        made.append(Stamp(_softened(hole, max(1, round(SOFT * root))), shift))
+        made.append(Stamp(_softened(hole, _soft(root)), shift))
         source = made[-1].on(source)
     best = int(np.argmin(figures))
     return made[:best] if figures[best] <= figures[0] - GAIN else []
@@ -120,13 +123,21 @@ def _softened(hole: Mask, reach: int) -> Field:
     return soft
 
 
-def _shift(source: Pixels, hole: Mask, bad: Mask, root: float, cycles: tuple[float, float]) -> tuple[int, int] | None:
-    """By how much to move the source (down, across) so that what comes to lie on the hole goes on alike round it.
+def _soft(root: float) -> int:
+    """Half the width of soft edges, in pixels; they end `3 *` so many from the hole."""
+    return max(1, round(SOFT * root))
+
+
+def _shift(
+    source: Pixels, hole: Mask, bad: Mask, root: float, cycles: tuple[float, float]
+) -> tuple[float, float] | None:
+    """By how much to move the source (down, across; in shares of its sides) so that what comes to lie on the hole goes
+    on alike round it.
 
     bad: what may not come to lie there. None where there is nothing else. Round the hole the sum of squared
     differences counts, reckoned for all shifts at once by correlations.
     """
-    (rows, columns), reach = hole.shape, max(3, round(AROUND * root))
+    (rows, columns), reach = hole.shape, max(3, round(AROUND * root), 3 * _soft(root))
     shape = 2 * rows, 2 * columns  # beyond the source lies as much of nothing, so that shifts do not wrap
     whole = _dilated(hole, reach)
     ring = (whole & ~hole).astype(np.float64)
@@ -149,4 +160,8 @@ def _shift(source: Pixels, hole: Mask, bad: Mask, root: float, cycles: tuple[flo
     if not allowed.any():
         return None
     down, across = divmod(int(np.where(allowed, apart, np.inf).argmin()), shape[1])
-    return (down if down < rows else down - shape[0]), (across if across < columns else across - shape[1])
+    moved = (down if down < rows else down - shape[0]), (across if across < columns else across - shape[1])
+    shares = moved[0] / rows, moved[1] / columns
+    # Looked for to a pixel of a small copy; meant are whole periods.
+    whole_ones = (round(by * count) / count if count else by for by, count in zip(shares, cycles[::-1], strict=True))
+    return next(whole_ones), next(whole_ones)

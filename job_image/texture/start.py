@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from .grain import smooth
 from .images import Pixels
 from .levels import Size
 from .randomness import Stage, generator
@@ -41,9 +42,8 @@ def noise(sources: Sequence[Pixels], size: Size, seed: int) -> Pixels:
 
 def blurred(picture: Pixels, deviation: float) -> Pixels:
     """A picture on a torus, (height, width, channels), under a Gaussian blur of so many pixels."""
-    down, across = (np.exp(-2 * (np.pi * deviation * np.fft.fftfreq(side)) ** 2) for side in picture.shape[:2])
-    gains = np.outer(down, across)[..., None]
-    soft: Pixels = np.fft.ifft2(np.fft.fft2(picture, axes=(0, 1)) * gains, axes=(0, 1)).real.astype(np.float32)
+    planes = [smooth(picture[..., one], deviation) for one in range(picture.shape[-1])]
+    soft: Pixels = np.stack(planes, axis=-1).astype(np.float32)
     return soft
 
 

@@ -34,10 +34,10 @@ METHOD = "swatch/3"
 LAYERS = ("pool1", "conv3_2")
 OCTAVES = 4
 ITERATIONS = 60
-COARSER, GROWTH = 12, 3
+COARSER, GROWTH = 12, 4
 """Iterations at the level half as large, and how many times more each smaller one has: they cost a quarter each, and
 the coarse octaves, with few places to look at, converge slowest."""
-ROUGH = 12
+ROUGH = 20
 """Iterations at full size, and all at smaller ones, that are made as fast as the device can compute (see
 `network.Network.rough`): far from the end a gradient that is off by 2% leads down as well. To the end it does not: the
 loss stayed at 1,708 where float32 reached 954."""
@@ -78,7 +78,7 @@ class Swatch:
         )
         self.patchwork = Patchwork(sources, replace(parameters, width=self.size[0], height=self.size[1]), alive)
         self.sources = self.patchwork.sources
-        self.material = self.patchwork.material
+        self.material, self.covered = self.patchwork.material, self.patchwork.covered
         inputs = [from_rgb(source) for source in self.material]
         shapes = tuple((source.shape[1], source.shape[0]) for source in self.sources)
         places = aims.places(self.layers, range(octaves), self.size, shapes, self.wraps, parameters.padding)
@@ -210,6 +210,8 @@ class Swatch:
         rough = bool(self.rough_steps(scale) if saved is None else saved["rough"])
         extras: list[Extra] = []
         objective = self.objective(scale, rough, extras)
+        if saved is not None:  # tiles round a little differently, and memory may be another now
+            objective.tile = number(saved, "tile") or None
         weight = 0.0
         if self.rhythm and all(self.wraps):
             small = images.resize(self.material[0], *self.source_side(scale))
@@ -236,8 +238,10 @@ class Swatch:
             stuck = not moved or before - descent.loss <= self.parameters.tolerance * max(before, 1.0)
             ended = iteration == steps or (stuck and not rough)
             if rough and not ended and (stuck or iteration >= self.rough_steps(scale)):
-                descent.turn(self.objective(scale, False, extras))
-                rough = False
+                rough, tile = False, objective.tile
+                objective = self.objective(scale, rough, extras)
+                objective.tile = tile
+                descent.turn(objective)
             self.losses[size] = descent.loss
             now = copy(descent)  # which goes on; this stand does not
             yield Stand(
@@ -246,7 +250,7 @@ class Swatch:
                 done + self.work[scale] * (steps if ended else iteration),
                 descent.loss,
                 partial(self.shown_frames, now.point, scale),
-                partial(descent_state, now, (at, iteration), (ended, rough), weight, self.sofar()),
+                partial(descent_state, now, (at, iteration, ended, rough, objective.tile or 0), weight, self.sofar()),
                 ended,
             )
         self.evaluations += descent.evaluations
@@ -303,6 +307,7 @@ class Swatch:
         """See `course.Course`."""
         return {
             "periods": list(self.rhythm.torus),
+            "covered": round(self.covered, 4),
             "layers": [one.name for one in self.layers],
             "octaves": sorted({place.octave for place in self.view.places}),
             "losses": {size: float(f"{loss:.6g}") for size, loss in self.losses.items()},
@@ -316,8 +321,8 @@ def staged(stage: str, state: Callable[[], State]) -> State:
     return {**state(), "stage": np.array(stage)}
 
 
-def descent_state(descent: LBFGS, at: tuple[int, int], how: tuple[bool, bool], weight: float, sofar: State) -> State:
-    """Where a level's descent goes on. at: level and iteration. how: whether it has ended, and whether its loss and
-    gradient are rough. weight: of its spectrum term. sofar: see `Swatch.sofar`."""
-    counts = dict(zip(("level", "iteration", "ended", "rough"), map(whole, (*at, *how)), strict=True))
+def descent_state(descent: LBFGS, at: tuple[int, ...], weight: float, sofar: State) -> State:
+    """Where a level's descent goes on. at: level, iteration, whether it has ended, whether its loss and gradient are
+    rough, and the side of its tiles (0 for none). weight: of its spectrum term. sofar: see `Swatch.sofar`."""
+    counts = dict(zip(("level", "iteration", "ended", "rough", "tile"), map(whole, at), strict=True))
     return {**descent.state(), **sofar, **counts, "weight": np.asarray(weight), "stage": np.array("descent")}

@@ -143,7 +143,6 @@ class Synthesis:
         good the texture is, as `quality.measure` says it. Stopped by SystemExit or KeyboardInterrupt, it leaves its
         state and the picture so far."""
         began = time.monotonic()
-        report.forget_peak()
         # Killed half-way, files of this texture would otherwise lie beside a report that vouches for an earlier one.
         (self.folder / report.FILE).unlink(missing_ok=True)
         sheet = side_by_side(self.course.sources) if self.course.sources else None

@@ -43,13 +43,6 @@ _SUGGESTIONS = 20
 Where = tuple[str | int, ...]
 
 
-def load(path: Path) -> tuple[Manifest, plan.Sources]:
-    """A manifest and its sources, everything checked. Raises ManifestError with all problems of the file and of the
-    files it names; NotFound or UsageError if the manifest itself cannot be read."""
-    draft, sources, _ = examine(path)
-    return draft.check(), sources
-
-
 class Examined(NamedTuple):
     """A manifest with all its problems, its sources, and the pictures that its textures paint."""
 
