@@ -138,3 +138,22 @@ def test_landmarks_are_softened_where_the_picture_wraps_unless_they_are_wanted(
     course = Patchwork([source], Parameters(SIDE, SIDE, **asked), lambda: None)  # type: ignore[arg-type]
     np.testing.assert_array_equal(course.sources[0], source)  # what the result is compared with
     assert (course.material[0] != source).any() == covered
+
+
+@pytest.mark.parametrize(("side", "count"), [(700, 39), (1024, 17.5)])
+def test_what_covers_a_place_is_in_step_at_the_sources_own_size(side: int, count: float) -> None:
+    """It is looked for in a small copy, whose pixels are no measure for periods of the large one."""
+    wave = 0.2 * np.sin(2 * np.pi * count * np.arange(side) / side)
+    lines = shown(ground(0, side, contrast=0.03) + wave[None, :, None])
+    stone = disc(side / 14, side // 2, side // 2, side)
+    found = retouched(shown(lines * (1 - stone) + 0.97 * stone), side, (count, 0.0))
+    inside = disc(side / 20, side // 2, side // 2, side)[..., 0] == 1
+    apart = found[inside].mean(axis=-1) - (0.5 + np.broadcast_to(wave, (side, side))[inside])
+    assert np.abs(apart).mean() < 0.05
+
+
+def test_a_source_of_many_tiles_keeps_its_landmarks() -> None:
+    """No tile shows them all, and looking for them in so large a source would take as long as it is large."""
+    source = shown(ground() * (1 - disc(9)) + 0.1 * disc(9))
+    assert (retouched(source, SIDE) != source).any()
+    np.testing.assert_array_equal(retouched(source, SIDE / 3), source)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from job_image.texture.regularity import dislocations, regularity
+from job_image.texture.regularity import dislocations, kept, regularity
 from job_image.texture.rhythm import Rhythm
 
 Image = NDArray[np.float32]
@@ -89,3 +91,12 @@ def test_a_large_result_is_looked_at_small_or_in_part(monkeypatch: pytest.Monkey
     ends = ((40.5, 40.5, 1), (40.5, 120.5, -1), (120.5, 40.5, -1), (120.5, 120.5, 1))
     found = regularity(grating(), grating(ends), RHYTHM)["dislocations"]
     assert found == 4 if period == 8 else found > 0, "of a part, as many as there would be in one as large inside"
+
+
+@given(st.integers(0, 400), st.floats(0.01, 0.99))
+def test_of_a_large_result_whole_periods_are_kept_and_even_numbers_stay_even(count: int, share: float) -> None:
+    """Running bond has a wave of half as many periods as courses: cut to an odd number, it would be none."""
+    left = kept(count, share)
+    assert left % 2 == count % 2 and 0 <= left <= count
+    assert left <= max(2, count * share)
+    assert left > count * share - 2
