@@ -67,7 +67,7 @@ def read(folder: Path, text: str) -> manifest.Manifest:
         (TEXTURES + "    width: null\n", "4:5: textures[0].width: expected an integer from 32 to 8192, got nothing"),
         (TEXTURES + "    source_width: x\n", "4:5: textures[0].source_width: expected an integer from 32 to 8192, or null"),
         (TEXTURES + "    seed: 2147483648\n", "4:5: textures[0].seed: expected an integer of at most 2147483647"),
-        (TEXTURES + "    method: patsch\n", '4:5: textures[0].method: expected "auto", "gatys", "patch", "snelgrove" or "swatch"'),
+        (TEXTURES + "    method: patsch\n", '4:5: textures[0].method: expected "auto", "gatys", "patch", "snelgrove", "style" or "swatch"'),
         (TEXTURES + "    size: 16x64\n", '4:5: textures[0].size: expected a size like 512 or "512x256", each side from'),
         (TEXTURES + "    size: 64\n    width: 64\n", "4:5: textures[0].size: says the same as width and height"),
         (TEXTURES + "defaults:\n  height: 64\n  size: 64\n", "6:3: defaults.size: says the same as width and height"),
