@@ -187,6 +187,13 @@ def resize(pixels: Pixels, width: int, height: int) -> Pixels:
     return resize_box(pixels, width, height, (0, 0, pixels.shape[1], pixels.shape[0]))
 
 
+def middle(pixels: Pixels, side: int) -> Pixels:
+    """The middle of images (..., height, width, channels), at most `side` pixels high and wide."""
+    height, width = pixels.shape[-3:-1]
+    top, left = max(0, height - side) // 2, max(0, width - side) // 2
+    return pixels[..., top : top + side, left : left + side, :]
+
+
 def within(pixels: Pixels, side: int, torus: bool = False) -> Pixels:
     """The image, shrunk if a side is longer than `side` pixels. torus: whether it wraps around, and shall still."""
     height, width = pixels.shape[:2]

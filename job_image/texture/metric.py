@@ -21,6 +21,7 @@ from keras import ops
 
 from . import pyramid
 from .backend import Tensor, compiled, to_numpy
+from .images import middle
 from .network import Network
 from .randomness import Stage, generator
 from .statistics import Moments, Target, View, gram, means_apart, sums
@@ -113,10 +114,3 @@ def answered(network: Network, layers: tuple[Layer, ...], padding: str) -> Calla
         return [products / count for products, count in zip(apart, places, strict=True)]
 
     return compiled(exact=True)(answer)
-
-
-def middle(pictures: np.ndarray, side: int) -> np.ndarray:
-    """The middle of (batch, rows, columns, channels), at most `side` pixels high and wide."""
-    rows, columns = pictures.shape[1:3]
-    top, left = max(0, rows - side) // 2, max(0, columns - side) // 2
-    return pictures[:, top : top + side, left : left + side]

@@ -34,6 +34,7 @@ import numpy as np
 from .appearance import Array
 from .comparison import STATISTICS, Reference, crop_side
 from .copying import coherence
+from .images import middle
 from .landmark import landmark, most_conspicuous
 from .seams import lines, seam
 
@@ -50,13 +51,6 @@ UNEVEN = (0.10, 0.02)  # the least share of source pairs
 COPIED = (0.15, 0.35)  # above the source's own
 SEAM = (1.25, 1.60)
 LINES = (1.30, 1.60)
-
-
-def _middle(image: Array, side: int) -> Array:
-    """The middle of an image, at most `side` pixels high and wide."""
-    rows, columns = image.shape[:2]
-    top, left = max(0, rows - side) // 2, max(0, columns - side) // 2
-    return image[top : top + side, left : left + side]
 
 
 def _mirror_tile(source: Array) -> Array:
@@ -160,7 +154,7 @@ def measure(source: Array, result: Array, seed: int = 0, tileable: bool = True) 
     figures["result"]["copied_floor"] = floor
     plain = source[: source.shape[0] // 2, : source.shape[1] // 2]
     other = dict.fromkeys(STATISTICS, 0.0) | {"copied": floor, "seam": seam(plain)[0], "lines": 1.0}
-    other["landmark"] = most_conspicuous(_middle(source, 2 * round(root)), root, tiles=False).figure
+    other["landmark"] = most_conspicuous(middle(source, 2 * round(root)), root, tiles=False).figure
     report: dict[str, Any] = {
         "figures": _rounded(figures.pop("result")),
         "share": _rounded(shares["result"]),

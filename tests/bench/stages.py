@@ -49,7 +49,8 @@ def run(arguments: Sequence[str] = ()) -> None:
 
 
 def _matched(course: patchwork.Patchwork, picture: images.Pixels) -> None:
-    """An iteration whose strips are all taken to be like the first one, which alone takes its time."""
+    """The last iteration, which gives lost grain back; its strips are all taken to be like the first one, which
+    alone takes its time."""
     first: list[Any] = []
     elect = patches.elect
 
@@ -61,7 +62,7 @@ def _matched(course: patchwork.Patchwork, picture: images.Pixels) -> None:
     patches.elect = once  # type: ignore[assignment]
     try:
         patches.Matcher(course.symmetric_range(), course.schedule[-1], 0, course.rhythm).iterate(
-            picture, 0, lambda: None
+            picture, course.schedule[-1].iterations - 1, lambda: None
         )
     finally:
         patches.elect = elect
