@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from orchestrator import contract, facts, launch, machines, prices
+from orchestrator import contract, decoder, facts, launch, machines, prices
 from orchestrator.errors import NotFound, StoreError, UsageError
 from orchestrator.facts import Seen
 from orchestrator.job import FREE, Final, Job
@@ -70,7 +70,7 @@ def _each_once(found: Iterable[Launch]) -> list[Launch]:
 
 def _read(store: Store, key: str) -> Launch | None:
     try:
-        return msgspec.json.decode(store.read(key), type=Launch)
+        return decoder.from_json(store.read(key), Launch)
     except (msgspec.DecodeError, NotFound):
         return None
 

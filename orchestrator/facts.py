@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from orchestrator import contract, journal
+from orchestrator import contract, decoder, journal
 from orchestrator.backends.base import Backend, Presence, Sight
 from orchestrator.errors import CloudError, NotFound, StoreError
 from orchestrator.job import Final, Job
@@ -233,12 +233,12 @@ def read_final(store: Store, project: str, number: int) -> Final | None:
 
 def _decode(data: bytes, kind: type[Record], key: str) -> Record:
     try:
-        version = msgspec.json.decode(data, type=_Versioned)
+        version = decoder.from_json(data, _Versioned)
         if version.schema > contract.SCHEMA:
             raise StoreError(f"{key} was written by a later version of Swatch", hint="Update Swatch on this computer")
         if version.deleted is not None:
             raise NotFound(f"{key} was deleted")
-        return msgspec.json.decode(data, type=kind)
+        return decoder.from_json(data, kind)
     except msgspec.DecodeError as error:
         raise StoreError(f"{key} is damaged: {error}") from error
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from orchestrator import contract, machines
+from orchestrator import contract, decoder, machines
 from orchestrator.errors import UsageError
 from orchestrator.job import Final, Job
 
@@ -87,7 +87,7 @@ def decoded(data: bytes) -> Table:
     """The prices of a file. Raises ValueError for one that is damaged, too large or of a later version."""
     if len(data) > MAX_BYTES:
         raise ValueError("too large")
-    table = msgspec.json.decode(data, type=Table)
+    table = decoder.from_json(data, Table)
     if table.schema > contract.SCHEMA:
         raise ValueError("written by a later version of Swatch")
     if not all(0 < price.usd_per_hour <= MAX_RATE for price in table.prices):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from orchestrator import contract
+from orchestrator import contract, decoder
 from orchestrator.errors import CloudError, NotFound, StoreError
 from orchestrator.store.base import Store
 
@@ -42,7 +42,7 @@ def read(store: Store, fingerprint: str) -> Result:
     """The record of a finished task. Raises NotFound, StoreError."""
     key = contract.result_key(fingerprint)
     try:
-        return msgspec.json.decode(store.read(key), type=Result)
+        return decoder.from_json(store.read(key), Result)
     except msgspec.DecodeError as error:
         raise StoreError(f"{key} is damaged: {error}", hint="Make it anew: swatch submit --retry-failed") from error
 

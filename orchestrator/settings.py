@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from orchestrator import contract, duration
+from orchestrator import contract, decoder, duration
 from orchestrator.errors import UsageError
 
 WARM_POOL = 21_600
@@ -188,7 +188,7 @@ def _read(path: Path) -> _File:
     import yaml
 
     try:
-        return msgspec.convert(yaml.safe_load(path.read_bytes()) or {}, _File)
+        return decoder.from_plain(yaml.safe_load(path.read_bytes()) or {}, _File)
     except (yaml.YAMLError, msgspec.ValidationError, OSError, ValueError) as error:
         hint = "It may say store, slots, user, backend, aws, notify and docker, nothing else"
         raise UsageError(f"{path}: {error}", hint=hint) from error

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from orchestrator import contract
+from orchestrator import contract, decoder
 from orchestrator.errors import NotFound, StoreError, SwatchError
 from orchestrator.store import crowd
 from orchestrator.store.base import Store, check_key
@@ -175,6 +175,6 @@ class _Index(msgspec.Struct):
 
 def _read_index(file: Path) -> _Index:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=_Index)
+        return decoder.from_json(file.read_bytes(), _Index)
     except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
         return _Index()  # without an index, files are compared by content

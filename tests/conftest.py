@@ -43,6 +43,7 @@ class Box:
             "SWATCH_STOP_GRACE": "5",
             "PYTHONPATH": str(REPOSITORY),
             "COLUMNS": "200",
+            "PYTHONFAULTHANDLER": "1",  # a crash says where
             "TERM": "xterm",
             "DOCKER_HOST": f"unix://{folder}/no-docker.sock",  # a person's own engine is none of a test's business
         }

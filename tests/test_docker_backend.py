@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from orchestrator import contract
+from orchestrator import contract, decoder
 from orchestrator.backends import runner
 from orchestrator.backends.local import Entry, Layout, host_name
 from orchestrator.cargo.snapshot import of_folder
@@ -366,7 +366,7 @@ def test_a_store_on_s3_is_reached_with_the_boto3_that_an_image_has_or_with_ours(
     yard.swatch("init", "p")
     command = "cat /points/p.txt > /output/x; touch /points/new || echo no >> /output/x"
     yard.swatch("run", "-f", "--data", "./points:points", command)
-    first = msgspec.json.decode(store.read(contract.job_key("p", 1)), type=Job)
+    first = decoder.from_json(store.read(contract.job_key("p", 1)), Job)
     assert store.read(contract.output_prefix("p", 1) + "x") == b"points\nno\n"
     assert not [one for one in store.scan("agent/") if "boto3" in one.key], "the image of Swatch has its own"
     final = yard.ran(

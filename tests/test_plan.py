@@ -15,7 +15,7 @@ from PIL import Image
 from job_image.texture import checkpoint
 from job_image.texture.levels import source_sizes
 from job_image.texture.parameters import Parameters
-from orchestrator import plan
+from orchestrator import decoder, plan
 from orchestrator.cargo.source import examine, resolve
 from orchestrator.errors import ManifestError
 from orchestrator.job import Source, Task
@@ -167,7 +167,7 @@ def test_a_fingerprint_is_of_what_is_made(first: dict[str, Any], second: dict[st
         # `auto` is another word for `patch`.
         {**mine.parameters, "method": "patch"} == {**other.parameters, "method": "patch"}
     )
-    assert msgspec.json.decode(msgspec.json.encode(mine), type=Task) == mine
+    assert decoder.from_json(msgspec.json.encode(mine), Task) == mine
 
 
 def test_each_parameter_and_source_changes_the_fingerprint_and_nothing_else_does() -> None:

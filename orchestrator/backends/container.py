@@ -33,7 +33,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from job_image import shelf
-from orchestrator import aws, contract, images, machines
+from orchestrator import aws, contract, decoder, images, machines
 from orchestrator import docker as engines
 from orchestrator.backends import entrypoint
 from orchestrator.backends.local import Entry, Layout
@@ -123,7 +123,7 @@ def run(layout: Layout, entry: Entry, store: Store, work: Path, held: Sequence[i
     goes to `log`. Raises DockerError where the agent cannot be started, SwatchError, OSError."""
     docker = Docker()
     docker.engine()
-    job = msgspec.json.decode(store.read(contract.job_key(entry.project, entry.number)), type=Job)
+    job = decoder.from_json(store.read(contract.job_key(entry.project, entry.number)), Job)
     container = name(layout.label(entry))
     remove(docker, container)
     wanted = job.image

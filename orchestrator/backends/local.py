@@ -33,7 +33,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from orchestrator import notify, secrets
+from orchestrator import decoder, notify, secrets
 from orchestrator.backends import vault
 from orchestrator.backends.base import Backend, Presence, Sight
 from orchestrator.docker import Docker
@@ -130,7 +130,7 @@ def stores(home: Path) -> set[str]:
     for folder in (layout.queue, layout.running):
         for file in sorted(folder.glob("[!.]*")):
             with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):  # its job has just ended
-                found.add(msgspec.json.decode(file.read_bytes(), type=Entry).store)
+                found.add(decoder.from_json(file.read_bytes(), Entry).store)
     return found
 
 

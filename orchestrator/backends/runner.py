@@ -23,7 +23,7 @@ from typing import IO
 
 import msgspec
 
-from orchestrator import contract, journal, settings
+from orchestrator import contract, decoder, journal, settings
 from orchestrator.backends import vault
 from orchestrator.backends.base import ending
 from orchestrator.backends.local import DOCKER, Entry, Layout, LocalBackend
@@ -67,7 +67,7 @@ def run_agent(layout: Layout, entry: Entry, keep: list[int]) -> None:
     """Run the agent to its end. The job's folders go when the job has ended, and stay for a retry if it was lost."""
     store, work = open_store(entry.store), layout.work(entry)
     attempts = journal.fold(store, entry.project, entry.number).attempt
-    job = msgspec.json.decode(store.read(contract.job_key(entry.project, entry.number)), type=Job)
+    job = decoder.from_json(store.read(contract.job_key(entry.project, entry.number)), Job)
     contained = job.backend == DOCKER
     try:
         code = container_code(layout, entry, store, work, keep) if contained else agent_code(layout, entry, work, keep)
@@ -160,7 +160,7 @@ def drain(layout: Layout, slots: int) -> None:
                 file, handle = taken
                 with handle:
                     try:
-                        entry = msgspec.json.decode(handle.read(), type=Entry)
+                        entry = decoder.from_json(handle.read(), Entry)
                         run_agent(layout, entry, [slot.fileno(), handle.fileno()])
                     except (SwatchError, OSError, msgspec.DecodeError) as error:
                         # The job then counts as lost; those behind it go on.

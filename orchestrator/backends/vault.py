@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from orchestrator import decoder
+
 
 def names(file: Path) -> frozenset[str]:
     """What the file has values of; nothing where there is none."""
@@ -39,6 +41,6 @@ def _part(file: Path) -> Path:
 
 def _read(file: Path) -> dict[str, str]:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=dict[str, str])
+        return decoder.from_json(file.read_bytes(), dict[str, str])
     except (FileNotFoundError, msgspec.DecodeError):
         return {}  # none, or one that was damaged: its job says what is missing

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from orchestrator import contract
+from orchestrator import contract, decoder
 from orchestrator.cargo.content import MAX_FILES, Content, Leaf, Shelf
 from orchestrator.errors import NotFound, StoreError
 from orchestrator.store import crowd
@@ -142,9 +142,9 @@ def half_deleted(store: Store, user: str, dataset: str, number: int) -> Version 
 def _decoded(data: bytes, key: str) -> Record:
     """The record. Raises StoreError for one that is damaged, later than this version, or would leave its folder."""
     try:
-        if msgspec.json.decode(data, type=_Versioned).schema > contract.SCHEMA:
+        if decoder.from_json(data, _Versioned).schema > contract.SCHEMA:
             raise StoreError(f"{key} was written by a later version of Swatch", hint="Update Swatch on this computer")
-        record = msgspec.json.decode(data, type=Record)
+        record = decoder.from_json(data, Record)
     except msgspec.DecodeError as error:
         raise StoreError(f"{key} is damaged: {error}") from error
     if len(record.files) > MAX_FILES or len({leaf.path for leaf in record.files}) != len(record.files):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
 
+from orchestrator import decoder
 from orchestrator.store.local import replace_file
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _load(file: Path, form: type[Record]) -> Record | None:
         data = file.read_bytes()
         if data[:32] != hashlib.sha256(data[32:]).digest():
             return None
-        record = msgspec.msgpack.decode(data[32:], type=form)
+        record = decoder.from_msgpack(data[32:], form)
     except (OSError, ValueError):  # msgspec's errors are ValueErrors
         return None
     return record if record.schema == SCHEMA else None

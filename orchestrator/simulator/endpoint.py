@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from orchestrator import decoder
 from orchestrator.errors import SwatchError
 from orchestrator.simulator import registry, services, shapes
 from orchestrator.simulator.builds import Builds
@@ -171,7 +172,7 @@ class Endpoint:
         method = environ.get("REQUEST_METHOD", "")
         try:
             if name == "faults" and method == "PUT":
-                self._fate.faults = msgspec.json.decode(body_of(environ), type=Faults)
+                self._fate.faults = decoder.from_json(body_of(environ), Faults)
             elif name == "calls" and method == "DELETE":
                 with self._lock:
                     self.calls.clear()

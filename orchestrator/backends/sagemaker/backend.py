@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from orchestrator import aws, contract, images, journal, machines, notify, prices, secrets
+from orchestrator import aws, contract, decoder, images, journal, machines, notify, prices, secrets
 from orchestrator.backends.base import Backend, Presence, Sight, ending, stopped
 from orchestrator.backends.sagemaker import control, model, request, vault
 from orchestrator.backends.sagemaker.control import Created, Direct, Door
@@ -171,7 +171,7 @@ class SageMakerBackend(Backend):
     def _end_leftover(self, track: Track) -> None:
         """Stop the machine of a job that ended long ago by the store's word: nobody waits for it, and it is paid."""
         key = contract.final_key(track.job.project, track.job.number)
-        final = msgspec.json.decode(self._store.read(key), type=Final)
+        final = decoder.from_json(self._store.read(key), Final)
         if time.time() - final.ended > LEFTOVER_SECONDS:
             self._door(track).stop(self._name(track))
 
@@ -332,7 +332,7 @@ class SageMakerBackend(Backend):
         for launch in range(1, track.launch):
             try:
                 data = self._store.read(contract.launch_key(job.project, job.number, launch, True))
-                used += worked(msgspec.json.decode(data, type=Launch))
+                used += worked(decoder.from_json(data, Launch))
             except (NotFound, msgspec.DecodeError):
                 return job.max_runtime
         return used
