@@ -67,13 +67,23 @@ def objective(network: Network, view: View = VIEW) -> Objective:
 
 
 @pytest.mark.parametrize("error", EXHAUSTED, ids=lambda error: str(error)[:40])
-def test_what_does_not_fit_is_done_in_tiles_with_the_same_result(error: BaseException) -> None:
-    """A long, narrow picture: it is its length that is cut."""
-    at = picture(560, 100)
-    cramped = objective(Cramped(150 * 100, error))
-    loss, gradient = objective(Network(KERNELS, "roomy"))(at)
+def test_it_is_known_by_whatever_name_a_backend_gives_it(error: BaseException) -> None:
+    assert memory.is_out_of_memory(error)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "pixels", "tile", "view"),
+    [(560, 100, 150 * 100, 140, VIEW), (301, 99, 160 * 110, 150, View(VIEW.places, padding="same"))],
+    ids=["a long one is cut across", "zeros around it are not put around tiles"],
+)
+def test_what_does_not_fit_is_done_in_tiles_with_the_same_result(
+    rows: int, columns: int, pixels: int, tile: int, view: View
+) -> None:
+    at = picture(rows, columns)
+    cramped = objective(Cramped(pixels, EXHAUSTED[0]), view)
+    loss, gradient = objective(Network(KERNELS, "roomy"), view)(at)
     found, slope = cramped(at)
-    assert cramped.tile == 140
+    assert cramped.tile == tile
     assert found == pytest.approx(loss, rel=1e-5)
     assert apart(slope, gradient) < 1e-5
 
@@ -92,17 +102,6 @@ def test_what_fits_in_no_tile_fails_as_it_did() -> None:
     with pytest.raises(tf.errors.ResourceExhaustedError, match="failed to allocate"):
         cramped(picture(300, 200))
     assert cramped.tile == LEAST_TILE
-
-
-def test_zeros_around_a_picture_are_not_put_around_tiles() -> None:
-    padded = View(VIEW.places, padding="same")
-    at = picture(301, 99)
-    cramped = objective(Cramped(160 * 110, MemoryError()), padded)
-    loss, gradient = objective(Network(KERNELS, "roomy"), padded)(at)
-    found, slope = cramped(at)
-    assert cramped.tile == 150
-    assert found == pytest.approx(loss, rel=1e-5)
-    assert apart(slope, gradient) < 1e-5
 
 
 def test_a_picture_to_keep_is_looked_at_in_tiles() -> None:
