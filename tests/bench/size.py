@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.bench.resident import resident
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 SIDES = (1024, 2048, 4096)
 LOOK_SECONDS = 0.1
@@ -72,7 +74,7 @@ def _part(folder: Path, source: str, side: int, size: str, stop: str | None) -> 
 
         def look() -> None:
             while not ended.wait(LOOK_SECONDS):
-                stages[stage[0]] = max(stages.get(stage[0], 0), _resident(process.pid))
+                stages[stage[0]] = max(stages.get(stage[0], 0), resident(process.pid))
 
         watching = threading.Thread(target=look, daemon=True)
         watching.start()
@@ -102,11 +104,3 @@ def _part(folder: Path, source: str, side: int, size: str, stop: str | None) -> 
         stages,
         now - stopping if stopping else 0.0,
     )
-
-
-def _resident(pid: int) -> int:
-    try:
-        told = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in told.splitlines() if line.startswith("VmRSS:")), 0)

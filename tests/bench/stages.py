@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import resource
-import sys
+import os
 import tempfile
 import threading
 import time
@@ -18,6 +17,7 @@ from job_image.synthesize import give_memory_back
 from job_image.texture import backend, checkpoint, images, patches, patchwork, quality, regularity, sliced
 from job_image.texture.parameters import Parameters
 from job_image.texture.tasks import Task
+from tests.bench.resident import resident
 
 SOURCE = Path(__file__).resolve().parents[2] / "manifests" / "textures" / "bricks.png"
 FILTERS = 2
@@ -69,13 +69,13 @@ def _matched(course: patchwork.Patchwork, picture: images.Pixels) -> None:
 
 
 def _measured(name: str, side: int, work: Callable[[], Any]) -> Any:
-    before = most = _resident()
+    before = most = resident(os.getpid())
     ended = threading.Event()
 
     def look() -> None:
         nonlocal most
         while not ended.wait(LOOK_SECONDS):
-            most = max(most, _resident())
+            most = max(most, resident(os.getpid()))
 
     watching = threading.Thread(target=look, daemon=True)
     watching.start()
@@ -87,9 +87,3 @@ def _measured(name: str, side: int, work: Callable[[], Any]) -> Any:
     beyond = (most - before) / side**2
     print(f"{name:<30} {most / 1e9:6.2f} GB, {beyond:4.0f} bytes a pixel more, {spent:6.1f} s CPU", flush=True)
     return made
-
-
-def _resident() -> int:
-    if sys.platform != "linux":
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
