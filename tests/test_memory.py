@@ -148,6 +148,22 @@ def test_whoever_must_stop_stops_between_tiles() -> None:
     assert len(calls) == 3 and seen.tile == 64
 
 
+def test_work_is_halved_as_long_as_memory_does_not_suffice() -> None:
+    tried: list[int] = []
+
+    def work(size: int) -> str:
+        tried.append(size)
+        if size > 10:
+            raise MemoryError
+        return "done"
+
+    assert memory.halving(work, 100) == ("done", 6)
+    assert tried == [100, 50, 25, 12, 6]
+    with pytest.raises(MemoryError):
+        memory.halving(work, 100, least=40)
+    assert tried[5:] == [100, 50, 40]
+
+
 # How much there is ---------------------------------------------------------------------------------------------------
 
 KIB = 1024

@@ -1,6 +1,7 @@
 """The engine's pure pieces, each against its definition."""
 
 import re
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -141,9 +142,9 @@ def test_balanced_matches_equal_the_definition() -> None:
     queries, candidates = (random.standard_normal((n, 24)).astype(np.float32) for n in (700, 900))
     distances = ((queries[:, None] - candidates[None]) ** 2).sum(2)
     weights = 1 / (distances.min(0) + 0.5)
-    found = matching.balance_weights(queries, candidates, 0.5)
+    found = matching.balance_weights(queries, candidates, 0.5, 200)
     np.testing.assert_allclose(to_numpy(found), weights, rtol=1e-4)
-    matches = to_numpy(matching.match(queries, matching.with_weights(candidates, found)))
+    matches = to_numpy(matching.match(queries, matching.with_weights(candidates, found), 256))
     assert matches.shape == (700,)
     best = (distances * weights).min(1)
     np.testing.assert_allclose((distances * weights)[np.arange(700), matches], best, rtol=1e-4)
@@ -218,14 +219,31 @@ def test_quantiles_run_from_the_smallest_to_the_largest() -> None:
     assert np.all(np.diff(knots[0]) >= 0)
 
 
-def test_groups_of_filters_take_the_same_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def exhausted_once(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function on a device whose memory does not suffice the first time."""
+    calls = []
+
+    def call(*given: Any, **named: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            raise MemoryError
+        return function(*given, **named)
+
+    return call
+
+
+@pytest.mark.parametrize("exhausted", [False, True], ids=["bounded", "out of memory"])
+def test_strips_of_a_picture_take_the_same_step(monkeypatch: pytest.MonkeyPatch, exhausted: bool) -> None:
     source, picture = random_image(40, 40), random_image(36, 44, seed=1)
-    whole = sliced.Finish([source], picture, seed=3)
+    whole, parts = (sliced.Finish([source], picture, seed=3) for _ in range(2))
     loss = whole.step(0, lambda: None)
-    monkeypatch.setattr(sliced, "MOST_RESPONSES", 6 * 36 * 44)  # 6 filters fit, but only 5 divide 20
-    parts = sliced.Finish([source], picture, seed=3)
-    assert parts.group == 5
+    if exhausted:
+        monkeypatch.setattr(sliced, "descent", exhausted_once(sliced.descent))
+    else:
+        monkeypatch.setattr(sliced, "MOST_RESPONSES", 8 * 44 * sliced.FILTERS)
+        parts = sliced.Finish([source], picture, seed=3)
     assert parts.step(0, lambda: None) == pytest.approx(loss, rel=1e-5)
+    assert (whole.height, parts.height) == (36, 18 if exhausted else 8)
     np.testing.assert_allclose(parts.picture(), whole.picture(), atol=1e-4)
 
 
@@ -245,6 +263,20 @@ def test_strips_of_a_picture_give_the_same_iteration(monkeypatch: pytest.MonkeyP
     parts, same_error = matcher.iterate(picture, 0, lambda: None)
     np.testing.assert_allclose(parts, whole, atol=1e-4)
     assert same_error == pytest.approx(error, rel=1e-4)
+
+
+@pytest.mark.parametrize("where", ["weigh", "elect"])
+def test_matching_out_of_memory_compares_less_at_once(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """A chunk is a part of the work and not of the result: where all is one strip either way, so are the bytes."""
+    source, picture = random_image(40, 40), random_image(32, 32, seed=1)
+    level = schedule(32, 32, [(40, 40)])[-1]
+    whole, parts = (patches.Matcher([source], level, 0, rhythm.Rhythm()) for _ in range(2))
+    wanted, error = whole.iterate(picture, 0, lambda: None)
+    monkeypatch.setattr(patches, where, exhausted_once(getattr(patches, where)))
+    found, same_error = parts.iterate(picture, 0, lambda: None)
+    assert (whole.chunk, parts.chunk) == (matching.MATCH_CHUNK, matching.MATCH_CHUNK // 2)
+    np.testing.assert_array_equal(found, wanted)
+    assert same_error == error
 
 
 def test_matching_ends_with_the_grain_of_its_source() -> None:

@@ -11,8 +11,9 @@ from keras import ops
 from .backend import Tensor, compiled
 
 MATCH_CHUNK = 256
-BALANCE_CHUNK = 1024
-"""Queries compared with all candidates at once; these bound the distance matrix to some 16 MB, or 64 MB."""
+BALANCE_CHUNKS = 4
+"""Queries compared with all candidates at once, and how many times as many where they are for balance; these bound the
+distance matrix to some 16 MB, or 64 MB."""
 VOTE_FLOOR = 1e-3
 
 
@@ -74,18 +75,18 @@ def chunks(rows: Tensor, size: int) -> Tensor:
     return ops.reshape(ops.take(rows, ops.minimum(ops.arange(whole * size), count - 1), axis=0), (-1, size, depth))
 
 
-def balance_weights(queries: Tensor, candidates: Tensor, floor: Tensor) -> Tensor:
+def balance_weights(queries: Tensor, candidates: Tensor, floor: Tensor, chunk: int) -> Tensor:
     """1 / (distance to the nearest query + floor) for each candidate: (m,). The more a patch is wanted, the dearer."""
     right = ops.transpose(with_weights(candidates, ops.ones_like(candidates[:, 0])))
-    nearness = ops.map(lambda left: ops.max(ops.matmul(left, right), 0), chunks(with_norms(queries), BALANCE_CHUNK))
+    nearness = ops.map(lambda left: ops.max(ops.matmul(left, right), 0), chunks(with_norms(queries), chunk))
     return 1 / (ops.maximum(-ops.max(nearness, 0), 0) + floor)
 
 
-def match(queries: Tensor, weighted: Tensor) -> Tensor:
+def match(queries: Tensor, weighted: Tensor, chunk: int) -> Tensor:
     """The number of the best candidate for each query: (n,). `weighted` comes from `with_weights`."""
     right = ops.transpose(weighted)
     # Keras' argmax reads its argument several times over; the largest alone is quick on every backend.
-    found = ops.map(lambda left: ops.top_k(ops.matmul(left, right), 1)[1], chunks(with_norms(queries), MATCH_CHUNK))
+    found = ops.map(lambda left: ops.top_k(ops.matmul(left, right), 1)[1], chunks(with_norms(queries), chunk))
     return ops.reshape(found, (-1,))[: ops.shape(queries)[0]]
 
 
@@ -107,7 +108,7 @@ def votes(
     return ops.reshape(five, (-1, shares.shape[0] * 5)), ops.sum(voting * error)
 
 
-@compiled()
+@compiled("chunk")
 def weigh(
     asked: Tensor,
     asked_phases: Tensor,
@@ -116,16 +117,20 @@ def weigh(
     floor: Tensor,
     mean: Tensor,
     axes: Tensor,
+    *,
+    chunk: int,
 ) -> Tensor:
     """The drawn patches, (m, d), balanced by patches asked for in the picture, (n, d), as `match` takes them.
 
-    floor: see `balance_weights`. mean, axes: see `patches.Basis`. The phases are weighted already.
+    floor: see `balance_weights`. mean, axes: see `patches.Basis`. The phases are weighted already. chunk: see
+    `MATCH_CHUNK`.
     """
     candidates = describe(drawn, drawn_phases, mean, axes)
-    return with_weights(candidates, balance_weights(describe(asked, asked_phases, mean, axes), candidates, floor))
+    queries = describe(asked, asked_phases, mean, axes)
+    return with_weights(candidates, balance_weights(queries, candidates, floor, chunk * BALANCE_CHUNKS))
 
 
-@compiled("side", "step")
+@compiled("side", "step", "chunk")
 def elect(
     strip: Tensor,
     phases: Tensor,
@@ -139,15 +144,16 @@ def elect(
     *,
     side: int,
     step: int,
+    chunk: int,
 ) -> tuple[Tensor, Tensor]:
     """The votes on each pixel of a strip, (rows, columns, 5), see `votes`, and the squared error.
 
     strip: (rows, columns, 3), a whole number of grid steps and a patch. phases: of its patches, (n, k). counted: how
     many of them vote. sharpness, shares: see `votes`. drawn: source patches, (m, side * side * 3); weighted: from
-    `weigh`. mean, axes: see `patches.Basis`. side, step: of a patch, between patches.
+    `weigh`. mean, axes: see `patches.Basis`. side, step: of a patch, between patches. chunk: see `MATCH_CHUNK`.
     """
     patches = extract(strip, side, step)
-    matches = ops.take(drawn, match(describe(patches, phases, mean, axes), weighted), axis=0)
+    matches = ops.take(drawn, match(describe(patches, phases, mean, axes), weighted, chunk), axis=0)
     ballots, error = votes(patches, matches, counted, sharpness, shares)
     rows, columns = ((extent - side) // step + 1 for extent in ops.shape(strip)[:2])
     return fold(ballots, rows, columns, side, step), error

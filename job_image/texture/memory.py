@@ -1,10 +1,13 @@
 """How much memory the device has left, and how it says that there is none."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from . import backend
+
+R = TypeVar("R")
 
 OUT_OF_MEMORY = (
     *("resource_exhausted", "resourceexhausted", "oom when allocating"),  # TensorFlow, JAX
@@ -45,6 +48,18 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that the device's memory, or this machine's, did not suffice."""
     said = f"{type(error).__name__}: {error}".lower()
     return isinstance(error, MemoryError) or any(word in said for word in OUT_OF_MEMORY)
+
+
+def halving(work: Callable[[int], R], size: int, least: int = 1) -> tuple[R, int]:
+    """`work(size)` and the size it was done with: half as much at once, but no less than `least`, each time that
+    memory does not suffice. Slower, but done; what fails for another reason, or at the least, fails as it did."""
+    while True:
+        try:
+            return work(size), size
+        except Exception as error:
+            if size <= least or not is_out_of_memory(error):
+                raise
+        size = max(least, size // 2)  # out here, where the failure no longer holds what it was working on
 
 
 def free() -> int | None:

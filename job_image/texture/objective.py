@@ -22,7 +22,7 @@ from keras import ops
 
 from . import pyramid
 from .backend import Tensor, compiled, to_numpy, value_and_gradient
-from .memory import is_out_of_memory
+from .memory import halving
 from .network import Network
 from .statistics import Moments, View, continued, margin, moments, sums, windows
 from .vgg import Layer, deepest
@@ -107,14 +107,14 @@ class Objective:
 
     def _within_memory(self, look: Callable[[Tensor], R], picture: Tensor) -> R:
         """`look(picture)`, with smaller tiles as long as the device runs out of memory and they can get smaller."""
-        while True:
-            try:
-                return look(picture)
-            except Exception as error:
-                side = min(self.tile or LARGEST, max(picture.shape[1:3]))
-                if not is_out_of_memory(error) or side <= LEAST_TILE:
-                    raise
-                self.tile = max(LEAST_TILE, side // 2)
+        longest = max(picture.shape[1:3])
+
+        def looked(side: int) -> R:
+            if side < longest:
+                self.tile = side
+            return look(picture)
+
+        return halving(looked, min(self.tile or longest, longest), LEAST_TILE)[0]
 
     def _side(self, picture: Tensor) -> int | None:
         """Of the tiles a picture is taken in; None for the whole at once."""
@@ -248,9 +248,6 @@ class Objective:
         if self.content is None or self.view.places[self.content.place].octave != octave:
             return None
         return self.content.place - sum(place.octave < octave for place in self.view.places)
-
-
-LARGEST = 1 << 30
 
 
 def around(layers: Sequence[Layer], pixels: int) -> tuple[int, int]:

@@ -19,7 +19,8 @@ from .backend import Tensor, to_numpy
 from .grain import regained
 from .images import Pixels
 from .levels import Level
-from .matching import elect, weigh
+from .matching import MATCH_CHUNK, elect, weigh
+from .memory import halving
 from .randomness import Stage, generator
 from .rhythm import Rhythm
 
@@ -201,25 +202,32 @@ class Matcher:
         self.axes = ops.convert_to_tensor(self.basis.mean), ops.convert_to_tensor(self.basis.axes)
         self.shares = self.how.shares()
         self.phase_weight = math.sqrt(PHASE_SHARE * self.basis.variance)
+        self.chunk = MATCH_CHUNK
 
     def iterate(self, picture: Array, iteration: int, alive: Callable[[], None]) -> tuple[Array, float]:
         """One iteration: the new picture and the root-mean-square distance of its patches from their matches.
 
         The last one at the finest level gives back the grain that its votes averaged away.
-        `alive` is called between strips, often enough to stop within a second by raising.
+        `alive` is called between strips, often enough to stop within a second by raising. When the device runs out of
+        memory, less is compared at once from then on.
         """
+        made, self.chunk = halving(lambda chunk: self._iterated(picture, iteration, alive, chunk), self.chunk)
+        return made
+
+    def _iterated(self, picture: Array, iteration: int, alive: Callable[[], None], chunk: int) -> tuple[Array, float]:
+        """`iterate` with so many patches compared at once, and strips in proportion."""
         draws = generator(self.seed, Stage.MATCH, self.level.index, iteration)
         columns, rows = self.level.size
         step, side = stride(self.level), self.how.side
         left, top = int(draws.integers(step)), int(draws.integers(step))
         across, down = grid(columns, step), grid(rows, step)
-        height = strip_height(down, max(1, STRIP_PATCHES // across))
+        height = strip_height(down, max(1, STRIP_PATCHES * chunk // MATCH_CHUNK // across))
         continued = unwrap(picture, (top, left), step, side)
         # All strips get one height, because some backends compile anew for each; what lies beyond has no vote.
         continued = np.pad(continued, ((0, -down % height * step), (0, 0), (0, 0)))
         drawn = self.candidates.draw(self.how.candidates, draws)
         candidates = ops.convert_to_tensor(drawn.patches)
-        weighted = self._weigh(picture, drawn, candidates, draws)
+        weighted = self._weigh(picture, drawn, candidates, draws, chunk)
         total = np.zeros((*continued.shape[:2], 5), dtype=np.float32)
         error = 0.0
         for first in range(0, down, height):
@@ -239,6 +247,7 @@ class Matcher:
                 *self.axes,
                 side=side,
                 step=step,
+                chunk=chunk,
             )
             total[strip] += to_numpy(ballots)
             error += float(strip_error)
@@ -252,7 +261,9 @@ class Matcher:
             voted = regained(voted, lost, self.how.regained)
         return voted, distance
 
-    def _weigh(self, picture: Array, drawn: Drawn, candidates: Tensor, draws: np.random.Generator) -> Tensor:
+    def _weigh(
+        self, picture: Array, drawn: Drawn, candidates: Tensor, draws: np.random.Generator, chunk: int
+    ) -> Tensor:
         """The candidates with their balance weights, as the right factor of the distance product."""
         beyond = self.how.side - 1
         around = np.pad(picture, ((0, beyond), (0, beyond), (0, 0)), mode="wrap")
@@ -264,6 +275,7 @@ class Matcher:
             self._weighed(self.rhythm.source_phases(drawn.x, drawn.y, self.level.sources[0])),
             max(self.how.balance * self.basis.variance, LEAST_FLOOR),
             *self.axes,
+            chunk=chunk,
         )
 
     def _weighed(self, phases: npt.NDArray[np.float64]) -> Array:

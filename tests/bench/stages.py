@@ -20,8 +20,6 @@ from job_image.texture.tasks import Task
 from tests.bench.resident import resident
 
 SOURCE = Path(__file__).resolve().parents[2] / "manifests" / "textures" / "bricks.png"
-FILTERS = 2
-"""Of a step of the finish, instead of twenty: of large pictures they come one at a time."""
 LOOK_SECONDS = 0.01
 
 
@@ -36,7 +34,6 @@ def run(arguments: Sequence[str] = ()) -> None:
     picture = np.ascontiguousarray(np.tile(small, (count, count, 1))[:side, :side], np.float32)
     _measured("an iteration of the matching", side, lambda: _matched(course, picture))
     finish = sliced.Finish(course.symmetric_range(), picture, 0)
-    sliced.FILTERS, finish.group = FILTERS, min(FILTERS, finish.group)
     for number in range(2):
         _measured("a step of the finish", side, partial(finish.step, number, lambda: None))
     (made,) = _measured("its last touch", side, partial(course.touched, finish))
