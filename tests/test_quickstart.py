@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 import os
@@ -153,6 +154,38 @@ textures:
     assert report["method"].startswith("swatch/") and len(report["weights"]) == 64
     said = painted.swatch("logs", "seen")
     assert "vgg19.npz" in said and "NO VGG-19 WEIGHTS" not in said
+
+
+@pytest.mark.slow
+def test_a_style_is_painted_with_the_weights_of_a_dataset(painted: Box) -> None:
+    weights = painted.home.parent / "weights" / "vgg19.npz"
+    weights.parent.mkdir()
+    write_npz(weights, random_weights(1, "conv4_2"))  # as deep as the method looks at the content
+    painted.folder, code = weights.parent, painted.folder
+    painted.swatch("data", "init", "vgg-weights")
+    painted.swatch("data", "upload")
+    painted.folder = code
+    text = """
+name: painted
+data: [alice/vgg-weights/1:vgg_weights]
+textures:
+  - source: textures/bricks.png
+    content: textures/terrazzo.png
+    name: terrazzo-in-bricks
+    method: style
+    size: 128
+    layers: [conv1_1, pool1]
+    octaves: 1
+    iterations: 2
+"""
+    painted.swatch("submit", painted.manifest(text), "--watch")
+    made = painted.folder / "outputs" / "painted" / "terrazzo-in-bricks"
+    with Image.open(made / "texture.png") as texture:
+        assert texture.size == (128, 128) and len(set(texture.tobytes())) > 10
+    report = json.loads((made / "report.json").read_text())
+    assert report["method"].startswith("style/") and report["parameters"]["method"] == "style"
+    assert report["weights"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert (painted.folder / "outputs" / "painted" / "contact-sheet.png").exists()
 
 
 @pytest.mark.slow
