@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -132,8 +133,12 @@ def own_image(daemon: Daemon) -> str:
 
 @pytest.fixture(scope="session")
 def cloud() -> Iterator[Cloud]:
-    """S3 on this computer: moto behind our front."""
-    with Cloud() as running:
+    """S3 on this computer: moto behind our front. Clients are made anew for each test; what they are made of, files of
+    botocore's that never change, is read once: that is most of their cost."""
+    from botocore import session
+
+    with pytest.MonkeyPatch.context() as patch, Cloud() as running:
+        patch.setattr(session, "create_loader", functools.cache(session.create_loader))
         yield running
 
 

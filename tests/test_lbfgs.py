@@ -73,7 +73,7 @@ def theirs(problem: Problem, at: Array, goal: float, bounds: Any = None) -> tupl
         (valley, start(60), 1e-6),
         (bowl(100, 1e2), np.ones(100), 1e-4),
         (bowl(200, 1e4), np.ones(200), 1e-1),
-        (bowl(200, 1e6), np.ones(200), 1e4),
+        pytest.param(bowl(200, 1e6), np.ones(200), 1e4, marks=pytest.mark.slow),
     ],
     ids=["valley 10", "valley 60", "bowl 1e2", "bowl 1e4", "bowl 1e6"],
 )
@@ -153,7 +153,7 @@ def random_box(seed: int) -> tuple[Problem, Array, Array, Array]:
     ("problem", "at", "low", "high"),
     [
         *(random_box(seed) for seed in range(4)),
-        (valley, np.full(200, 0.5), np.full(200, -1.5), np.full(200, 0.8)),
+        (valley, np.full(60, 0.5), np.full(60, -1.5), np.full(60, 0.8)),
         (bowl(200, 1e2, 2), np.zeros(200), np.full(200, -1.0), np.full(200, 1.0)),
     ],
     ids=["box 0", "box 1", "box 2", "box 3", "valley", "bowl"],
