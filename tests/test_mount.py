@@ -524,6 +524,7 @@ def test_m9_a_job_reads_the_output_of_an_earlier_one_by_its_number(box: Box) -> 
     assert (mounted["source"], mounted["files"]) == ("alice/projects/try/1/output", 1)
 
 
+@pytest.mark.slow
 def test_large_data_is_streamed_to_a_training_job(tmp_path: Path) -> None:
     site = tmp_path / "site"
     site.mkdir()

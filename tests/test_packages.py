@@ -122,6 +122,7 @@ def test_s8_what_is_there_already_needs_no_network(bench: Bench) -> None:
     assert bench.output(1, "ok") == ""
 
 
+@pytest.mark.slow
 def test_s8_what_was_cut_short_is_made_anew(bench: Bench) -> None:
     assert bench.run(USE, requirements="requirements.txt")["state"] == "success"
     (folder,) = (one for one in (bench.cache / "envs").iterdir() if one.is_dir())
@@ -148,6 +149,7 @@ def test_s8_a_stop_during_the_installation_is_obeyed(bench: Bench) -> None:
     assert (final["state"], final["reason"]) == ("shutdown", "stopped")
 
 
+@pytest.mark.slow
 def test_s8_what_pip_leaves_in_the_code_is_no_output(bench: Bench) -> None:
     """A package of the code itself, built where it stands; and pip holds the lock that says so."""
     local = bench.code / "local"

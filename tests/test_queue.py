@@ -68,6 +68,7 @@ def test_the_queue_outlives_the_program_that_submitted(box: Account) -> None:
     assert box.json("info", "try/1")["job"]["queue"] == "night"
 
 
+@pytest.mark.slow
 def test_a_second_submission_adopts_all(box: Account) -> None:
     pipe = box.pipe("ready")
     manifest = box.manifest(SLOW % (pipe, "1, 2, 3") + "queue: night\n")
@@ -122,6 +123,7 @@ def test_a_submission_killed_between_record_and_queue_is_mended(box: Account) ->
     assert len(queued(box)) == 2 == len(box.aws.jobs()) and states(box) == ["success"] * 2
 
 
+@pytest.mark.slow
 def test_a_queue_that_takes_no_jobs_is_told_before_anything_is_recorded(box: Account) -> None:
     manifest = box.manifest(SAYING % "ann")
     said = box.swatch("submit", manifest, "--queue", "nihgt", code=1)
@@ -140,6 +142,7 @@ def test_a_job_that_batch_cannot_start_tells_why(box: Account) -> None:
     assert "role" in said and states(box) == ["failed"] and box.aws.jobs() == []
 
 
+@pytest.mark.slow
 def test_a_plan_names_the_queue_and_the_doctor_looks_at_it(tmp_path: Path) -> None:
     with account(tmp_path, queue="day") as box:
         manifest = box.manifest((SAYING % "ann").replace("queue: night\n", ""))

@@ -78,6 +78,7 @@ def test_s6_a_folder_and_an_output_are_data_on_sagemaker(box: Account) -> None:
     assert re.search(r" one$", said, re.M)
 
 
+@pytest.mark.slow
 def test_s14_secrets_on_sagemaker_are_in_no_record(box: Account) -> None:
     box.environment["TOKEN"] = "very-secret-value"  # noqa: S105
     said = box.swatch("run", 'test "$TOKEN" = very-secret""-value && echo "it is $TOKEN"', "--secret", "TOKEN", "-f")
@@ -111,6 +112,7 @@ def test_s5_a_dry_run_on_sagemaker_tells_machine_and_price(box: Account) -> None
     assert "ml.g5.xlarge (sagemaker)" in said and "USD/h" in said and not box.aws.jobs()
 
 
+@pytest.mark.slow
 def test_s12_the_image_is_part_of_the_record(box: Account) -> None:
     record = box.json("run", "--gpu", "true", "--env", "pytorch-2.8", "--dry-run")
     assert record["jobs"][0]["image"].endswith("amazonaws.com/pytorch-training:2.8-gpu-py312")

@@ -112,6 +112,7 @@ def test_a_machine_without_capacity_is_followed_by_the_next(box: Account) -> Non
     assert "no capacity" in box.swatch("info", "try/1")
 
 
+@pytest.mark.slow
 def test_a_container_that_is_killed_is_explained_by_its_log(box: Account) -> None:
     box.swatch("submit", box.manifest(SLOW % "echo about to die; while :; do sleep 0.1; done"))
     (name,) = box.aws.jobs()
@@ -140,6 +141,7 @@ def test_stopping_ends_the_paid_machine_and_keeps_the_outputs(box: Account) -> N
     assert states(box) == ["shutdown"]
 
 
+@pytest.mark.slow
 def test_a_job_whose_submission_was_killed_is_started_once(box: Account) -> None:
     """The reply to CreateTrainingJob is lost, and the program with it: the next submission adopts the training job."""
     box.aws.faults.lost = {"CreateTrainingJob": Fault(next=1)}
@@ -149,6 +151,7 @@ def test_a_job_whose_submission_was_killed_is_started_once(box: Account) -> None
     assert len(box.aws.jobs()) == 1 and states(box) == ["success"]
 
 
+@pytest.mark.slow
 def test_without_a_network_the_platform_carries_all(tmp_path: Path) -> None:
     with account(tmp_path, network_isolation=True) as box:
         (box.folder / "hello.txt").write_text("hello\n")
@@ -192,6 +195,7 @@ def said(box: Account) -> list[str]:
     return sorted(path.read_text().split()[0] for path in (box.folder / "outputs").rglob("said.txt"))
 
 
+@pytest.mark.slow
 def test_code_that_builds_on_other_code_is_fetched_from_the_store(box: Account) -> None:
     for text in ("one", "two"):
         code(box, text)
@@ -228,6 +232,7 @@ def test_without_a_network_code_is_brought_whole(tmp_path: Path) -> None:
         assert sizes(box)[0] > 1 << 20
 
 
+@pytest.mark.slow
 def test_a_job_that_waits_for_a_machine_is_stopped_without_one(box: Account) -> None:
     box.aws.quotas.set("ml.m5.xlarge", 0)
     box.swatch("submit", box.manifest(SAYING % "ann"))
@@ -271,6 +276,7 @@ def test_an_expired_sign_in_is_told_and_watching_goes_on(box: Account) -> None:
     assert watching.returncode == 0
 
 
+@pytest.mark.slow
 def test_status_answers_without_a_sign_in(box: Account) -> None:
     box.swatch("submit", box.manifest(SAYING % "ann"), "--watch")
     assert states(box) == ["success"]
@@ -283,6 +289,7 @@ def test_status_answers_without_a_sign_in(box: Account) -> None:
     assert "aws sso login" in box.swatch("submit", "try.yaml", code=1)
 
 
+@pytest.mark.slow
 def test_records_of_a_store_that_was_made_anew_are_not_taken_for_the_old(tmp_path: Path) -> None:
     with account(tmp_path) as box:
         (box.folder / "hello.txt").write_text("hello\n")
@@ -312,6 +319,7 @@ def test_an_unknown_price_is_refused_under_a_cap(box: Account) -> None:
     assert box.aws.jobs() == []
 
 
+@pytest.mark.slow
 def test_what_a_job_has_cost_is_shown(box: Account) -> None:
     priced(box)
     asked = SAYING.replace("ml.m5.xlarge", "ml.g5.xlarge") % "ann"
@@ -332,6 +340,7 @@ def test_two_submissions_at_once_start_each_job_once(box: Account) -> None:
     assert len(box.aws.jobs()) == 4 and states(box) == ["success"] * 4
 
 
+@pytest.mark.slow
 def test_a_training_job_of_somebody_else_is_not_adopted(box: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     box.swatch("submit", box.manifest(SAYING % "ann"), "--watch")
     (name,) = box.aws.jobs()
@@ -345,6 +354,7 @@ def test_a_training_job_of_somebody_else_is_not_adopted(box: Account, monkeypatc
     assert "is not try/1's by its tags" in box.swatch("submit", "try.yaml", code=1)
 
 
+@pytest.mark.slow
 def test_a_job_that_aws_refuses_keeps_no_other_from_its_machine(box: Account) -> None:
     box.swatch("submit", box.manifest(SAYING % "ann"), "--watch")
     (name,) = box.aws.jobs()
@@ -358,6 +368,7 @@ def test_a_job_that_aws_refuses_keeps_no_other_from_its_machine(box: Account) ->
     assert len(box.aws.jobs()) == 20
 
 
+@pytest.mark.slow
 def test_in_another_region_than_its_store_no_job_is_started_or_taken_for_lost(box: Account) -> None:
     manifest = box.manifest(SAYING % "ann")
     box.environment["AWS_REGION"] = box.environment["AWS_DEFAULT_REGION"] = "us-west-2"
@@ -367,6 +378,7 @@ def test_in_another_region_than_its_store_no_job_is_started_or_taken_for_lost(bo
     assert "is in us-east-1" in box.swatch("stop", "try", code=1) and states(box) == ["queued"]
 
 
+@pytest.mark.slow
 def test_a_stop_that_was_cut_short_ends_a_job_that_waits(box: Account) -> None:
     """The mark is in the store, and whoever set it died before more was done."""
     box.aws.quotas.set("ml.m5.xlarge", 0)
@@ -397,6 +409,7 @@ def test_a_job_whose_maximum_runtime_is_used_up_is_not_tried_again(box: Account)
     assert states(box) == ["timeout"] and len(box.aws.jobs()) == 1
 
 
+@pytest.mark.slow
 def test_the_machine_of_a_job_that_ended_long_ago_is_stopped(box: Account) -> None:
     """Its record was closed by hand, say, or by another computer, while its agent hung."""
     pipe = box.pipe("ready")
@@ -411,6 +424,7 @@ def test_the_machine_of_a_job_that_ended_long_ago_is_stopped(box: Account) -> No
     assert box.aws.wait_for(name)["TrainingJobStatus"] == "Stopped"
 
 
+@pytest.mark.slow
 def test_s11_what_a_running_job_costs_grows(box: Account) -> None:
     priced(box)
     pipe = box.pipe("ready")

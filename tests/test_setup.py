@@ -393,6 +393,7 @@ def test_the_stack_is_equal_in_meaning(key: str | None) -> None:
     assert repository.get("EncryptionConfiguration") == ({"EncryptionType": "KMS", "KmsKey": key} if key else None)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Tried to parse AWS.*not supported by moto")
 def test_cloudformation_takes_the_template(bucket: str) -> None:
     """moto's makes bucket, repository and role of it (of the bucket its name and encryption alone)."""
