@@ -134,11 +134,13 @@ def own_image(daemon: Daemon) -> str:
 @pytest.fixture(scope="session")
 def cloud() -> Iterator[Cloud]:
     """S3 on this computer: moto behind our front. Clients are made anew for each test; what they are made of, files of
-    botocore's that never change, is read once: that is most of their cost."""
+    botocore's that never change, is read once: that is most of their cost. Between two tries they do not wait."""
     from botocore import session
+    from botocore.retries.standard import ExponentialBackoff
 
     with pytest.MonkeyPatch.context() as patch, Cloud() as running:
         patch.setattr(session, "create_loader", functools.cache(session.create_loader))
+        patch.setattr(ExponentialBackoff, "delay_amount", lambda backoff, context: 0)
         yield running
 
 

@@ -27,7 +27,7 @@ def store(request: pytest.FixtureRequest, bucket: str, monkeypatch: pytest.Monke
     """A store; where connections stall, its patience is short."""
     parameters = request.node.callspec.params if hasattr(request.node, "callspec") else {}
     if parameters.get("action") == "stall":
-        monkeypatch.setattr(aws, "READ_SECONDS", 1.5)
+        monkeypatch.setattr(aws, "READ_SECONDS", 0.7)
         aws.forget()
     return open_store(f"s3://{bucket}/store")
 
