@@ -178,7 +178,7 @@ class Finish:
 
     def _slope(
         self, kernels: Array, have: Array, want: Array, height: int, alive: Callable[[], None]
-    ) -> tuple[float, Array]:
+    ) -> tuple[float, Tensor]:
         """The misfit of the whole picture and its gradient, in strips of so many rows."""
         values = to_numpy(self.moving[0])
         (rows, columns), beyond = values.shape[:2], SIDE - 1
@@ -194,7 +194,7 @@ class Finish:
             for some in (slice(-beyond), slice(-beyond, None)):  # apart, because a picture's last rows see its first
                 gradient[seen[some]] += pulls[some, :columns]
             loss += float(share * to_numpy(part))
-        return loss, gradient
+        return loss, ops.convert_to_tensor(gradient)
 
     def picture(self) -> Array:
         """The picture as it stands, in [-1, 1] but for a little overshoot."""
