@@ -165,6 +165,7 @@ backend.configure()
 source, picture = (2 * np.random.default_rng(seed).random((48, 48, 3), dtype=np.float32) - 1 for seed in (0, 1))
 level = levels.schedule(48, 48, [(48, 48)])[-1]
 patches.STRIP_PATCHES = 48 * 10  # the last strip is filled up
+sliced.MOST_RESPONSES = sliced.FILTERS * 48 * 20  # and here it is less high
 matched, error = patches.Matcher([source], level, 0, rhythm.Rhythm()).iterate(picture, 0, lambda: None)
 finish = sliced.Finish([source], picture, 3)
 loss = finish.step(0, lambda: None)
