@@ -101,6 +101,7 @@ def test_m2_run_without_a_project_says_what_to_type(box: Box) -> None:
     assert "swatch init PROJECT_NAME" in box.swatch("run", "true", code=2)
 
 
+@pytest.mark.slow
 def test_m3_numbers_are_unique_under_twenty_runs_at_once(project: Box) -> None:
     runs = [project.start("run", "true", "--json") for _ in range(20)]
     names = []

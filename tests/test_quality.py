@@ -74,7 +74,7 @@ def faults_elsewhere(name: str, tileable: bool) -> float:
     return faults(measure(painted(name, 0), painted(name, 3), tileable=tileable))
 
 
-@pytest.mark.parametrize("name", ["cloth", "bricks"])
+@pytest.mark.parametrize("name", ["bricks", pytest.param("cloth", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_every_damage_is_worse_than_another_crop(name: str, kind: str) -> None:
     source, tileable = painted(name, 0), kind == "mirror tile"
