@@ -300,6 +300,7 @@ def test_s1_outputs_come_home_while_the_log_is_followed(project: Box) -> None:
     out = project.swatch("run", 'echo made > "$SWATCH_OUTPUT_DIR/a.txt"', "-f")
     assert (project.folder / "outputs" / "forest" / "1" / "a.txt").read_text() == "made\n"
     assert "1 file brought to outputs/forest/1" in out
+    assert project.swatch("sync") == "All is at home already: outputs/forest/1\n"
 
 
 def test_s5_a_dry_run_shows_all_and_changes_nothing(project: Box) -> None:

@@ -218,9 +218,7 @@ def _follow(swatch: Swatch, handles: Sequence[JobHandle], quiet: bool) -> None:
     if listen is not None:
         listen.end(handles[0].look())
     if alone and not quiet and watch.brought:
-        count = screen.counted(len(watch.brought), "file")
-        place = watch.home.folder / handles[0].record.tasks[0].name
-        click.echo(f"\n{count} brought to {screen.plain(bars.shown_path(place))}")
+        click.echo(f"\n{summary.brought(watch)}")
     if not alone:
         compare(handles, quiet)
     cost = "" if quiet else money.bill_of(swatch.store, swatch.settings, swatch.machines, watch)
