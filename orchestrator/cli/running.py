@@ -21,9 +21,10 @@ from orchestrator.environments import ALL
 from orchestrator.errors import UsageError
 from orchestrator.facts import last_number
 from orchestrator.handle import JobHandle
-from orchestrator.job import FREE, Job
+from orchestrator.job import Job
 from orchestrator.machines import ALIASES
 from orchestrator.recipe import Recipe
+from orchestrator.settings import Settings
 from orchestrator.starter import Launch
 from orchestrator.swatch import Swatch
 from orchestrator.watch import Watch
@@ -294,7 +295,7 @@ def _show_draft(swatch: Swatch, launch: Launch, as_json: bool) -> None:
     total = sum(size for _, size in files)
     rows = screen.table("", "")
     rows.show_header = False
-    for label, value in _draft_rows(jobs, files, total):
+    for label, value in _draft_rows(swatch.settings, jobs, files, total):
         rows.add_row(screen.cell(label, "bold"), screen.cell(value))
     screen.console().print(rows)
     if launch.code is not None:
@@ -306,7 +307,9 @@ LISTED = 20
 """Files that a dry run names, the largest first."""
 
 
-def _draft_rows(jobs: Sequence[Job], files: Sequence[tuple[str, int]], total: int) -> list[tuple[str, str]]:
+def _draft_rows(
+    settings: Settings, jobs: Sequence[Job], files: Sequence[tuple[str, int]], total: int
+) -> list[tuple[str, str]]:
     from orchestrator.cli.info import machine_of
 
     job = jobs[0]
@@ -316,7 +319,7 @@ def _draft_rows(jobs: Sequence[Job], files: Sequence[tuple[str, int]], total: in
         ("Would start", "\n".join(f"{one.name}  {one.description}".rstrip() for one in jobs[:LISTED])),
         ("Command", "\n".join(dict.fromkeys(one.command for one in jobs[:LISTED]))),
         ("Instance", machine_of(job)),
-        ("Price", "free" if job.backend in FREE else f"{job.hourly:g} USD/h" if job.hourly else "not known"),
+        ("Price", money.hourly(settings, job)),
         ("Environment", job.env or ""),
         ("Image", job.image or ""),
         ("Requirements", job.requirements or ""),
