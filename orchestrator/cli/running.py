@@ -121,10 +121,13 @@ def asked(command: str | None, given: dict[str, Any]) -> Recipe:
 
 
 def perform(swatch: Swatch, launch: Launch, given: dict[str, Any]) -> None:
-    """Start what was prepared, or with --dry-run show it; tell of it as FloydHub did; follow it if that is wanted."""
+    """Start what was prepared, or with --dry-run show it; tell of it as FloydHub did; follow it if that is wanted.
+    Raises SwatchError for what cannot start, a dry run too."""
     quiet = given["as_json"]
     if given["dry_run"]:
-        _show_draft(swatch, launch, quiet)
+        jobs = launch.jobs(last_number(swatch.store, launch.frame.project) + 1)
+        _show_draft(swatch, launch, jobs, quiet)
+        swatch.machines.check(jobs)  # what would end them before they start: a secret without a value, say
         return
     if not quiet:
         for note in launch.notes:
@@ -279,9 +282,8 @@ def _result(handle: JobHandle) -> dict[str, Any]:
     return {"state": one.state, "seconds": round(one.seconds(time.time()), 3), "metrics": one.metrics}
 
 
-def _show_draft(swatch: Swatch, launch: Launch, as_json: bool) -> None:
+def _show_draft(swatch: Swatch, launch: Launch, jobs: Sequence[Job], as_json: bool) -> None:
     """--dry-run: what would be started, what would travel, where it would run, and what that costs."""
-    jobs = launch.jobs(last_number(swatch.store, launch.frame.project) + 1)
     files = [] if launch.code is None else [(one.name, one.size) for one in launch.code.members]
     if as_json:
         code = {"digest": launch.frame.code, "files": [{"path": name, "size": size} for name, size in files]}
