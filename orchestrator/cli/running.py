@@ -211,7 +211,7 @@ def _tell(handles: Sequence[JobHandle], follow: bool) -> None:
 def _follow(swatch: Swatch, handles: Sequence[JobHandle], quiet: bool) -> None:
     """Follow to the end, outputs coming home; exit with the result."""
     alone = len(handles) == 1
-    listen = logs.Printer(as_json=quiet) if alone else None
+    listen = logs.Printer(handles[0].name, as_json=quiet) if alone else None
     choices = [choice for handle in handles for choice in handle.choices()]
     watch = Watch(swatch.store, swatch.machines, choices, handles[0].home, listen=listen)
     name = f"{handles[0].project}/{handles[0].number}" if alone else handles[0].project
