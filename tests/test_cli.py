@@ -10,13 +10,15 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import click
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from orchestrator import settings
-from orchestrator.cli import VERBS
+from orchestrator.cli import VERBS, Verbs, swatch
 from orchestrator.errors import NotFound, UsageError
 from orchestrator.folder import Here
 from orchestrator.store.local import LocalStore
@@ -119,6 +121,28 @@ def test_a_bad_manifest_is_lines_exit_code_2_and_nothing_submitted(box: Box) -> 
 )
 def test_errors_are_sentences_with_stable_exit_codes(done: Box, words: list[str], code: int, says: str) -> None:
     assert says in done.swatch(*words, code=code)
+
+
+def leaves(group: Verbs, *path: str) -> Iterator[tuple[tuple[str, ...], click.Command, str]]:
+    """Every verb: its words, itself, and what is typed as an example of it."""
+    for verb in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), verb)
+        if isinstance(command, Verbs):
+            yield from leaves(command, *path, verb)
+        elif command is not None:
+            yield (*path, verb), command, group.examples.get(verb, "")
+
+
+def test_a_verb_without_what_it_needs_says_what_to_type() -> None:
+    wanting = []
+    for words, command, example in leaves(swatch):
+        if any(isinstance(one, click.Argument) and one.required for one in command.params):
+            wanting.append(" ".join(words))
+            done = CliRunner().invoke(swatch, words)
+            assert done.exit_code == 2
+            assert f"Type, say:  swatch {' '.join(words)} " in done.output, "what it shows is an example of that verb"
+            command.make_context(words[-1], example.partition("   (")[0].split()[1 + len(words) :])
+    assert {"data listfiles", "data clone", "submit", "delete"} <= set(wanting)
 
 
 def test_an_empty_store_says_how_to_begin(box: Box) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import sys
+from collections.abc import Mapping
 
 import click
 
@@ -41,11 +42,33 @@ VERBS = {
 }
 
 
+# Of the verbs that want an argument: what one types, shown where it is missing.
+EXAMPLES = {
+    "init": "swatch init forest",
+    "restart": "swatch restart forest/3",
+    "plan": "swatch plan forest.yaml",
+    "submit": "swatch submit forest.yaml",
+    "delete": "swatch delete forest/3   (swatch status lists the jobs)",
+    "setup": "swatch setup aws",
+    "completion": "swatch completion bash",
+}
+
+
 class Verbs(click.Group):
     """A group that imports a verb's module, one of `package`, when the verb is used."""
 
     package = __name__
     verbs = VERBS
+    examples: Mapping[str, str] = EXAMPLES
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except click.MissingParameter as error:
+            example = self.examples.get(error.ctx.info_name or "") if error.ctx else None
+            if example is None:
+                raise
+            raise click.UsageError(f"{error.format_message()} Type, say:  {example}", error.ctx) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.verbs)
