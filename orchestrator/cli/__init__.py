@@ -39,6 +39,13 @@ VERBS = {
     "simulate": "Try jobs on AWS without an account: a simulated one, on this computer.",
     "alias": "Have this program answer to another name too: floyd, say.",
     "completion": "Print the line that switches on completion in your shell.",
+    "version": "Say which Swatch this is, and where it is installed.",
+}
+
+# FloydHub's verbs that have nothing to do here, and what to do instead.
+GONE = {
+    "logout": "There is nothing to log out of. Of AWS one signs out by:  aws sso logout",
+    "upgrade": "It is upgraded as it was installed: by git pull, or pip. Where it is:  swatch version",
 }
 
 
@@ -60,6 +67,7 @@ class Verbs(click.Group):
     package = __name__
     verbs = VERBS
     examples: Mapping[str, str] = EXAMPLES
+    gone: Mapping[str, str] = GONE
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -92,6 +100,7 @@ class Verbs(click.Group):
             near = difflib.get_close_matches(args[0], self.verbs, 1)
             whole = ctx.command_path
             hint = f"Did you mean `{whole} {near[0]}`?" if near else f"{whole} --help lists the commands."
+            hint = self.gone.get(args[0], hint)
             raise click.UsageError(f"No such command: {args[0]}. {hint}", ctx)
         return super().resolve_command(ctx, args)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 
 from orchestrator.cli import Verbs
@@ -35,6 +37,7 @@ class DataVerbs(Verbs):
 
     package = __name__
     verbs = VERBS
+    gone: Mapping[str, str] = {}
     examples = EXAMPLES
 
 

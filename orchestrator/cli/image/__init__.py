@@ -21,6 +21,7 @@ class ImageVerbs(Verbs):
 
     package = __name__
     verbs = VERBS
+    gone: Mapping[str, str] = {}
     examples: Mapping[str, str] = {}
 
 
