@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.account import Account, account
+from tests.test_floydhub import weights
 
 
 @pytest.fixture
@@ -21,13 +22,7 @@ def box(tmp_path: Path) -> Iterator[Account]:
 
 
 def test_m1_the_tutorial_on_sagemaker(box: Account) -> None:
-    place = box.folder.parent / "weights"
-    place.mkdir()
-    (place / "vgg19.h5").write_bytes(b"weights")
-    box.folder, code = place, box.folder
-    box.swatch("data", "init", "wxswxs/vgg-weights")
-    box.swatch("data", "upload")
-    box.folder = code
+    weights(box)
     said = box.swatch(
         *("run", "--gpu", "ls -l /vgg_weights/; cat /vgg_weights/vgg19.h5 > /output/out.txt; echo x > here.txt"),
         *("--data", "wxswxs/vgg-weights/1:vgg_weights", "-f"),
