@@ -55,6 +55,12 @@ _KNOWN = (
         "Name one that has: swatch image build --base IMAGE, or docker.base in config.yaml",
     ),
     _Known(
+        r"(?m:^)#[0-9]+ [0-9.]+ runc run failed: .*exec: \"/bin/sh\": stat /bin/sh: no such file",
+        DockerError,
+        "The base has no shell (/bin/sh), which a build's steps run in",
+        "Name one that has: FROM in the Dockerfile; of Swatch's image, --base IMAGE",
+    ),
+    _Known(
         r"executor failed running|did not complete successfully: exit code",
         DockerError,
         "A step of the Dockerfile failed",

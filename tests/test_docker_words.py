@@ -61,6 +61,10 @@ SAID = {
         "not reached",
     ),
     # builds, of old and new BuildKit
+    '#5 0.091 runc run failed: unable to start container process: error during container init: exec: "/bin/sh": stat /bin/sh: no such file or directory\n#5 ERROR: process "/bin/sh -c x" did not complete successfully: exit code: 1': (
+        DockerError,
+        "no shell",
+    ),
     "executor failed running [/bin/sh -c false]: exit code: 1": (DockerError, "step of the Dockerfile failed"),
     'ERROR: failed to solve: process "/bin/sh -c false" did not complete successfully: exit code: 1': (
         DockerError,
