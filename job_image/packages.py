@@ -28,7 +28,7 @@ from orchestrator import contract
 from orchestrator.errors import SwatchError
 from orchestrator.leash import lock
 from orchestrator.store import Store
-from orchestrator.store.local import make_read_only
+from orchestrator.store.local import make_read_only, used
 
 MAX_TEXT = 1 << 20
 """Bytes of a requirements file."""
@@ -65,7 +65,7 @@ def install(name: str, code: Path, root: Path, store: Store | None, offline: boo
     with held:
         if (folder / COMPLETE).exists() or (store is not None and _fetched(store, folder)):
             make_read_only(folder)  # whoever made it may have been killed before this
-            os.utime(str(folder))  # what nobody uses any more may go
+            used(folder)
             return folder
         jobs.note(f"Installing {name} (cached for later jobs) ...")
         _make(folder)

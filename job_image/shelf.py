@@ -17,7 +17,7 @@ from orchestrator.errors import StoreError
 from orchestrator.journal import fold
 from orchestrator.store import Store, crowd
 from orchestrator.store.base import check_key
-from orchestrator.store.local import make_read_only, sha256_of
+from orchestrator.store.local import make_read_only, sha256_of, used
 
 _OUTPUT = re.compile(r"projects/([^/]+)/jobs/([0-9]{1,9})/output/")
 
@@ -47,7 +47,7 @@ def _kept(store: Store, wanted: dict[str, Any], folder: Path) -> Path:
     ready, part = Path(folder, digest), folder / f".{digest}.part"
     if ready.is_dir():
         make_read_only(ready)  # whoever made it may have been killed before this
-        os.utime(str(ready))  # what nobody uses any more may go
+        used(ready)
         return ready
     folder.mkdir(parents=True, exist_ok=True)
     with open(str(folder / f".{digest}.lock"), "ab") as alone:
@@ -58,6 +58,7 @@ def _kept(store: Store, wanted: dict[str, Any], folder: Path) -> Path:
             for _ in crowd.each(lambda file: _fetch(store, wanted["prefix"], file, part), files, store.width):
                 pass
             os.rename(str(part), str(ready))
+            used(ready)
             make_read_only(ready)
     return ready
 

@@ -32,7 +32,7 @@ class Tariff(NamedTuple):
 
     def price(self, job: Job) -> Price | None:
         """The price that holds whichever of its machines the job gets; None where nobody knows."""
-        return prices.dearest(list(self.each(job)), self.region, self.table)
+        return prices.dearest(self.each(job).values())
 
     def each(self, job: Job) -> dict[str, Price | None]:
         """The machines that the job may get, in the order in which they are asked for, and what each costs."""

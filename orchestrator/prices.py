@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -101,9 +101,8 @@ def rate(machine: str, region: str, table: Known | None = None) -> Price | None:
     return (known() if table is None else table).get((region, name))
 
 
-def dearest(types: Sequence[str], region: str, table: Known | None = None) -> Price | None:
+def dearest(prices: Collection[Price | None]) -> Price | None:
     """The price that holds whichever of the machines a job gets; None if one of them has none. Uncertain if one is."""
-    prices = [rate(one, region, table) for one in types]
     found = [price for price in prices if price is not None]
     if not found or len(found) < len(prices):
         return None

@@ -65,6 +65,21 @@ def test_what_a_killed_removal_has_left_goes_the_next_time(layout: Layout, monke
     assert left(layout) == {"data/a", "envs/b", "containers/envs/c"}
 
 
+def test_an_entry_that_cannot_go_keeps_no_other(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    remove = cache._remove
+
+    def refusing(folder: Path) -> None:
+        if folder.name == ".d.part":
+            raise PermissionError(13, "Permission denied", str(folder))
+        remove(folder)
+
+    monkeypatch.setattr(cache, "_remove", refusing)
+    with pytest.raises(PermissionError, match=r"\.d\.part"):
+        cache.trim(layout, 0, NOW)
+    assert left(layout) == {"data/.d.part"}
+    assert cache.trim(layout, 0, NOW + DAY / 2) == [], "the next look is tomorrow"
+
+
 def test_while_any_process_of_a_job_lives_nothing_goes(layout: Layout) -> None:
     """Its runner may have been killed: what it has started holds on."""
     with cache.in_use(layout) as using, cache.in_use(layout):

@@ -13,7 +13,7 @@ from orchestrator.cargo import agent
 from tests.conftest import REPOSITORY
 
 # Part -> the parts it may import, beside itself. A part is a package or module of `orchestrator`, or of `job_image`.
-WORDS = {"contract", "decoder", "errors"}
+WORDS = {"contract", "errors"}
 VALUES = {
     "job",
     "launch",
@@ -26,6 +26,7 @@ VALUES = {
     "folder",
     "duration",
     "command",
+    "decoder",
     "shape",
     "document",
     "entries",
@@ -40,7 +41,6 @@ VALUES = {
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "contract": set(),
-    "decoder": set(),
     **dict.fromkeys(VALUES, VALUES | WORDS),
     "aws": {"errors"},
     "store": {"aws"} | WORDS,
@@ -67,8 +67,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "stack": {"account"} | VALUES | WORDS,
     "checkup": {"account", "aws", "backends", "docker", "foundry", "images"} | VALUES | WORDS,
     "orphans": {"aws", "backends", "store"} | VALUES | WORDS,
-    "results": {"store"} | WORDS,
-    "sync": {"store"} | WORDS,
+    "results": {"decoder", "store"} | WORDS,
+    "sync": {"decoder", "store"} | WORDS,
     "watch": {"engine", "results", "facts", "sync", "backends", "store", "journal"} | VALUES | WORDS,
     "request": {"docker", "engine", "cargo", "foundry", "store"} | VALUES | WORDS,
     "target": {"facts", "store"} | VALUES | WORDS,
@@ -97,7 +97,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | VALUES
     | WORDS,
     "sheet": WORDS,
-    "simulator": {"account", "docker", "leash"} | WORDS,
+    "simulator": {"account", "decoder", "docker", "leash"} | WORDS,
     "report": {"watch", "sheet"} | WORDS,
     "unpack": {"store"} | WORDS,
     "shelf": {"journal", "store"} | WORDS,

@@ -43,20 +43,16 @@ def test_the_table_that_comes_with_swatch() -> None:
 @pytest.mark.parametrize(("machine", "region"), [("ml.zz.1", "us-west-2"), ("ml.g5.xlarge", "mars-1"), ("", "")])
 def test_an_unknown_machine_has_no_price_and_not_zero(machine: str, region: str) -> None:
     assert prices.rate(machine, region) is None
-    assert prices.dearest(["ml.g5.xlarge", machine], region) is None
+    assert prices.dearest([prices.rate("ml.g5.xlarge", "us-west-2"), None]) is None
 
 
 def test_the_dearest_machine_of_a_list_counts() -> None:
-    table = {
-        ("r", "ml.a.1"): price(1.0, "ml.a.1", "r"),
-        ("r", "ml.b.1"): price(3.0, "ml.b.1", "r"),
-        ("r", "ml.c.1"): price(2.0, "ml.c.1", "r", certain=False),
-    }
-    assert prices.dearest(["ml.a.1", "ml.b.1"], "r", table) == table["r", "ml.b.1"]
-    doubtful = prices.dearest(["ml.b.1", "ml.c.1"], "r", table)
+    a, b, c = price(1.0, "ml.a.1"), price(3.0, "ml.b.1"), price(2.0, "ml.c.1", certain=False)
+    assert prices.dearest([a, b]) == b
+    doubtful = prices.dearest([b, c])
     assert doubtful is not None
     assert (doubtful.usd_per_hour, doubtful.certain) == (3.0, False)
-    assert prices.dearest([], "r", table) is None
+    assert prices.dearest([]) is None
 
 
 def test_an_estimate_and_the_worst_case() -> None:

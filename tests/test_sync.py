@@ -69,6 +69,9 @@ def test_what_is_said_of_it_names_where_it_went(tmp_path: Path, monkeypatch: pyt
 
     assert bring("2/a.png", "2/sub/a.png") == "2 files brought to outputs/2"
     assert bring() == "All is at home already: outputs/2"
+    watch.home.problems["2/c.png"] = "it is damaged"
+    assert bring() == "Nothing new came home.", "what did not is told after it"
+    watch.home.problems.clear()
     assert bring("1/a.png") == "1 file brought to outputs/1", "that of 2 came before"
     assert bring("2/b.png", "11/a.png") == "2 files brought to outputs: 2, 11"
     everything = bring(*[f"{number}/new" for number in range(1, 12)])

@@ -32,7 +32,8 @@ def configure() -> None:
     if NAME == "tensorflow":
         import tensorflow as tf
 
-        tf.get_logger().setLevel("ERROR")  # that a graph is compiled for each shape is meant, and no news to a person
+        # That a graph is compiled for each shape is meant, and no news to a person.
+        tf.get_logger().addFilter(lambda record: "triggered tf.function retracing" not in record.getMessage())
         tf.config.experimental.enable_op_determinism()
         tf.config.experimental.enable_tensor_float_32_execution(False)
     elif NAME == "jax":

@@ -110,9 +110,9 @@ class LBFGS:
         return True
 
     def _first_length(self, direction: Tensor) -> float:
-        """In units of the direction."""
-        whole = max(math.sqrt(dot(direction, direction)), 1e-30)
-        return min(1.0, 1 / whole) if self.first is None else self.first / whole
+        """Of the first step tried, and of one straight downhill later on, in units of the direction."""
+        length = (self.first or 1.0) / max(math.sqrt(dot(direction, direction)), 1e-30)
+        return length if self.first is not None and self.evaluations == 1 else min(1.0, length)
 
     def _search(self, direction: Tensor, descent: float, length: float) -> tuple[Tensor, float, Tensor] | None:
         """A point along the direction that satisfies the strong Wolfe conditions (Nocedal and Wright, 2006, algorithms

@@ -2,8 +2,8 @@
 packages (`envs`, and `containers/envs` of jobs in Docker). An entry is a folder; whoever uses one sets its time.
 
 Beyond a limit the entries that nobody has used for longest go, once a day at most, when no job runs: a job holds a
-shared lock from before its agent starts, which agent and container inherit, and who removes holds it alone. A job that
-comes meanwhile waits.
+shared lock from before its agent starts, which the agent inherits (for a container, who waits for it), and who removes
+holds it alone. A job that comes meanwhile waits. What a container uses that outlived them was used within REST.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def in_use(layout: Layout) -> Iterator[int]:
 
 def trim(layout: Layout, limit: int = LIMIT, now: float | None = None) -> list[Path]:
     """Remove what is beyond the limit; the entries that went. None where a job runs, or within a day of the last look,
-    which is the time of the lock's file. Raises OSError; ended at any moment, the next call goes on."""
+    which is the time of the lock's file. Ended at any moment, the next call goes on. Where an entry cannot be removed,
+    raises OSError after the others."""
     now = time.time() if now is None else now
     held = lock(layout.cache_lock)
     if held is None:
@@ -49,13 +50,19 @@ def trim(layout: Layout, limit: int = LIMIT, now: float | None = None) -> list[P
             return []
         found = sorted(_entries(layout.cache))
         sizes = {path: _size(path) for _, path in found}
-        total, gone = sum(sizes.values()), []
+        total, gone, failed = sum(sizes.values()), [], None
         for used, path in found:
             if path.name.startswith(_GONE) or (total > limit and now - used > REST):
-                _remove(path)
+                try:
+                    _remove(path)
+                except OSError as error:  # another person's, say: the others can go
+                    failed = failed or error
+                    continue
                 total -= sizes[path]
                 gone.append(path)
         os.utime(held.fileno(), (now, now))
+        if failed is not None:
+            raise failed
         return gone
 
 

@@ -66,8 +66,8 @@ class Verbs(click.Group):
 
     package = __name__
     verbs = VERBS
-    examples: Mapping[str, str] = EXAMPLES
-    gone: Mapping[str, str] = GONE
+    examples: Mapping[str, str] = {}
+    gone: Mapping[str, str] = {}
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -105,7 +105,14 @@ class Verbs(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]}, subcommand_metavar="COMMAND ...")
+class Root(Verbs):
+    """All of `swatch`."""
+
+    examples = EXAMPLES
+    gone = GONE
+
+
+@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"]}, subcommand_metavar="COMMAND ...")
 @click.version_option(__version__, prog_name="swatch")
 def swatch() -> None:
     """Cloud batch jobs a person enjoys: a manifest of textures in, images out; or any command on a folder's code.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 
@@ -69,7 +70,7 @@ class Printer:
     def __call__(self, event: journal.Event) -> None:
         self.told = True
         if self._as_json:
-            click.echo(journal.encode(event, job=self._job))
+            click.echo(json.dumps({"job": self._job, **json.loads(journal.encode(event))}, separators=(",", ":")))
         elif isinstance(event, journal.Log):
             stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time))
             click.echo(f"{stamp}  {'swatch: ' if event.note else ''}{screen.plain(event.text)}")

@@ -90,6 +90,8 @@ def brought(watch: Watch) -> str:
     if new:
         to = [view.task.name for view in watch.tasks if not new.isdisjoint(view.files)]
         return f"{screen.counted(len(new), 'file')} brought to {_folders(folder, to)}"
+    if watch.home.problems:
+        return "Nothing new came home."
     there = [view.task.name for view in watch.tasks if view.files]
     return f"All is at home already: {_folders(folder, there)}" if there else "There is nothing to bring yet."
 

@@ -215,6 +215,12 @@ def make_read_only(folder: Path) -> None:
                     os.chmod(path, os.stat(path).st_mode & ~0o222)
 
 
+def used(folder: Path) -> None:
+    """Note that a folder of the cache is used now: what nobody has used for long may be removed."""
+    with contextlib.suppress(PermissionError):  # another person's: they say how long it stays
+        os.utime(str(folder))
+
+
 def explain(error: OSError, place: str) -> tuple[str, str | None]:
     """(sentence, hint) for an error of the system while something was written or read below `place`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

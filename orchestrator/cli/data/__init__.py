@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import click
 
 from orchestrator.cli import Verbs
@@ -37,7 +35,6 @@ class DataVerbs(Verbs):
 
     package = __name__
     verbs = VERBS
-    gone: Mapping[str, str] = {}
     examples = EXAMPLES
 
 

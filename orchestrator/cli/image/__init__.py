@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import click
 
 from orchestrator.cli import Verbs
@@ -21,8 +19,6 @@ class ImageVerbs(Verbs):
 
     package = __name__
     verbs = VERBS
-    gone: Mapping[str, str] = {}
-    examples: Mapping[str, str] = {}
 
 
 @click.group(
