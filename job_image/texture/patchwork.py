@@ -14,19 +14,23 @@ from .equaliser import equalised
 from .images import Pixels
 from .levels import Level
 from .parameters import LARGE, Parameters
-from .patches import BALANCE_QUERIES, Matcher, Matching, grid, stride
+from .patches import BALANCE_QUERIES, Matcher, Matching, stride
+from .pieces import BESIDE
 from .retouch import retouched
 from .rhythm import Rhythm, find, fit
+from .torus import grid
 
-METHOD = "patch/3"
+METHOD = "patch/4"
 """Name and edition of the method, for reports. Whether an old state is taken up, `checkpoint.EDITION` decides."""
 
 MATCH_OVERHEAD = 200e6
 PATCH_COST = 8000
+OFFER_COST = 30_000
 FINISH_OVERHEAD = 400e6
 FINISH_COST = 35_000
-"""Work besides comparing patches, in multiply-adds: of an iteration, a picture patch, a finishing step, and a pixel of
-it. Fitted to timings on two CPU cores at 256 and 512 pixels; elsewhere only the estimate of the time left suffers."""
+"""Work besides comparing patches, in multiply-adds: of an iteration, a picture patch, a match offered to one, a
+finishing step, and a pixel of it. Fitted to timings on two CPU cores at 256 and 512 pixels; elsewhere only the
+estimate of the time left suffers."""
 OVERLAP = 16
 """Pixels that a picture is made too large by along an axis that is not to wrap, and cut by in the end: twice the reach
 of a patch, so that no patch of the result has seen the other side."""
@@ -217,7 +221,8 @@ def iteration_work(level: Level) -> float:
     patches = sum((w - how.side + 1) * (h - how.side + 1) for w, h in level.sources)
     candidates = min(patches, how.candidates)
     compared = candidates * (queries + min(BALANCE_QUERIES, width * height))
-    return MATCH_OVERHEAD + PATCH_COST * queries + compared * (how.dimensions + 2)
+    each = PATCH_COST + OFFER_COST * len(BESIDE) * how.joined
+    return MATCH_OVERHEAD + each * queries + compared * (how.dimensions + 2)
 
 
 def finish_work(level: Level) -> float:
