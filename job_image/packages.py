@@ -65,6 +65,7 @@ def install(name: str, code: Path, root: Path, store: Store | None, offline: boo
     with held:
         if (folder / COMPLETE).exists() or (store is not None and _fetched(store, folder)):
             make_read_only(folder)  # whoever made it may have been killed before this
+            os.utime(str(folder))  # what nobody uses any more may go
             return folder
         jobs.note(f"Installing {name} (cached for later jobs) ...")
         _make(folder)

@@ -47,6 +47,7 @@ def _kept(store: Store, wanted: dict[str, Any], folder: Path) -> Path:
     ready, part = Path(folder, digest), folder / f".{digest}.part"
     if ready.is_dir():
         make_read_only(ready)  # whoever made it may have been killed before this
+        os.utime(str(ready))  # what nobody uses any more may go
         return ready
     folder.mkdir(parents=True, exist_ok=True)
     with open(str(folder / f".{digest}.lock"), "ab") as alone:

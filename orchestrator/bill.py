@@ -32,7 +32,12 @@ class Tariff(NamedTuple):
 
     def price(self, job: Job) -> Price | None:
         """The price that holds whichever of its machines the job gets; None where nobody knows."""
-        return prices.dearest(machines.expand([job.machine, *job.fallbacks]), self.region, self.table)
+        return prices.dearest(list(self.each(job)), self.region, self.table)
+
+    def each(self, job: Job) -> dict[str, Price | None]:
+        """The machines that the job may get, in the order in which they are asked for, and what each costs."""
+        types = machines.expand([job.machine, *job.fallbacks])
+        return {one: prices.rate(one, self.region, self.table) for one in types}
 
     def worst(self, job: Job) -> float | None:
         """USD that one launch of the job may cost at most; None unless the price is known and certain."""

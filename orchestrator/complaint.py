@@ -49,6 +49,18 @@ _KNOWN = (
         "Build it for the machines that run it: docker build --platform linux/amd64",
     ),
     _Known(
+        r"(?m:^)#[0-9]+ [0-9.]+ The base has no Python 3\.11",  # job_image/Dockerfile; not where its step is announced
+        DockerError,
+        "The base has no Python 3.11 or later with pip, which Swatch's image needs",
+        "Name one that has: swatch image build --base IMAGE, or docker.base in config.yaml",
+    ),
+    _Known(
+        r"(?m:^)#[0-9]+ [0-9.]+ runc run failed: .*exec: \"/bin/sh\": stat /bin/sh: no such file",
+        DockerError,
+        "The base has no shell (/bin/sh), which a build's steps run in",
+        "Name one that has: FROM in the Dockerfile; of Swatch's image, --base IMAGE",
+    ),
+    _Known(
         r"executor failed running|did not complete successfully: exit code",
         DockerError,
         "A step of the Dockerfile failed",
@@ -106,3 +118,12 @@ def explained(doing: str, said: str) -> DockerError:
             return known.error(f"{known.message}: {doing}", known.hint, said)
     last = re.sub(r"^(ERROR: )?failed to solve.*?: (failed to create LLB definition: )?", "", last)
     return DockerError(f"{doing} failed: {last[:400] or 'Docker said nothing'}", said=said)
+
+
+def last_words(said: str) -> list[str]:
+    """What a person should read of Docker's words: of a build what the step that failed wrote, and not the step itself,
+    which a builder repeats up to four times; else all lines less what every build says. Pure."""
+    failed = re.findall(r"^#([0-9]+) ERROR", said, re.MULTILINE)
+    wrote = re.findall(rf"^#{failed[-1]} [0-9.]+ (.*)", said, re.MULTILINE) if failed else []
+    every = r"#[0-9]+ (sha256:|DONE|CACHED)|-*$"
+    return wrote or [line for line in said.splitlines() if not re.match(every, line)]

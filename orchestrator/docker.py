@@ -166,14 +166,24 @@ class Docker:
     @contextlib.contextmanager
     def signed_in(self, host: str, user: str, password: str) -> Iterator[Docker]:
         """The same, signed in at a registry. The password stands in a file that only this user can read, while this
-        lasts: in no command line, and not in the person's own configuration."""
-        engine = self._environment.get("DOCKER_HOST") or self.ask(
+        lasts: in no command line, and not in the person's own configuration. All else of that counts as ever: what
+        leads to the engine (contexts, certificates), proxies, plugins."""
+        own = self._configuration
+        secret = base64.b64encode(f"{user}:{password}".encode()).decode()
+        kept = {name: value for name, value in _read(own / _CONFIG).items() if name not in _SIGN_INS}
+        with tempfile.TemporaryDirectory(prefix="swatch-") as folder:  # made for its owner alone
+            with contextlib.suppress(OSError):  # none, or one of another user (after a `sudo docker login`)
+                for one in own.iterdir():
+                    if one.name != _CONFIG:
+                        Path(folder, one.name).symlink_to(one.absolute())
+            Path(folder, _CONFIG).write_text(json.dumps({**kept, "auths": {host: {"auth": secret}}}))
+            yield Docker({**self._environment, "DOCKER_CONFIG": folder})
+
+    def host(self) -> str:
+        """Where the engine is, as DOCKER_HOST has it. Raises DockerError."""
+        return self._environment.get("DOCKER_HOST") or self.ask(
             "context", "inspect", "--format", "{{.Endpoints.docker.Host}}", doing="docker context"
         )
-        secret = base64.b64encode(f"{user}:{password}".encode()).decode()
-        with tempfile.TemporaryDirectory(prefix="swatch-") as folder:  # made for its owner alone
-            Path(folder, "config.json").write_text(json.dumps({"auths": {host: {"auth": secret}}}))
-            yield Docker({**self._environment, "DOCKER_HOST": engine, "DOCKER_CONFIG": folder})
 
     def words(self, *words: str) -> list[str]:
         """A whole command line, for who runs it otherwise. Raises NoDocker where the program is missing."""
@@ -186,6 +196,12 @@ class Docker:
         if isinstance(error, NoDocker) and where:
             error.message += f" (DOCKER_HOST={where})"
         return error
+
+    @property
+    def _configuration(self) -> Path:
+        """The folder of the person's configuration, whether it is there or not."""
+        home = self._environment.get("HOME") or os.path.expanduser("~")
+        return Path(self._environment.get("DOCKER_CONFIG") or Path(home, ".docker"))
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -204,6 +220,20 @@ class Docker:
 
 
 _INSTALL = "Install it: docs.docker.com/get-docker; without it, jobs run on this computer and in AWS' own containers"
+
+
+_CONFIG = "config.json"
+_SIGN_INS = frozenset({"auths", "credsStore", "credHelpers"})
+"""What of a configuration says how to sign in: one of these would win over ours (docker/cli, `configfile`)."""
+
+
+def _read(config: Path) -> dict[str, Any]:
+    """What the file says; nothing where it is none, of which Docker itself complains."""
+    try:
+        found = json.loads(config.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _facts(found: Any) -> Facts:

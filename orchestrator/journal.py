@@ -115,9 +115,10 @@ LAST_TIME = 1e11
 """Seconds since 1970 (the year 5138): later ones are damage, and calendars refuse them."""
 
 
-def encode(event: Event) -> str:
-    """One line of a chunk, without the newline. Absent optional fields are left out."""
-    record: dict[str, Any] = {"kind": _KIND_OF[type(event)]}
+def encode(event: Event, **more: str) -> str:
+    """One line of a chunk, without the newline. Absent optional fields are left out; `more` stands beside the event's
+    own, for readers who have no chunk to tell it from."""
+    record: dict[str, Any] = {**more, "kind": _KIND_OF[type(event)]}
     record.update((name, value) for name, value in vars(event).items() if value is not None)
     return json.dumps(record, separators=(",", ":"))
 

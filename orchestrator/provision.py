@@ -21,6 +21,14 @@ class Step(NamedTuple):
     request: dict[str, Any]
 
 
+class FoundRole(NamedTuple):
+    """What there is of a role: whom it trusts, its policy, and whether Swatch made it."""
+
+    trust: dict[str, Any] | None = None
+    policy: dict[str, Any] | None = None
+    is_ours: bool = False
+
+
 class Found(NamedTuple):
     """What there is; None where there is nothing. Policies are decoded."""
 
@@ -32,27 +40,20 @@ class Found(NamedTuple):
     bucket_policy: dict[str, Any] | None = None
     repository: dict[str, Any] | None = None
     image_lifecycle: dict[str, Any] | None = None
-    role_is_ours: bool = False
-    trust: dict[str, Any] | None = None
-    job_policy: dict[str, Any] | None = None
-    build_role_is_ours: bool = False
-    build_trust: dict[str, Any] | None = None
-    build_policy: dict[str, Any] | None = None
+    role: FoundRole = FoundRole()
+    build_role: FoundRole = FoundRole()
 
 
 class _Role(NamedTuple):
-    """A role as it should be, what there is of it, and sentences for the steps that make it so."""
+    """A role as it should be, and for sentences: the `service` that takes it on, what for, and who runs under it."""
 
     name: str
     trust: dict[str, Any]
     policy: dict[str, Any]
     says: str
-    is_ours: bool
-    found_trust: dict[str, Any] | None
-    found_policy: dict[str, Any] | None
-    make: str
-    mend: str
-    let: str
+    service: str
+    purpose: str
+    who: str
 
 
 def steps(account: Account, found: Found) -> list[Step]:
@@ -124,49 +125,46 @@ def _roles(account: Account, found: Found) -> Iterator[Step]:
         trust=wanted.trust(account),
         policy=wanted.job_policy(account),
         says=wanted.ROLE_SAYS,
-        is_ours=found.role_is_ours,
-        found_trust=found.trust,
-        found_policy=found.job_policy,
-        make=f"Make the role {account.role}, which SageMaker takes on for jobs",
-        mend="Let SageMaker alone take the role on, for this account",
-        let="Let jobs do what they need, and no more",
+        service="SageMaker",
+        purpose="for jobs",
+        who="jobs",
     )
     builds = _Role(
         name=account.build_role,
         trust=wanted.trust(account, wanted.CODEBUILD),
         policy=wanted.build_policy(account),
         says=wanted.BUILD_ROLE_SAYS,
-        is_ours=found.build_role_is_ours,
-        found_trust=found.build_trust,
-        found_policy=found.build_policy,
-        make=f"Make the role {account.build_role}, which CodeBuild takes on to build images",
-        mend="Let CodeBuild alone take the role on, for this account",
-        let="Let builds of images do what they need, and no more",
+        service="CodeBuild",
+        purpose="to build images",
+        who="builds of images",
     )
-    for role in (jobs, builds):
-        yield from _role(role)
+    yield from _role(jobs, found.role)
+    yield from _role(builds, found.build_role)
 
 
-def _role(role: _Role) -> Iterator[Step]:
-    if role.found_trust is None:
+def _role(role: _Role, found: FoundRole) -> Iterator[Step]:
+    if found.trust is None:
         request = {
             "RoleName": role.name,
             "AssumeRolePolicyDocument": json.dumps(role.trust),
             "Description": role.says,
             "Tags": [wanted.TAG],
         }
-        yield Step(role.make, "iam", "CreateRole", request)
-    elif not _same(role.found_trust, role.trust):
-        if not role.is_ours:
+        yield Step(
+            f"Make the role {role.name}, which {role.service} takes on {role.purpose}", "iam", "CreateRole", request
+        )
+    elif not _same(found.trust, role.trust):
+        if not found.is_ours:
             raise UsageError(
                 f"The role {role.name} is there already, was not made by Swatch, and trusts others",
                 hint="Name another, which will be made: swatch setup aws --role NAME",
             )
         request = {"RoleName": role.name, "PolicyDocument": json.dumps(role.trust)}
-        yield Step(role.mend, "iam", "UpdateAssumeRolePolicy", request)
-    if not _same(role.found_policy, role.policy):
+        said = f"Let {role.service} alone take the role on, for this account"
+        yield Step(said, "iam", "UpdateAssumeRolePolicy", request)
+    if not _same(found.policy, role.policy):
         request = {"RoleName": role.name, "PolicyName": wanted.POLICY, "PolicyDocument": json.dumps(role.policy)}
-        yield Step(role.let, "iam", "PutRolePolicy", request)
+        yield Step(f"Let {role.who} do what they need, and no more", "iam", "PutRolePolicy", request)
 
 
 def look(account: Account) -> Found:
@@ -207,21 +205,18 @@ def look(account: Account) -> Found:
         found["repository"] = listed["repositories"][0]
         text = _or_none(lambda: ecr.get_lifecycle_policy(**named), where, "LifecyclePolicyNotFoundException")
         found["image_lifecycle"] = json.loads(text["lifecyclePolicyText"]) if text else None
-    found["trust"], found["role_is_ours"], found["job_policy"] = _look_at_role(account.role, iam)
-    build = _look_at_role(account.build_role, iam)
-    found["build_trust"], found["build_role_is_ours"], found["build_policy"] = build
+    found["role"], found["build_role"] = (_look_at_role(one, iam) for one in (account.role, account.build_role))
     return Found(**found)
 
 
-def _look_at_role(name: str, iam: Any) -> tuple[dict[str, Any] | None, bool, dict[str, Any] | None]:
-    """Whom a role trusts, whether Swatch made it, and its policy."""
+def _look_at_role(name: str, iam: Any) -> FoundRole:
     role = _or_none(lambda: iam.get_role(RoleName=name), f"the role {name}", "NoSuchEntity")
     if role is None:
-        return None, False, None
+        return FoundRole()
     where = f"the policy of the role {name}"
     inline = _or_none(lambda: iam.get_role_policy(RoleName=name, PolicyName=wanted.POLICY), where, "NoSuchEntity")
     trust = role["Role"]["AssumeRolePolicyDocument"]
-    return trust, wanted.TAG in role["Role"].get("Tags", []), inline["PolicyDocument"] if inline else None
+    return FoundRole(trust, inline["PolicyDocument"] if inline else None, wanted.TAG in role["Role"].get("Tags", []))
 
 
 def take(step: Step, account: Account) -> None:

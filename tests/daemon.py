@@ -89,8 +89,7 @@ def running(folder: Path) -> Iterator[Daemon]:
             environment = {"SWATCH_DOCKER": "docker", **os.environ}
             try:
                 Docker(environment).engine()
-                with Docker(environment).signed_in("nowhere", "nobody", "") as where:  # it tells where the engine is
-                    environment["DOCKER_HOST"] = where.environment["DOCKER_HOST"]
+                environment["DOCKER_HOST"] = Docker(environment).host()
             except DockerError as error:
                 raise Missing(f"SWATCH_TEST_DOCKER=1, and there is no engine: {error.message}") from error
         else:

@@ -11,6 +11,7 @@ import pytest
 from orchestrator import bill, contract
 from orchestrator.backends import Presence
 from orchestrator.bill import Tariff
+from orchestrator.cli import money
 from orchestrator.facts import Seen
 from orchestrator.job import Final, Job
 from orchestrator.journal import Fold
@@ -54,6 +55,20 @@ def test_the_worst_is_counted_until_the_last_try_is_billed(
     final: Final | None, launches: list[Launch], usd: float
 ) -> None:
     assert bill.committed([seen(final)], {1: launches}, RATES) == pytest.approx(usd)
+
+
+def test_the_price_of_a_job_names_the_machine_that_is_asked_for_first_and_what_is_missing() -> None:
+    assert money.priced(RATES, JOB) == f"{MACHINE}: 1 USD/h (r, 2026-11-22)"
+    dearer = msgspec.structs.replace(HOUR, machine="ml.g4dn.xlarge", usd_per_hour=2.5, certain=False)
+    rates = RATES._replace(table={**RATES.table, ("r", "ml.g4dn.xlarge"): dearer})
+    assert money.priced(rates, msgspec.structs.replace(JOB, machine="gpu")).splitlines() == [
+        f"{MACHINE}: 1 USD/h (r, 2026-11-22)",
+        "if sold out, ml.g6.xlarge: not known in r",
+        "if sold out, ml.g4dn.xlarge: about 2.5 USD/h (r, 2026-11-22)",
+        "swatch prices --refresh reads what is not known",
+    ]
+    quote = money.Quote(1, "gpu", "r", None, None, None, None, ("ml.g6.xlarge",))
+    assert quote.sentences() == ["Cost: what ml.g6.xlarge costs in r is not known. Read it:  swatch prices --refresh"]
 
 
 def test_a_job_whose_last_try_is_not_billed_yet_has_cost_what_it_ran() -> None:

@@ -10,18 +10,20 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import click
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from orchestrator import settings
-from orchestrator.cli import VERBS
+from orchestrator.cli import VERBS, Verbs, swatch
 from orchestrator.errors import NotFound, UsageError
 from orchestrator.folder import Here
 from orchestrator.store.local import LocalStore
 from orchestrator.target import resolve
-from tests.conftest import Box
+from tests.conftest import REPOSITORY, Box
 
 READERS = ("plan", "status", "info", "logs", "output", "sync", "watch")
 
@@ -119,6 +121,43 @@ def test_a_bad_manifest_is_lines_exit_code_2_and_nothing_submitted(box: Box) -> 
 )
 def test_errors_are_sentences_with_stable_exit_codes(done: Box, words: list[str], code: int, says: str) -> None:
     assert says in done.swatch(*words, code=code)
+
+
+def leaves(group: Verbs, *path: str) -> Iterator[tuple[tuple[str, ...], click.Command, str]]:
+    """Every verb: its words, itself, and what is typed as an example of it."""
+    for verb in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), verb)
+        if isinstance(command, Verbs):
+            yield from leaves(command, *path, verb)
+        elif command is not None:
+            yield (*path, verb), command, group.examples.get(verb, "")
+
+
+def test_a_verb_without_what_it_needs_says_what_to_type() -> None:
+    wanting = []
+    for words, command, example in leaves(swatch):
+        if any(isinstance(one, click.Argument) and one.required for one in command.params):
+            wanting.append(" ".join(words))
+            done = CliRunner().invoke(swatch, words)
+            assert done.exit_code == 2
+            assert f"Type, say:  swatch {' '.join(words)} " in done.output, "what it shows is an example of that verb"
+            command.make_context(words[-1], example.partition("   (")[0].split()[1 + len(words) :])
+    assert {"data listfiles", "data clone", "submit", "delete"} <= set(wanting)
+
+
+def test_version_says_what_runs_and_where() -> None:
+    said = CliRunner().invoke(swatch, ["version"]).output
+    about = json.loads(CliRunner().invoke(swatch, ["version", "--json"]).output)
+    assert about["name"] == "swatch" and about["version"] in CliRunner().invoke(swatch, ["--version"]).output
+    assert about["executable"] == sys.executable and sys.version.startswith(about["python"])
+    assert (REPOSITORY / "orchestrator").samefile(os.path.join(about["place"], "orchestrator"))
+    assert all(str(about[key]) in said for key in ("name", "version", "place", "python", "executable"))
+
+
+@pytest.mark.parametrize(("verb", "instead"), [("logout", "aws sso logout"), ("upgrade", "swatch version")])
+def test_verbs_of_floydhub_that_do_nothing_here_say_what_does(verb: str, instead: str) -> None:
+    done = CliRunner().invoke(swatch, [verb])
+    assert done.exit_code == 2 and "No such command" in done.output and done.output.rstrip().endswith(instead)
 
 
 def test_an_empty_store_says_how_to_begin(box: Box) -> None:

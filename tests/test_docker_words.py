@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.complaint import explained
+from orchestrator.complaint import explained, last_words
 from orchestrator.docker import Docker, pushed, step
 from orchestrator.errors import DockerError, NoDocker, SignIn, TagTaken
 from tests.fake_docker import Fake
@@ -61,6 +61,10 @@ SAID = {
         "not reached",
     ),
     # builds, of old and new BuildKit
+    '#5 0.091 runc run failed: unable to start container process: error during container init: exec: "/bin/sh": stat /bin/sh: no such file or directory\n#5 ERROR: process "/bin/sh -c x" did not complete successfully: exit code: 1': (
+        DockerError,
+        "no shell",
+    ),
     "executor failed running [/bin/sh -c false]: exit code: 1": (DockerError, "step of the Dockerfile failed"),
     'ERROR: failed to solve: process "/bin/sh -c false" did not complete successfully: exit code: 1': (
         DockerError,
@@ -107,6 +111,54 @@ def test_a_computer_that_cannot_run_what_it_builds_is_told_what_makes_it_so() ->
 def test_a_disk_that_is_full_in_a_step_is_still_told() -> None:
     failed = 'ERROR: failed to solve: process "/bin/sh -c x" did not complete successfully: exit code: 1'
     assert "is full" in explained("building x", f"#7 0.4 tee: /x: No space left on device\n{failed}").message
+
+
+STEP = """[packages 2/4] RUN python3 -c 'import pip' || { echo "The base has no Python 3.11 or later with pip" >&2; exit 1; }"""
+BUILDERS = {
+    "of 2021": """#1 [internal] load remote build context
+#1 DONE 0.0s
+#4 [packages 1/4] FROM docker.io/mine:1
+#5 STEP
+#5 0.084 /bin/sh: 1: python3: not found
+#5 0.084 The base has no Python 3.11 or later with pip
+#5 ERROR: executor failed running [/bin/sh -c python3 -c 'import pip' || { echo "The base has no Python 3.11 or later with pip" >&2; exit 1; }]: exit code: 1
+------
+ > STEP:
+------
+executor failed running [/bin/sh -c python3]: exit code: 1""",
+    "of 2025": """#6 STEP
+#6 0.355 /bin/sh: 1: python3: not found
+#6 0.355 The base has no Python 3.11 or later with pip
+#6 ERROR: process "/bin/sh -c python3 -c 'import pip'" did not complete successfully: exit code: 1
+------
+ > STEP:
+0.355 /bin/sh: 1: python3: not found
+0.355 The base has no Python 3.11 or later with pip
+------
+Dockerfile:14
+--------------------
+  13 |     # asked first
+  14 | >>> RUN python3 -c 'import pip' || { echo "The base has no Python 3.11 or later with pip" >&2; exit 1; }
+--------------------
+ERROR: failed to solve: process "/bin/sh -c python3 -c 'import pip'" did not complete successfully: exit code: 1""",
+}
+
+
+@pytest.mark.parametrize("builder", BUILDERS)
+def test_a_base_without_python_is_named_with_what_it_lacks_and_what_its_step_wrote(builder: str) -> None:
+    said = BUILDERS[builder].replace("STEP", STEP)
+    error = explained("building swatch:1 on mine:1", said)
+    assert error.message.startswith(
+        "The base has no Python 3.11 or later with pip, which Swatch's image needs: building"
+    )
+    assert "swatch image build --base IMAGE" in (error.hint or "")
+    assert last_words(said) == ["/bin/sh: 1: python3: not found", "The base has no Python 3.11 or later with pip"]
+
+
+def test_a_base_that_has_it_is_not_blamed_for_a_later_step() -> None:
+    said = f"#6 {STEP}\n#6 DONE 0.1s\n#7 0.9 ERROR: No matching distribution found for keras==3\n#7 ERROR: process x did not complete successfully: exit code: 1"
+    assert "A step of the Dockerfile failed" in explained("building x", said).message
+    assert last_words(said) == ["ERROR: No matching distribution found for keras==3"]
 
 
 def test_what_nobody_knows_is_quoted_by_its_last_line() -> None:

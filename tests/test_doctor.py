@@ -75,7 +75,7 @@ def test_what_setup_makes_is_well(cloud: Simulator, box: Box) -> None:
     found.pop("docker")  # as it is where the tests run
     found.pop("quota ml.g5.xlarge")  # spot and warm pools are as the simulator has them
     assert found == {
-        **dict.fromkeys(["python", "store", "credentials", "clock", "bucket", "private", "versions", "role"], OK),
+        **dict.fromkeys(["python", "store", "credentials", "clock", "bucket", "private", "old files", "role"], OK),
         "image": UNKNOWN,  # AWS' own registry
         "budget": OK,
     }
@@ -107,10 +107,20 @@ def test_without_credentials_the_rest_is_not_asked(box: Box, monkeypatch: pytest
     assert "region" in box.swatch("doctor", "--store", "s3://studio/x", code=1)
 
 
+def test_of_a_simulated_account_nothing_is_to_be_mended(cloud: Simulator, tmp_path: Path) -> None:
+    account = cloud.make_account(versions=True)  # as `swatch simulate` makes it
+    found = looked(of(account, tmp_path))
+    here = {"docker", "store", "python"}  # this computer's
+    assert [check for name, check in found.items() if name not in here and check.state in (WARN, FAIL)] == []
+    assert found["budget"].said == "1 in AWS Budgets: simulated"
+    aws.client("budgets").delete_budget(AccountId="123456789012", BudgetName="simulated")
+    assert states(of(account, tmp_path))["budget"] == WARN
+
+
 def test_a_bucket_that_is_missing_open_or_elsewhere(cloud: Simulator, tmp_path: Path) -> None:
     account = cloud.make_account()
     found = states(of(account, tmp_path))
-    assert (found["bucket"], found["private"], found["versions"]) == (OK, OK, WARN)
+    assert (found["bucket"], found["private"], found["old files"]) == (OK, OK, WARN)
     aws.client("s3").delete_public_access_block(Bucket="swatch")
     assert states(of(account, tmp_path))["private"] == FAIL
     gone = Settings(home=tmp_path, store="s3://no-such-bucket-here/x", aws=Aws(role=account.role))

@@ -300,6 +300,14 @@ def test_s1_outputs_come_home_while_the_log_is_followed(project: Box) -> None:
     out = project.swatch("run", 'echo made > "$SWATCH_OUTPUT_DIR/a.txt"', "-f")
     assert (project.folder / "outputs" / "forest" / "1" / "a.txt").read_text() == "made\n"
     assert "1 file brought to outputs/forest/1" in out
+    assert project.swatch("sync") == "All is at home already: outputs/forest/1\n"
+
+
+def test_json_while_a_log_is_followed_names_the_job_in_each_event(project: Box) -> None:
+    said = project.swatch("run", "echo hello", "-f", "--json").splitlines()
+    events = [json.loads(line) for line in said]
+    assert {event["job"] for event in events} == {"alice/projects/forest/1"}
+    assert "hello" in [event.get("text") for event in events]
 
 
 def test_s5_a_dry_run_shows_all_and_changes_nothing(project: Box) -> None:

@@ -98,6 +98,18 @@ def test_a_failing_step_is_shown_with_its_words(docker_box: Box) -> None:
     assert "sha256:" not in said
 
 
+def test_a_base_without_python_is_said_in_a_few_lines(docker_box: Box) -> None:
+    said = docker_box.swatch("image", "build", "--base", BARE, code=1).splitlines()
+    assert said[-2].startswith("Error: The base has no Python 3.11 or later with pip") and said[-2].endswith(
+        f"on {BARE}"
+    )
+    assert "--base IMAGE" in said[-1]
+    assert "  The base has no Python 3.11 or later with pip" in said
+    assert all(line.startswith(("Building [", "  ")) and len(line) < 150 for line in said[:-2]), (
+        "the step is not repeated"
+    )
+
+
 def test_a_base_that_is_not_there_is_named(docker_box: Box, daemon: Daemon) -> None:
     file = dockerfile(docker_box, f"FROM {daemon.registry}/nothing:1\n")
     assert "There is no such image: building mine/Dockerfile" in docker_box.swatch("image", "build", file, code=1)

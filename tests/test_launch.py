@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator import contract
 from orchestrator.backends.entrypoint import NO_PYTHON
+from orchestrator.backends.sagemaker.track import launched
+from orchestrator.job import Job
 from orchestrator.launch import TRIES, Cause, Launch, cause, judge, rotated, total
+from orchestrator.prices import Price
 
 TWO = ("ml.g5.xlarge", "ml.g6.xlarge")
 
@@ -34,6 +39,34 @@ def launch(number: int = 1, status: str = "Failed", **more: object) -> Launch:
 )
 def test_a_failure_is_understood_by_its_reason(reason: str, expected: Cause) -> None:
     assert cause(reason) is expected
+
+
+@pytest.mark.parametrize(
+    ("resources", "machine", "usd"),
+    [
+        ({"InstanceType": "ml.b.1", "InstanceCount": 1}, "ml.b.1", 2.0),
+        ({"InstanceCount": 1, "SelectedInstanceType": "ml.b.1", "SelectedInstanceCount": 1}, "ml.b.1", 2.0),
+        ({"InstanceCount": 1, "SelectedInstanceType": "ml.c.1", "SelectedInstanceCount": 1}, "ml.c.1", None),
+        ({"InstanceCount": 1}, "gpu", 1.5),  # none was found: what was wished for is all there is to say
+    ],
+)
+def test_a_launch_names_the_machine_that_was_billed_and_costs_its_rate(
+    resources: dict[str, object], machine: str, usd: float | None
+) -> None:
+    """API reference, ResourceConfig: of InstancePreferences "the job is billed for" SelectedInstanceType."""
+    then = datetime.fromtimestamp(0, UTC)
+    found = {
+        "TrainingJobName": "x", "TrainingJobStatus": "Completed", "CreationTime": then, "LastModifiedTime": then,
+        "ResourceConfig": resources, "BillableTimeInSeconds": 3600,
+    }  # fmt: skip
+    rates = {"ml.b.1": 2.0, "ml.g5.xlarge": 1.5}
+    known = {
+        ("r", one): Price(region="r", machine=one, usd_per_hour=rate, date="2026-11-22", source="a test")
+        for one, rate in rates.items()
+    }
+    job = Job(project="p", number=1, user="u", created=0.0, command="x", backend="sagemaker", machine="gpu")
+    ended = launched(job, 1, found, "r", "", known)
+    assert (ended.machine, ended.usd) == (machine, usd)
 
 
 def test_what_lacks_capacity_is_tried_on_every_machine_and_not_for_ever() -> None:

@@ -13,7 +13,7 @@ from orchestrator.cargo import agent
 from tests.conftest import REPOSITORY
 
 # Part -> the parts it may import, beside itself. A part is a package or module of `orchestrator`, or of `job_image`.
-WORDS = {"contract", "errors"}
+WORDS = {"contract", "decoder", "errors"}
 VALUES = {
     "job",
     "launch",
@@ -40,6 +40,7 @@ VALUES = {
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "contract": set(),
+    "decoder": set(),
     **dict.fromkeys(VALUES, VALUES | WORDS),
     "aws": {"errors"},
     "store": {"aws"} | WORDS,

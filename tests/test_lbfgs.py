@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 from scipy.optimize import minimize, rosen, rosen_der
 
-from job_image.texture.backend import Tensor, to_numpy
+from job_image.texture.backend import LEAST_BLOCK, Table, Tensor, to_numpy
 from job_image.texture.lbfgs import LBFGS, Evaluate, remembered
 
 Array = npt.NDArray[np.float64]
@@ -228,6 +228,36 @@ def test_the_first_step_is_as_long_as_asked() -> None:
 
     LBFGS(on_device(noted), np.array([30, 40], np.float32), first=2.0).iterate()
     np.testing.assert_allclose(points[1], [28.8, 38.4], rtol=1e-6)
+
+
+def test_the_first_step_may_be_longer_than_the_gradient() -> None:
+    points = []
+
+    def noted(x: Array) -> tuple[float, Array]:
+        points.append(x)
+        return 1e-4 * float(x @ x), 2e-4 * x
+
+    LBFGS(on_device(noted), np.array([30, 40], np.float32), first=2.0).iterate()
+    LBFGS(on_device(noted), np.array([30, 40], np.float32)).iterate()
+    without = next(at for at, point in enumerate(points) if at and np.array_equal(point, points[0]))
+    np.testing.assert_allclose(points[1], [28.8, 38.4], rtol=1e-6)
+    np.testing.assert_allclose(points[without + 1], [29.994, 39.992], rtol=1e-6)
+
+
+@pytest.mark.parametrize("length", [5, 300_000])  # in one block, and in blocks of the least size
+def test_a_table_is_a_matrix_of_the_rows_that_were_put(length: int) -> None:
+    rows = 2 * LEAST_BLOCK + 3
+    draws = np.random.default_rng(0)
+    table, matrix = Table(rows, length), np.zeros((rows, length), np.float32)
+    vector = draws.standard_normal(length).astype(np.float32)
+    for row in (rows - 1, 0, 1, 0):  # blocks come in any order, and a row may be put again
+        matrix[row] = draws.standard_normal(length)
+        table.put(row, ops.convert_to_tensor(matrix[row]))
+    np.testing.assert_array_equal(to_numpy(table.row(rows - 1)), matrix[-1])
+    np.testing.assert_allclose(table.dots(vector), matrix @ vector, rtol=1e-4, atol=0.02)
+    shares = draws.standard_normal(rows)
+    np.testing.assert_allclose(to_numpy(table.mixed(shares)), shares @ matrix, atol=1e-5)
+    assert len(table.blocks) == (1 if length == 5 else 2)
 
 
 def test_points_have_any_shape() -> None:

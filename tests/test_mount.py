@@ -399,9 +399,11 @@ def test_a_far_store_is_fetched_once_for_a_machine(
             mounts.mount(distant.store, raw(one), at, None)
             made = tmp_path / "cache" / "data" / one.digest
             assert os.path.realpath(at.data / one.mount) == str(made)
+            assert made.stat().st_mtime > 0, "it counts as used"
             remove(at.work)
             assert not made.stat().st_mode & 0o222
             made.chmod(0o755)  # as if that job had been killed before it made it read-only
+            os.utime(made, (0, 0))
         make_read_only(made)
     fetched = [one.path for one in cloud.front.requests if one.method == "GET" and one.path.endswith(("/b", "/model"))]
     assert len(fetched) == 2

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import msgspec
 import pytest
 from hypothesis import given
@@ -15,9 +18,10 @@ from hypothesis import strategies as st
 from orchestrator import pricelist, prices
 from orchestrator.errors import SwatchError, UsageError
 from orchestrator.job import Final, Job, Task
-from orchestrator.prices import Price
+from orchestrator.prices import Price, Table
 from tests.aws_stub import Stub, serving
 from tests.conftest import Box
+from tests.terminal import Terminal
 
 
 def price(hourly: float, machine: str = "ml.g5.xlarge", region: str = "us-west-2", certain: bool = True) -> Price:
@@ -250,6 +254,22 @@ def test_the_verb_lists_what_is_known(box: Box) -> None:
         {key: one[key] for key in ("region", "machine", "usd_per_hour")} for one in listed
     ]
     assert "--refresh" in box.swatch("prices", "--region", "mars-1")
+
+
+def test_on_a_terminal_of_80_columns_each_machine_has_one_line(box: Box) -> None:
+    box.home.mkdir()
+    widest = price(113.9, "ml.p6-b200.48xlarge", "ap-southeast-1")
+    (box.home / prices.FILE).write_bytes(msgspec.json.encode(Table(prices=(widest,))))
+    words = [sys.executable, "-m", "orchestrator", "prices"]
+    with Terminal(words, {**box.environment, "COLUMNS": "80"}, box.folder) as terminal:
+        shown = click.unstyle(terminal.until("a test")).splitlines()
+    assert max(map(len, shown)) <= 80
+    assert len([line for line in shown if re.match(r"ml\.\S+ +\S+-\d +~?[0-9.]+ .* \d+ *$", line)]) == len(
+        prices.known(box.home)
+    )
+    assert any(
+        re.fullmatch(r"ml\.p6-b200\.48xlarge +ap-southeast-1 +113\.9 +8 x B200 179 GiB +1 *", line) for line in shown
+    )
 
 
 def test_the_verb_refreshes(box: Box, stub: Stub) -> None:

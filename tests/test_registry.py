@@ -196,6 +196,43 @@ def test_the_password_is_on_no_command_line_and_not_in_the_persons_configuration
     assert list(own.iterdir()) == []
 
 
+def test_what_leads_to_the_engine_counts_while_signed_in(tmp_path: Path) -> None:
+    """Certificates of the engine, and contexts with theirs, lie beside the sign-ins (docs.docker.com, "Protect the
+    Docker daemon socket", "Docker contexts"); a helper of credentials would win over the sign-in that is given."""
+    program = fake(tmp_path)
+    own = Path(program.environment["DOCKER_CONFIG"])
+    (own / "contexts" / "tls").mkdir(parents=True)
+    (own / "contexts" / "tls" / "key.pem").write_text("theirs")
+    (own / "ca.pem").write_text("an authority")
+    theirs = {
+        "currentContext": "far",
+        "proxies": {"default": {}},
+        "credHelpers": {HOST: "ecr-login"},
+        "credsStore": "x",
+    }
+    (own / "config.json").write_text(json.dumps({**theirs, "auths": {"elsewhere": {}}}))
+    with Docker(program.environment).signed_in(HOST, "AWS", "hush") as signed:
+        folder = Path(signed.environment["DOCKER_CONFIG"])
+        assert (folder / "ca.pem").read_text() == "an authority"
+        assert (folder / "contexts" / "tls" / "key.pem").read_text() == "theirs"
+        said = json.loads((folder / "config.json").read_text())
+        assert signed.environment["DOCKER_HOST"] == program.environment["DOCKER_HOST"]
+    assert said.pop("auths").keys() == {HOST}
+    assert said == {"currentContext": "far", "proxies": {"default": {}}}
+    assert not folder.exists() and (own / "ca.pem").read_text() == "an authority"
+
+
+@pytest.mark.parametrize("config", ["", "[1]", "{" * 100_000, "null"])
+def test_a_damaged_configuration_keeps_nobody_from_signing_in(config: str, tmp_path: Path) -> None:
+    program = fake(tmp_path)
+    own = Path(program.environment["DOCKER_CONFIG"])
+    own.mkdir()
+    (own / "config.json").write_text(config)
+    with Docker(program.environment).signed_in(HOST, "AWS", "hush") as signed:
+        said = json.loads(Path(signed.environment["DOCKER_CONFIG"], "config.json").read_text())
+    assert said.keys() == {"auths"}
+
+
 def test_a_sign_in_that_expires_is_renewed_once(ours: Registry, tmp_path: Path) -> None:
     expired = "denied: Your authorization token has expired. Reauthenticate and try again."
     program = fake(tmp_path, expired)

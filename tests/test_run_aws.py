@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.account import Account, account
+from tests.test_floydhub import weights
 
 
 @pytest.fixture
@@ -21,13 +22,7 @@ def box(tmp_path: Path) -> Iterator[Account]:
 
 
 def test_m1_the_tutorial_on_sagemaker(box: Account) -> None:
-    place = box.folder.parent / "weights"
-    place.mkdir()
-    (place / "vgg19.h5").write_bytes(b"weights")
-    box.folder, code = place, box.folder
-    box.swatch("data", "init", "wxswxs/vgg-weights")
-    box.swatch("data", "upload")
-    box.folder = code
+    weights(box)
     said = box.swatch(
         *("run", "--gpu", "ls -l /vgg_weights/; cat /vgg_weights/vgg19.h5 > /output/out.txt; echo x > here.txt"),
         *("--data", "wxswxs/vgg-weights/1:vgg_weights", "-f"),
@@ -107,8 +102,13 @@ def test_whoami_names_the_aws_identity(box: Account) -> None:
 
 
 def test_s5_a_dry_run_on_sagemaker_tells_machine_and_price(box: Account) -> None:
-    said = box.swatch("run", "--machine", "ml.g5.xlarge", "true", "--dry-run")
-    assert "ml.g5.xlarge (sagemaker)" in said and "USD/h" in said and not box.aws.jobs()
+    said = box.swatch("run", "--gpu", "true", "--dry-run")
+    assert "gpu (sagemaker)" in said and not box.aws.jobs()
+    assert re.search(r"Price +ml\.g5\.xlarge: about [0-9.]+ USD/h \(us-east-1, [0-9-]+\)", said), (
+        "what is asked for first"
+    )
+    assert re.search(r"if sold out, ml\.g6\.xlarge: not known in us-east-1 *\n", said)
+    assert "swatch prices --refresh reads what is not known" in said
 
 
 def test_s12_the_image_is_part_of_the_record(box: Account) -> None:

@@ -278,8 +278,10 @@ def test_s14_jobs_without_a_network_can_have_none(simulated: Simulator, tmp_path
 def test_s14_run_with_secrets_and_variables(box: Box) -> None:
     """As one types it; what one forgot to export is said before anything is recorded."""
     box.swatch("init", "p")
-    said = box.swatch("run", "--secret", "TOKEN", "true", code=2)
-    assert "No value for the secret TOKEN" in said and "export TOKEN=..." in said
+    for words in ((), ("--dry-run",)):
+        said = box.swatch("run", "--secret", "TOKEN", "true", *words, code=2)
+        assert "No value for the secret TOKEN" in said and "export TOKEN=..." in said
+    assert "alice/projects/p/1" in said and "this is a dry run" in said, "the rest is shown all the same"
     assert not box.store.exists(contract.job_key("p", 1))
     box.environment["TOKEN"] = VALUE
     said = box.swatch("run", "-f", "--secret", "TOKEN", "--env-var", "LR=0.1", 'echo "$LR $TOKEN"; test -n "$TOKEN"')

@@ -17,7 +17,7 @@ from orchestrator import aws, images, provision, settings, stack
 from orchestrator.account import Account
 from orchestrator.backends.sagemaker import model
 from orchestrator.errors import UsageError
-from orchestrator.provision import Found
+from orchestrator.provision import Found, FoundRole
 from orchestrator.settings import Aws
 from tests.conftest import Box
 
@@ -128,17 +128,19 @@ def after(found: Found, step: provision.Step) -> Found:
         "PutImageTagMutability": {"repository": {**(found.repository or {}), **told}},
         "PutLifecyclePolicy": {"image_lifecycle": {}},
     }
+    if step.operation == "PutBucketPolicy":
+        return found._replace(bucket_policy=json.loads(told["Policy"]))
     texts = {
-        "PutBucketPolicy": ("bucket_policy", "Policy"),
         "CreateRole": ("trust", "AssumeRolePolicyDocument"),
         "UpdateAssumeRolePolicy": ("trust", "PolicyDocument"),
-        "PutRolePolicy": ("job_policy", "PolicyDocument"),
+        "PutRolePolicy": ("policy", "PolicyDocument"),
     }
     if step.operation in texts:
         field, member = texts[step.operation]
-        if told.get("RoleName", "").endswith("-build"):
-            field = {"trust": "build_trust", "job_policy": "build_policy"}[field]
-        return found._replace(**{field: json.loads(told[member])})
+        changed = {field: json.loads(told[member])}
+        if told["RoleName"].endswith("-build"):
+            return found._replace(build_role=found.build_role._replace(**changed))
+        return found._replace(role=found.role._replace(**changed))
     return found._replace(**changes[step.operation])
 
 
@@ -150,6 +152,7 @@ documents = st.none() | st.fixed_dictionaries(
     {"Version": st.just("2012-10-17"), "Statement": statement | st.lists(statement, max_size=3)}
 )
 rules = st.fixed_dictionaries({"Status": st.just("Enabled")}, optional={"ID": st.sampled_from(["theirs", wanted.RULE])})
+roles = st.builds(FoundRole, trust=documents, policy=documents, is_ours=st.just(True))
 anything = st.builds(
     Found,
     bucket_region=st.sampled_from([None, "eu-west-1"]),
@@ -166,12 +169,8 @@ anything = st.builds(
         ]
     ),
     image_lifecycle=st.sampled_from([None, {"rules": []}]),
-    role_is_ours=st.just(True),
-    trust=documents,
-    job_policy=documents,
-    build_role_is_ours=st.just(True),
-    build_trust=documents,
-    build_policy=documents,
+    role=roles,
+    build_role=roles,
 )
 
 
@@ -274,11 +273,13 @@ def test_what_others_put_into_the_bucket_is_kept() -> None:
 
 def test_a_role_that_trusts_too_many_is_mended() -> None:
     open_ = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sts:AssumeRole"}]}
-    todo = {step.operation: step.request for step in provision.steps(account(), Found(trust=open_, role_is_ours=True))}
+    todo = {
+        step.operation: step.request for step in provision.steps(account(), Found(role=FoundRole(open_, is_ours=True)))
+    }
     assert json.loads(todo["UpdateAssumeRolePolicy"]["PolicyDocument"]) == wanted.trust(account())
     assert "swatch" not in [
         one.request["RoleName"]
-        for one in provision.steps(account(), Found(trust=open_, role_is_ours=True))
+        for one in provision.steps(account(), Found(role=FoundRole(open_, is_ours=True)))
         if one.operation == "CreateRole"
     ]
 
@@ -286,9 +287,9 @@ def test_a_role_that_trusts_too_many_is_mended() -> None:
 def test_the_trust_of_a_role_that_others_made_is_not_touched() -> None:
     theirs = {"Version": "2012-10-17", "Statement": []}
     with pytest.raises(UsageError, match="was not made by Swatch") as caught:
-        provision.steps(account(), Found(trust=theirs))
+        provision.steps(account(), Found(role=FoundRole(theirs)))
     assert caught.value.hint is not None and "--role" in caught.value.hint
-    todo = provision.steps(account(), Found(trust=wanted.trust(account())))
+    todo = provision.steps(account(), Found(role=FoundRole(wanted.trust(account()))))
     assert "PutRolePolicy" in {step.operation for step in todo}, "a role that trusts as ours may serve"
 
 
@@ -329,7 +330,7 @@ def test_once_done_there_is_nothing_to_do(bucket: str, region: str) -> None:
     for step in provision.steps(mine, provision.look(mine)):
         provision.take(step, mine)
     assert provision.steps(mine, provision.look(mine)) == []
-    assert provision.look(mine).role_is_ours
+    assert provision.look(mine).role.is_ours
     again = account(region=region, bucket=f"{bucket}-{region}", role=bucket, repository=bucket, prefix="other")
     todo = provision.steps(again, provision.look(again))
     assert len(todo) == 3  # the rule of the bucket, and the policies of both roles
@@ -384,10 +385,8 @@ def test_the_stack_is_equal_in_meaning(key: str | None) -> None:
             "imageScanningConfiguration": {"scanOnPush": repository["ImageScanningConfiguration"]["ScanOnPush"]},
         },
         image_lifecycle=json.loads(repository["LifecyclePolicy"]["LifecyclePolicyText"]),
-        trust=role["AssumeRolePolicyDocument"],
-        job_policy=inline["PolicyDocument"],
-        build_trust=build["AssumeRolePolicyDocument"],
-        build_policy=of_builds["PolicyDocument"],
+        role=FoundRole(role["AssumeRolePolicyDocument"], inline["PolicyDocument"]),
+        build_role=FoundRole(build["AssumeRolePolicyDocument"], of_builds["PolicyDocument"]),
     )
     assert provision.steps(account(region="us-east-1", aws=ours), found) == []
     assert repository.get("EncryptionConfiguration") == ({"EncryptionType": "KMS", "KmsKey": key} if key else None)
@@ -405,9 +404,9 @@ def test_cloudformation_takes_the_template(bucket: str) -> None:
     )
     found = provision.look(account(region="us-east-1", bucket=name, role=name, repository=name))
     made = account(region="us-east-1", bucket=name, role=name, repository=name)
-    assert found.trust == wanted.trust(made)
-    assert found.role_is_ours
-    assert str(found.job_policy) == str(wanted.job_policy(made))  # moto keeps it as text of Python
+    assert found.role.trust == wanted.trust(made)
+    assert found.role.is_ours
+    assert str(found.role.policy) == str(wanted.job_policy(made))  # moto keeps it as text of Python
     assert found.repository is not None
     assert found.bucket_region == "us-east-1"
 

@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 
 from orchestrator import aws, contract
+from orchestrator.backends.local import LocalBackend
+from orchestrator.cli.summary import brought
 from orchestrator.contract import HOME_INDEX
+from orchestrator.job import Task
 from orchestrator.simulator.front import Rule
 from orchestrator.store import Store, open_store
 from orchestrator.store.local import LocalStore
 from orchestrator.sync import Homecoming, Output
+from orchestrator.watch import TaskView, Watch
 from tests.cloud import Cloud
 
 
@@ -48,6 +52,27 @@ def test_a_file_is_brought_once_and_again_when_it_is_newer_or_missing(store: Sto
     (folder / "bark" / "a.png").unlink()
     assert home.bring(second) is not None
     assert not home.problems
+
+
+def test_what_is_said_of_it_names_where_it_went(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    watch = Watch(LocalStore("store"), LocalBackend("store", tmp_path, 1), [], tmp_path / "outputs")
+    for number in range(1, 12):
+        watch.tasks.append(TaskView(Task(name=str(number), fingerprint="", command="x"), None, "success"))
+    assert brought(watch) == "There is nothing to bring yet."
+
+    def bring(*paths: str) -> str:
+        watch.brought = [watch.home.folder / path for path in paths]
+        for path in paths:
+            watch.tasks[int(path.partition("/")[0]) - 1].files.append(path)
+        return brought(watch)
+
+    assert bring("2/a.png", "2/sub/a.png") == "2 files brought to outputs/2"
+    assert bring() == "All is at home already: outputs/2"
+    assert bring("1/a.png") == "1 file brought to outputs/1", "that of 2 came before"
+    assert bring("2/b.png", "11/a.png") == "2 files brought to outputs: 2, 11"
+    everything = bring(*[f"{number}/new" for number in range(1, 12)])
+    assert everything == "11 files brought to outputs: 1, 2, 3, 4, 5, 6, 7, 8 and 3 more"
 
 
 def test_outputs_of_another_store_come_home_beside_those_that_are_there(store: Store, tmp_path: Path) -> None:

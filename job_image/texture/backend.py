@@ -32,6 +32,7 @@ def configure() -> None:
     if NAME == "tensorflow":
         import tensorflow as tf
 
+        tf.get_logger().setLevel("ERROR")  # that a graph is compiled for each shape is meant, and no news to a person
         tf.config.experimental.enable_op_determinism()
         tf.config.experimental.enable_tensor_float_32_execution(False)
     elif NAME == "jax":
@@ -213,38 +214,63 @@ def value_and_gradient(function: Callable[..., Tensor]) -> Callable[..., tuple[T
 
 
 class Table:
-    """Vectors of one length on the device, float32, side by side; each can be replaced in its place."""
+    """Vectors of one length on the device, float32, side by side; each can be replaced in its place.
+
+    They lie in blocks of a few rows, which come when one of their rows is first put: what is not used costs nothing.
+    Short vectors lie in one block: calls would cost more than their arithmetic.
+    """
 
     def __init__(self, rows: int, length: int) -> None:
-        self.values: Any = keras.ops.zeros((rows, length), "float32")
-        if NAME == "tensorflow":
-            import tensorflow as tf
-
-            self.values = tf.Variable(self.values)
+        self.rows, self.length = rows, length
+        self.block = max(LEAST_BLOCK, BLOCK_BYTES // (4 * length))  # rows
+        self.blocks: dict[int, Any] = {}
 
     def put(self, row: int, vector: Tensor) -> None:
         """Replace a row; tensors that other methods gave before stay as they are."""
+        number, at = divmod(row, self.block)
+        if number not in self.blocks:
+            self.blocks[number] = self._block(number)
         if NAME == "tensorflow":
-            self.values[row].assign(vector)
+            self.blocks[number][at].assign(vector)
         elif NAME == "jax":
-            # The old table is not given up for it: a signal may end the run before the new one has its name.
-            self.values = self.values.at[row].set(vector)
+            # The old block is not given up for it: a signal may end the run before the new one has its name.
+            self.blocks[number] = self.blocks[number].at[at].set(vector)
         else:
-            self.values[row] = vector
+            self.blocks[number][at] = vector
 
     def row(self, row: int) -> Tensor:
-        """A copy of a row."""
-        return keras.ops.copy(self.values[row])
+        """A copy of a row that was put."""
+        number, at = divmod(row, self.block)
+        return keras.ops.copy(self.blocks[number][at])
 
     def dots(self, vector: Tensor) -> npt.NDArray[np.float64]:
-        """The inner product of each row with a tensor of as many numbers."""
-        flat = keras.ops.reshape(vector, (-1,))
-        found: npt.NDArray[np.float64] = to_numpy(keras.ops.matmul(self.values, flat)).astype(np.float64)
+        """The inner product of each row with a tensor of as many numbers; 0 for rows that were never put."""
+        flat, found = keras.ops.reshape(vector, (-1,)), np.zeros(self.rows)
+        for number, block in self.blocks.items():
+            products = keras.ops.einsum("rn,n->r", block, flat)  # half of what matmul's call takes
+            found[number * self.block : (number + 1) * self.block] = to_numpy(products)
         return found
 
     def mixed(self, shares: npt.NDArray[np.float64]) -> Tensor:
-        """The sum of the rows, each times its share."""
-        return keras.ops.matmul(shares.astype(np.float32), self.values)
+        """The sum of the rows, each times its share. There must be one."""
+        shares = shares.astype(np.float32)
+        parts = [
+            keras.ops.einsum("r,rn->n", shares[number * self.block : (number + 1) * self.block], block)
+            for number, block in sorted(self.blocks.items())
+        ]
+        return sum(parts[1:], parts[0])
+
+    def _block(self, number: int) -> Any:
+        block = keras.ops.zeros((min(self.block, self.rows - number * self.block), self.length), "float32")
+        if NAME == "tensorflow":
+            import tensorflow as tf
+
+            return tf.Variable(block)
+        return block
+
+
+LEAST_BLOCK, BLOCK_BYTES = 8, 1 << 23
+"""Of a block of a table: rows at least, and bytes where there are more."""
 
 
 def to_numpy(values: Tensor | Sequence[Tensor]) -> Any:

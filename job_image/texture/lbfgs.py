@@ -33,9 +33,9 @@ class LBFGS:
     """Nocedal's (1980) method: a descent whose steps know the curvature of the last few.
 
     evaluate: see `Evaluate`. point: where to begin, any shape. memory: steps remembered. first: length of the first
-    step tried. bounds: lowest and highest value of each variable (anything that broadcasts to the point); the descent
-    is then projected onto them, and variables that rest against a bound stay out of the curvature (Bertsekas' (1982)
-    two-metric projection).
+    step tried; the gradient's where none is given, but 1 at most, as L-BFGS-B has it. bounds: lowest and highest value
+    of each variable (anything that broadcasts to the point); the descent is then projected onto them, and variables
+    that rest against a bound stay out of the curvature (Bertsekas' (1982) two-metric projection).
 
     `point`, `loss` and `gradient` are those of the best point so far: the loss never rises.
     """
@@ -45,7 +45,7 @@ class LBFGS:
         evaluate: Evaluate,
         point: Tensor,
         memory: int = 10,
-        first: float = 1.0,
+        first: float | None = None,
         bounds: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         self.evaluate, self.first, self.bounds = evaluate, first, bounds
@@ -97,8 +97,7 @@ class LBFGS:
         descent = dot(direction, self.gradient)
         if not descent < 0:  # at the lowest point, or where the loss is no number
             return False
-        length = 1.0 if self.pairs else min(1.0, self.first / max(np.sqrt(dot(direction, direction)), 1e-30))
-        found = self._search(direction, descent, length)
+        found = self._search(direction, descent, 1.0 if self.pairs else self._first_length(direction))
         if found is None:
             return False
         point, loss, gradient = found
@@ -109,6 +108,11 @@ class LBFGS:
             self.pairs = self.pairs.with_another(step, change, product)
         self.point, self.loss, self.gradient = point, loss, gradient
         return True
+
+    def _first_length(self, direction: Tensor) -> float:
+        """In units of the direction."""
+        whole = max(math.sqrt(dot(direction, direction)), 1e-30)
+        return min(1.0, 1 / whole) if self.first is None else self.first / whole
 
     def _search(self, direction: Tensor, descent: float, length: float) -> tuple[Tensor, float, Tensor] | None:
         """A point along the direction that satisfies the strong Wolfe conditions (Nocedal and Wright, 2006, algorithms

@@ -30,17 +30,17 @@ from .patchwork import Patchwork, finish_work, finishing_state, wrapping
 from .spectrum import Spectrum
 from .statistics import Place, View
 
-METHOD = "swatch/3"
+METHOD = "swatch/4"
 LAYERS = ("pool1", "conv3_2")
 OCTAVES = 4
 ITERATIONS = 60
-COARSER, GROWTH = 12, 4
+COARSER, GROWTH = 8, 4
 """Iterations at the level half as large, and how many times more each smaller one has: they cost a quarter each, and
 the coarse octaves, with few places to look at, converge slowest."""
 ROUGH = 20
-"""Iterations at full size, and all at smaller ones, that are made as fast as the device can compute (see
-`network.Network.rough`): far from the end a gradient that is off by 2% leads down as well. To the end it does not: the
-loss stayed at 1,708 where float32 reached 954."""
+"""Iterations at full size, and all at smaller ones but the coarsest, that are made as fast as the device can compute
+(see `network.Network.rough`): far from the end a gradient that is off by 2% leads down as well. To the end it does not:
+the loss stayed at 1,708 where float32 reached 954. The coarsest level goes so near its end that line searches fail."""
 COARSEST_SIDE = 48
 """Shorter side in pixels that the coarsest level has at least: below it, patches alone are as good."""
 MOMENTS = 0.05
@@ -104,6 +104,7 @@ class Swatch:
         self.total += sum(self.work[scale] * self.steps(scale) for scale in self.scales)
         self.losses: dict[str, float] = {}
         self.evaluations = 0
+        self.noises: dict[int, Any] = {}
 
     def side(self, scale: int) -> tuple[int, int]:
         """The picture's size (width, height) after halving so often."""
@@ -125,7 +126,7 @@ class Swatch:
 
     def rough_steps(self, scale: int) -> int:
         """Iterations of a level that may be rough ones."""
-        if self.network.rough is self.network:
+        if self.network.rough is self.network or (scale == self.scales[0] and scale):
             return 0
         return self.steps(scale) if scale else min(ROUGH, self.steps(scale) - 1)
 
@@ -162,13 +163,20 @@ class Swatch:
 
     def noise(self, scale: int) -> Any:
         """A level of the noise that the picture begins with, as the network sees it: one field at every scale, with
-        the sources' colours and spectrum, and in phase what repeats in a regular source."""
+        the sources' colours and spectrum, and in phase what repeats in a regular source. Each level is taken once, from
+        the coarsest on: those left are kept, for the field is found for all at once."""
+        if scale not in self.noises:
+            self.noises = dict(enumerate(self.whole_noise(scale)))
+        return self.noises.pop(scale)
+
+    def whole_noise(self, scale: int) -> Sequence[Any]:
+        """Its levels up to that one."""
         # The rhythm is that of the patches' torus, which is larger along an axis that ends.
         torus = start.picture(self.material, self.patchwork.torus, self.parameters.seed, self.rhythm)
         whole_field = torus[: self.size[1], : self.size[0]]
         if self.parameters.start == "symmetric":
             whole_field = start.mirrored(whole_field)
-        return pyramid.octaves(from_rgb(whole_field)[None], scale + 1, self.wraps, self.parameters.padding)[-1]
+        return pyramid.octaves(from_rgb(whole_field)[None], scale + 1, self.wraps, self.parameters.padding)
 
     def noise_start(self) -> Any:
         """The coarsest level of the noise; returns it."""

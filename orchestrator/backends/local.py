@@ -8,7 +8,8 @@ while nothing is queued.
     HOME/local/launching           locked while a job is put into the queue
     HOME/local/secrets/<job>       values of a job's secrets, for its user alone, until it has ended
     HOME/work/<store>/<project>/<n>/   the job's folders
-    HOME/cache/                    what outlives jobs: data of a far store
+    HOME/cache/                    what outlives jobs: data of a far store, packages (see `cache`)
+    HOME/local/cache.lock          locked while a job runs that may use it
 
 `launch` puts the job into the queue and starts a detached runner (`orchestrator.backends.runner`), which takes a slot,
 works the queue off and ends. Locks are `flock`s: the system frees them whatever kills the holder, so a started job
@@ -96,6 +97,10 @@ class Layout(NamedTuple):
     @property
     def cache(self) -> Path:
         return self.home / "cache"
+
+    @property
+    def cache_lock(self) -> Path:
+        return self.home / "local" / "cache.lock"
 
     @property
     def log(self) -> Path:

@@ -24,7 +24,7 @@ from typing import IO
 import msgspec
 
 from orchestrator import contract, decoder, journal, settings
-from orchestrator.backends import vault
+from orchestrator.backends import cache, vault
 from orchestrator.backends.base import ending
 from orchestrator.backends.local import DOCKER, Entry, Layout, LocalBackend
 from orchestrator.errors import Expired, NoDocker, SwatchError, Throttled, Unreachable
@@ -161,7 +161,8 @@ def drain(layout: Layout, slots: int) -> None:
                 with handle:
                     try:
                         entry = decoder.from_json(handle.read(), Entry)
-                        run_agent(layout, entry, [slot.fileno(), handle.fileno()])
+                        with cache.in_use(layout) as using:
+                            run_agent(layout, entry, [slot.fileno(), handle.fileno(), using])
                     except (SwatchError, OSError, msgspec.DecodeError) as error:
                         # The job then counts as lost; those behind it go on.
                         print(f"{file.name}: {error}", file=sys.stderr, flush=True)
@@ -189,6 +190,10 @@ def main() -> None:
     layout = Layout(given.home)
     layout.make()
     drain(layout, given.slots)
+    try:
+        cache.trim(layout)
+    except OSError as error:
+        print(f"{layout.cache}: {error}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def build(docker: Docker, wanted: Context, tell: Tell, network: str | None = Non
     if found is not None:
         return found
     words = [*_builder(docker, network), *_secrets(os.environ), *build_words(wanted, wanted.name)]
-    docker.follow(*words, doing=f"building {wanted.name}", tell=tell, input=wanted.packed())
+    docker.follow(*words, doing=f"building {wanted.name} on {wanted.base}", tell=tell, input=wanted.packed())
     return _built(docker, wanted.name)
 
 

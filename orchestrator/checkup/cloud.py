@@ -127,8 +127,9 @@ def bucket(here: Here) -> Iterator[Check]:
     )
     with aws.explained(f"reading the bucket {name}"):
         versioned = s3.get_bucket_versioning(Bucket=name).get("Status") == "Enabled"
-    said = "old versions are kept" if versioned else "what is deleted or overwritten is gone"
-    yield Check("versions", OK if versioned else WARN, said, "" if versioned else "swatch setup aws")
+    keeps = "keeps the old one of a file that is" if versioned else "is not versioned: a file is gone once it is"
+    said = f"the bucket {keeps} deleted or overwritten"
+    yield Check("old files", OK if versioned else WARN, said, "" if versioned else "swatch setup aws")
 
 
 def role(here: Here) -> Iterator[Check]:

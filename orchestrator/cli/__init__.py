@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import sys
+from collections.abc import Mapping
 
 import click
 
@@ -38,6 +39,25 @@ VERBS = {
     "simulate": "Try jobs on AWS without an account: a simulated one, on this computer.",
     "alias": "Have this program answer to another name too: floyd, say.",
     "completion": "Print the line that switches on completion in your shell.",
+    "version": "Say which Swatch this is, and where it is installed.",
+}
+
+# FloydHub's verbs that have nothing to do here, and what to do instead.
+GONE = {
+    "logout": "There is nothing to log out of. Of AWS one signs out by:  aws sso logout",
+    "upgrade": "It is upgraded as it was installed: by git pull, or pip. Where it is:  swatch version",
+}
+
+
+# Of the verbs that want an argument: what one types, shown where it is missing.
+EXAMPLES = {
+    "init": "swatch init forest",
+    "restart": "swatch restart forest/3",
+    "plan": "swatch plan forest.yaml",
+    "submit": "swatch submit forest.yaml",
+    "delete": "swatch delete forest/3   (swatch status lists the jobs)",
+    "setup": "swatch setup aws",
+    "completion": "swatch completion bash",
 }
 
 
@@ -46,6 +66,17 @@ class Verbs(click.Group):
 
     package = __name__
     verbs = VERBS
+    examples: Mapping[str, str] = EXAMPLES
+    gone: Mapping[str, str] = GONE
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except click.MissingParameter as error:
+            example = self.examples.get(error.ctx.info_name or "") if error.ctx else None
+            if example is None:
+                raise
+            raise click.UsageError(f"{error.format_message()} Type, say:  {example}", error.ctx) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.verbs)
@@ -69,6 +100,7 @@ class Verbs(click.Group):
             near = difflib.get_close_matches(args[0], self.verbs, 1)
             whole = ctx.command_path
             hint = f"Did you mean `{whole} {near[0]}`?" if near else f"{whole} --help lists the commands."
+            hint = self.gone.get(args[0], hint)
             raise click.UsageError(f"No such command: {args[0]}. {hint}", ctx)
         return super().resolve_command(ctx, args)
 

@@ -24,14 +24,14 @@ from orchestrator.swatch import Swatch
 def command(name: str | None, follow: bool, url: bool, store: str | None, as_json: bool) -> None:
     """Print what a job wrote: a project stands for its latest job, nothing for the latest of all.
 
-    With --json, the journal's events, one a line.
+    With --json, the journal's events, one a line, each with its `job`.
     """
     swatch = Swatch(store, offline=True)
     job = swatch.job(name)
     if url:
         click.echo(address.log(swatch.store.url, job.project, job.number))
         return
-    say, waiting = Printer(as_json), False
+    say, waiting = Printer(job.name, as_json), False
     try:
         for events in log.batches(swatch.store, swatch.machines, job.record, follow):
             for event in events:
@@ -52,11 +52,12 @@ def command(name: str | None, follow: bool, url: bool, store: str | None, as_jso
 
 
 class Printer:
-    """Prints events as they come: their text, or with `as_json` the journal's own lines."""
+    """Prints the events of a job as they come: their text, or with `as_json` the journal's own lines, and in each the
+    job's name."""
 
-    def __init__(self, as_json: bool) -> None:
+    def __init__(self, job: str, as_json: bool) -> None:
         self.told = False
-        self._as_json, self._state = as_json, ""
+        self._job, self._as_json, self._state = job, as_json, ""
 
     def end(self, one: Seen) -> None:
         """Say how the job has ended, where its journal does not: it was lost, or never had an agent."""
@@ -68,7 +69,7 @@ class Printer:
     def __call__(self, event: journal.Event) -> None:
         self.told = True
         if self._as_json:
-            click.echo(journal.encode(event))
+            click.echo(journal.encode(event, job=self._job))
         elif isinstance(event, journal.Log):
             stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time))
             click.echo(f"{stamp}  {'swatch: ' if event.note else ''}{screen.plain(event.text)}")

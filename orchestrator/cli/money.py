@@ -19,13 +19,14 @@ from orchestrator.settings import Settings
 from orchestrator.store import Store
 from orchestrator.watch import Watch
 
+REFRESH = "swatch prices --refresh"
 BILL_SECONDS = 20.0
 """How long the end of a watch waits for the bill."""
 
 
 class Quote(NamedTuple):
     """What new jobs will cost. `pace` is seconds a task, None while nothing was learned; `estimate` is None where the
-    price is not known, and so is `price` then."""
+    price is not known, and so is `price` then: that of one of the machines is missing, `unpriced`."""
 
     jobs: int
     machine: str
@@ -34,6 +35,7 @@ class Quote(NamedTuple):
     pace: float | None
     estimate: Estimate | None
     max_cost: float | None
+    unpriced: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """For programs; USD."""
@@ -52,9 +54,9 @@ class Quote(NamedTuple):
     def sentences(self) -> list[str]:
         """For people, a line each."""
         if self.price is None or self.estimate is None:
-            return [f"Cost: what {self.machine} costs in {self.region} is not known. Read it:  swatch prices --refresh"]
-        about = "" if self.price.certain else "about "
-        rate = f"{self.machine} at {about}{self.price.usd_per_hour:.4g} USD/h ({self.region}, {self.price.date})"
+            which = ", ".join(self.unpriced) or self.machine
+            return [f"Cost: what {which} costs in {self.region} is not known. Read it:  {REFRESH}"]
+        rate = f"{self.machine} at {_rate(self.price, self.region)}"
         each = usd(self.estimate.worst / self.jobs)
         if self.estimate.expected is None:
             expected = "How long such tasks take is not known yet"
@@ -89,7 +91,34 @@ def quote(
         warm = 0 if like.spot else rates.keep_alive
         estimate = prices.estimate(packing, pace, like.max_runtime, price, warm)
     machine = price.machine if price else like.machine
-    return Quote(len(jobs), machine, rates.region, price, pace, estimate, manifest.max_cost)
+    unpriced = tuple(name for name, one in rates.each(like).items() if one is None)
+    return Quote(len(jobs), machine, rates.region, price, pace, estimate, manifest.max_cost, unpriced)
+
+
+def hourly(settings: Settings, job: Job) -> str:
+    """What an hour of a job costs, as `priced` says it; where it cannot be known, why."""
+    if job.backend in FREE:
+        return "free"
+    try:
+        return priced(bill.tariff(settings), job)
+    except CloudError as error:
+        return f"not known: {error.message}\n{error.hint or ''}".rstrip()
+
+
+def priced(rates: Tariff, job: Job) -> str:
+    """A line for each machine that a job may get, the one that is asked for first at the top, with what an hour of it
+    costs; what to type where that is not known. Pure."""
+    each = rates.each(job)
+    lines = [f"{name}: {_rate(one, rates.region)}" for name, one in each.items()]
+    rest = [f"if sold out, {line}" for line in lines[1:]]
+    unknown = [f"{REFRESH} reads what is not known"] if None in each.values() else []
+    return "\n".join([lines[0], *rest, *unknown])
+
+
+def _rate(price: Price | None, region: str) -> str:
+    if price is None:
+        return f"not known in {region}"
+    return f"{'' if price.certain else 'about '}{price.usd_per_hour:.4g} USD/h ({region}, {price.date})"
 
 
 def bill_of(store: Store, settings: Settings, backend: Backend, watch: Watch) -> str:
@@ -108,7 +137,7 @@ def bill_of(store: Store, settings: Settings, backend: Backend, watch: Watch) ->
     known = [cost for cost in found.values() if cost is not None]
     total = usd(sum(known)) + (" and more" if len(known) < len(found) else "")
     if not known:
-        return "Cost: what the machines cost is not known; swatch prices --refresh reads it"
+        return f"Cost: what the machines cost is not known; {REFRESH} reads it"
     settled = backend.settled(jobs)
     launches = [one for project in {job.project for job in jobs} for one in _of(store, project, jobs)]
     spot = [one for one in launches if one.spot and one.seconds]

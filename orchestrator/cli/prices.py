@@ -7,6 +7,7 @@ import click
 from orchestrator import machines, prices, settings
 from orchestrator.cli import screen
 from orchestrator.cli.options import json_option, print_json
+from orchestrator.prices import Price
 
 
 @click.command("prices", short_help="Show what machines cost an hour.")
@@ -31,7 +32,13 @@ def command(refresh: bool, region: str | None, as_json: bool) -> None:
         rows_ = [{name: getattr(price, name) for name in price.__struct_fields__} for price in found]
         print_json("prices", {"asked": asked, "prices": rows_})
         return
-    rows = screen.table("MACHINE", "REGION", "USD/H", "GPUS", "READ", "SOURCE", right=("USD/H",))
+    if not found:
+        click.echo(f"No price of any machine in {region} is known; read them: swatch prices --refresh")
+        return
+    console = screen.console()
+    # A table that an ordinary terminal has room for: where a figure is from is said once, below.
+    notes = {source: str(number) for number, source in enumerate(dict.fromkeys(map(_source, found)), 1)}
+    rows = screen.table("MACHINE", "REGION", "USD/H", "GPUS", "FROM", right=("USD/H",))
     for price in found:
         kind = machines.known(price.machine)
         gpus = f"{kind.gpus} x {kind.gpu} {kind.gpu_memory:.0f} GiB" if kind and kind.gpus else ""
@@ -40,11 +47,19 @@ def command(refresh: bool, region: str | None, as_json: bool) -> None:
             screen.cell(price.region),
             screen.cell(f"{'' if price.certain else '~'}{price.usd_per_hour:.4g}"),
             screen.cell(gpus),
-            screen.cell(price.date),
-            screen.cell(price.source),
+            screen.cell(notes[_source(price)]),
         )
-    screen.console().print(rows)
-    if not found:
-        click.echo(f"No price of any machine in {region} is known; read them: swatch prices --refresh")
-    elif asked is False:
+    console.print(rows)
+    told = screen.table("", "")
+    told.show_header = False
+    for source, number in notes.items():
+        told.add_row(screen.cell(number), screen.cell(source))
+    console.print()
+    console.print(told)
+    if asked is False:
         click.echo("Read from AWS less than a day ago; not asked again.")
+
+
+def _source(price: Price) -> str:
+    """When the figure was read, and where."""
+    return f"{price.date}: {price.source}"

@@ -21,9 +21,10 @@ from orchestrator.environments import ALL
 from orchestrator.errors import UsageError
 from orchestrator.facts import last_number
 from orchestrator.handle import JobHandle
-from orchestrator.job import FREE, Job
+from orchestrator.job import Job
 from orchestrator.machines import ALIASES
 from orchestrator.recipe import Recipe
+from orchestrator.settings import Settings
 from orchestrator.starter import Launch
 from orchestrator.swatch import Swatch
 from orchestrator.watch import Watch
@@ -120,10 +121,13 @@ def asked(command: str | None, given: dict[str, Any]) -> Recipe:
 
 
 def perform(swatch: Swatch, launch: Launch, given: dict[str, Any]) -> None:
-    """Start what was prepared, or with --dry-run show it; tell of it as FloydHub did; follow it if that is wanted."""
+    """Start what was prepared, or with --dry-run show it; tell of it as FloydHub did; follow it if that is wanted.
+    Raises SwatchError for what cannot start, a dry run too."""
     quiet = given["as_json"]
     if given["dry_run"]:
-        _show_draft(swatch, launch, quiet)
+        jobs = launch.jobs(last_number(swatch.store, launch.frame.project) + 1)
+        _show_draft(swatch, launch, jobs, quiet)
+        swatch.machines.check(jobs)  # what would end them before they start: a secret without a value, say
         return
     if not quiet:
         for note in launch.notes:
@@ -207,7 +211,7 @@ def _tell(handles: Sequence[JobHandle], follow: bool) -> None:
 def _follow(swatch: Swatch, handles: Sequence[JobHandle], quiet: bool) -> None:
     """Follow to the end, outputs coming home; exit with the result."""
     alone = len(handles) == 1
-    listen = logs.Printer(as_json=quiet) if alone else None
+    listen = logs.Printer(handles[0].name, as_json=quiet) if alone else None
     choices = [choice for handle in handles for choice in handle.choices()]
     watch = Watch(swatch.store, swatch.machines, choices, handles[0].home, listen=listen)
     name = f"{handles[0].project}/{handles[0].number}" if alone else handles[0].project
@@ -218,9 +222,7 @@ def _follow(swatch: Swatch, handles: Sequence[JobHandle], quiet: bool) -> None:
     if listen is not None:
         listen.end(handles[0].look())
     if alone and not quiet and watch.brought:
-        count = screen.counted(len(watch.brought), "file")
-        place = watch.home.folder / handles[0].record.tasks[0].name
-        click.echo(f"\n{count} brought to {screen.plain(bars.shown_path(place))}")
+        click.echo(f"\n{summary.brought(watch)}")
     if not alone:
         compare(handles, quiet)
     cost = "" if quiet else money.bill_of(swatch.store, swatch.settings, swatch.machines, watch)
@@ -280,9 +282,8 @@ def _result(handle: JobHandle) -> dict[str, Any]:
     return {"state": one.state, "seconds": round(one.seconds(time.time()), 3), "metrics": one.metrics}
 
 
-def _show_draft(swatch: Swatch, launch: Launch, as_json: bool) -> None:
+def _show_draft(swatch: Swatch, launch: Launch, jobs: Sequence[Job], as_json: bool) -> None:
     """--dry-run: what would be started, what would travel, where it would run, and what that costs."""
-    jobs = launch.jobs(last_number(swatch.store, launch.frame.project) + 1)
     files = [] if launch.code is None else [(one.name, one.size) for one in launch.code.members]
     if as_json:
         code = {"digest": launch.frame.code, "files": [{"path": name, "size": size} for name, size in files]}
@@ -296,7 +297,7 @@ def _show_draft(swatch: Swatch, launch: Launch, as_json: bool) -> None:
     total = sum(size for _, size in files)
     rows = screen.table("", "")
     rows.show_header = False
-    for label, value in _draft_rows(jobs, files, total):
+    for label, value in _draft_rows(swatch.settings, jobs, files, total):
         rows.add_row(screen.cell(label, "bold"), screen.cell(value))
     screen.console().print(rows)
     if launch.code is not None:
@@ -308,7 +309,9 @@ LISTED = 20
 """Files that a dry run names, the largest first."""
 
 
-def _draft_rows(jobs: Sequence[Job], files: Sequence[tuple[str, int]], total: int) -> list[tuple[str, str]]:
+def _draft_rows(
+    settings: Settings, jobs: Sequence[Job], files: Sequence[tuple[str, int]], total: int
+) -> list[tuple[str, str]]:
     from orchestrator.cli.info import machine_of
 
     job = jobs[0]
@@ -318,7 +321,7 @@ def _draft_rows(jobs: Sequence[Job], files: Sequence[tuple[str, int]], total: in
         ("Would start", "\n".join(f"{one.name}  {one.description}".rstrip() for one in jobs[:LISTED])),
         ("Command", "\n".join(dict.fromkeys(one.command for one in jobs[:LISTED]))),
         ("Instance", machine_of(job)),
-        ("Price", "free" if job.backend in FREE else f"{job.hourly:g} USD/h" if job.hourly else "not known"),
+        ("Price", money.hourly(settings, job)),
         ("Environment", job.env or ""),
         ("Image", job.image or ""),
         ("Requirements", job.requirements or ""),

@@ -73,7 +73,7 @@ def command(
     with _signals() as ended, tempfile.TemporaryDirectory(prefix="swatch-simulated-") as home, account:
         for quota in quotas:
             account.quotas.set(*_quota(quota, simulator.instance_types()))
-        made = account.make_account(builds=with_docker)
+        made = account.make_account(builds=with_docker, versions=True)
         # A name of its own: or outputs of one simulation would come home in place of another's.
         store = f"s3://swatch/{uuid.uuid4().hex[:8]}"
         said = {"store": store, "aws": {"role": made.role}, "docker": msgspec.to_builtins(building)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 60
 MOST_REASONS = 5
+MOST_NAMES = 8
+"""Of tasks, in one line."""
 NARROW = 72
 """Columns of a terminal below which the table leaves the outputs' paths to the line under it."""
 WIDE = 110
@@ -78,6 +80,26 @@ def show(watch: Watch, name: str, bill: str = "") -> None:
         click.echo(bill)
     tell_problems(watch.home.problems)
     _next(watch, name)
+
+
+def brought(watch: Watch) -> str:
+    """A sentence: how many files have come home, and to which folders; where nothing was new, where what came before
+    lies."""
+    folder = watch.home.folder
+    new = {path.relative_to(folder).as_posix() for path in watch.brought}
+    if new:
+        to = [view.task.name for view in watch.tasks if not new.isdisjoint(view.files)]
+        return f"{screen.counted(len(new), 'file')} brought to {_folders(folder, to)}"
+    there = [view.task.name for view in watch.tasks if view.files]
+    return f"All is at home already: {_folders(folder, there)}" if there else "There is nothing to bring yet."
+
+
+def _folders(folder: Path, tasks: Sequence[str]) -> str:
+    """`outputs/forest/1`; of several tasks `outputs/forest: 1, 2`."""
+    if len(tasks) == 1:
+        return screen.plain(shown_path(folder / tasks[0]))
+    more = f" and {len(tasks) - MOST_NAMES} more" if len(tasks) > MOST_NAMES else ""
+    return screen.plain(f"{shown_path(folder)}: {', '.join(tasks[:MOST_NAMES])}{more}")
 
 
 def tell_problems(problems: Mapping[str, str]) -> None:

@@ -58,10 +58,7 @@ def command(name: str | None, into: Path | None, store: str | None, as_json: boo
             },
         )
     else:
-        count = screen.counted(len(watch.brought), "file")
-        click.echo(
-            f"{count} brought to {shown_path(watch.home.folder)}" if watch.brought else "All is at home already."
-        )
+        click.echo(summary.brought(watch))
         if sheet:
             click.echo(f"Contact sheet: {shown_path(sheet)}")
         for path in sorted(watch.home.edited):

@@ -25,7 +25,6 @@ from orchestrator.simulator.account import NUMBER, Place
 from orchestrator.simulator.attempt import World
 from orchestrator.simulator.buildspec import PHASES, Buildspec, Phase, SpecError, parse
 from orchestrator.simulator.container import JOB_KEY, PATH, pump
-from orchestrator.simulator.registry import USER
 
 IN_PROGRESS, SUCCEEDED, FAILED, FAULT = "IN_PROGRESS", "SUCCEEDED", "FAILED", "FAULT"
 STOPPED, TIMED_OUT = "STOPPED", "TIMED_OUT"
@@ -217,8 +216,7 @@ class Work:
         (tools / "password").touch(0o600)
         (tools / "password").write_text(password + "\n")
         _program(tools / "aws", _AWS.format(password=shlex.quote(str(tools / "password"))))
-        with engine.docker.signed_in("localhost", USER, password) as signed:  # which tells where the engine is
-            host = signed.environment["DOCKER_HOST"]
+        host = engine.docker.host()
         if not build.environment.get("privilegedMode"):
             host = "unix:///var/run/docker.sock.of-privileged-builds-only"
         networks = engine.docker.ask("network", "ls", "--format", "{{.Name}}", doing="docker network ls").split()

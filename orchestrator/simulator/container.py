@@ -99,15 +99,35 @@ class Container(abc.ABC):
         """The first process is gone: so is the container. Its exit code, from that of the process that is seen here."""
 
     def _run(
-        self, process: subprocess.Popen[bytes], said: Callable[[list[str]], None], ended: Callable[[], None]
+        self,
+        words: Sequence[str],
+        environment: Mapping[str, str],
+        said: Callable[[list[str]], None],
+        ended: Callable[[], None],
+        folder: Path | None = None,
     ) -> None:
-        self._process = process
+        """Start the process that is seen here, and wait for its end beside. Raises OSError."""
+        self._process = process = subprocess.Popen(
+            words,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for the simulator, which ends containers in order
+        )
         assert process.stdout is not None
         reader = threading.Thread(target=pump, args=(process.stdout, said), name="log", daemon=True)
         reaper = threading.Thread(target=self._reap, args=(reader, ended), name="reaper", daemon=True)
         self._threads = [reader, reaper]
         for thread in self._threads:
             thread.start()
+
+    def _never(self, code: int, why: str, said: Callable[[list[str]], None], ended: Callable[[], None]) -> None:
+        """The first process could not even be started: that is its end."""
+        said([why])
+        self.exit_code = code
+        ended()
 
     def _reap(self, reader: threading.Thread, ended: Callable[[], None]) -> None:
         assert self._process is not None
@@ -149,21 +169,10 @@ class ProcessContainer(Container):
             name: mark,
         }
         try:
-            process = subprocess.Popen(
-                mapped(words, self._folders),
-                cwd=self.folder / "root",
-                env=clean,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            self._run(mapped(words, self._folders), clean, said, ended, self.folder / "root")
         except OSError as error:
-            said([f"exec: {words[0]}: {error.strerror}"])
-            self.exit_code = 126 if isinstance(error, PermissionError) else 127
-            ended()
-            return
-        self._run(process, said, ended)
+            code = 126 if isinstance(error, PermissionError) else 127
+            self._never(code, f"exec: {words[0]}: {error.strerror}", said, ended)
 
     def terminate(self) -> None:
         if self._process is not None and self.exit_code is None:

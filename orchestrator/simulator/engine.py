@@ -9,7 +9,6 @@ import json
 import os
 import re
 import socket
-import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -131,9 +130,7 @@ class DockerContainer(Container):
         ended: Callable[[], None],
     ) -> None:
         if self._foreign:  # as the system says it, in the log; SageMaker's own reason says nothing of it
-            said([f"exec {entrypoint[0] if entrypoint else 'train'}: exec format error"])
-            self.exit_code = 1
-            ended()
+            self._never(1, f"exec {entrypoint[0] if entrypoint else 'train'}: exec format error", said, ended)
             return
         words = ["create", *labels(self._owner), "--network", "none" if self._isolated else "host"]
         for inside, access in (("input", ":ro"), ("model", ""), ("output", "")):
@@ -154,22 +151,12 @@ class DockerContainer(Container):
         words += [self._image, *entrypoint[1:], *(arguments or ([] if entrypoint else ["train"]))]
         try:
             self._id = self._docker.ask(*words, doing=f"creating a container of {self._image}")
-            process = subprocess.Popen(
-                self._docker.words("start", "--attach", self._id),
-                env=self._docker.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for the simulator, which ends containers in order
-            )
+            self._run(self._docker.words("start", "--attach", self._id), self._docker.environment, said, ended)
         except NoDocker:
             raise
         except DockerError as error:
-            said([error.said.strip() or error.message])
-            self.refused, self.exit_code = error.message, 128
-            ended()
-            return
-        self._run(process, said, ended)
+            self.refused = error.message
+            self._never(128, error.said.strip() or error.message, said, ended)
 
     def terminate(self) -> None:
         self._signal("TERM")

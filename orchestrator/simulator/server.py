@@ -238,15 +238,26 @@ class Simulator:
             return self._clients[service]
 
     def make_account(
-        self, bucket: str = "swatch", role: str = "swatch", repository: str = "swatch", builds: bool = False
+        self,
+        bucket: str = "swatch",
+        role: str = "swatch",
+        repository: str = "swatch",
+        builds: bool = False,
+        versions: bool = False,
     ) -> Simulated:
-        """A bucket, a role that SageMaker may take, and a repository with an image `latest`: its jobs are processes.
-        `builds`: and a role that CodeBuild may take, as `swatch setup aws` makes one."""
+        """A bucket, a role that SageMaker may take, a budget, and a repository with an image `latest`: its jobs are
+        processes. `builds`: and a role that CodeBuild may take. `versions`: the bucket keeps old ones, as that of
+        `swatch setup aws` does (and as moto has it, lists folders of which all is deleted)."""
         s3 = self.client("s3")
         s3.create_bucket(Bucket=bucket)
         private = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
         blocked = dict.fromkeys(private, True)
         s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=blocked)
+        if versions:
+            s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        limit = {"Amount": "10", "Unit": "USD"}
+        budget = {"BudgetName": "simulated", "BudgetType": "COST", "TimeUnit": "MONTHLY", "BudgetLimit": limit}
+        self.client("budgets").create_budget(AccountId=NUMBER, Budget=budget)
         made = self._make_role(role, "sagemaker.amazonaws.com")
         if builds:
             self._make_role(role + BUILD_ROLE, "codebuild.amazonaws.com")

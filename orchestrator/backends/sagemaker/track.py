@@ -81,8 +81,10 @@ def launched(job: Job, launch: int, found: dict[str, Any], region: str, log: str
     Spot is billed by fewer seconds at the same rate (docs: "Managed Spot Training", BillableTimeInSeconds).
     """
     resources = found["ResourceConfig"]
-    machine = found.get("SelectedInstanceType") or resources.get("InstanceType") or job.machine
-    billable = float(found.get("BillableTimeInSeconds") or 0.0) * resources.get("InstanceCount", 1)
+    # Of several types, the one that was found is what is billed (API reference, ResourceConfig).
+    machine = resources.get("SelectedInstanceType") or resources.get("InstanceType") or job.machine
+    count = resources.get("SelectedInstanceCount") or resources.get("InstanceCount", 1)
+    billable = float(found.get("BillableTimeInSeconds") or 0.0) * count
     price = prices.rate(machine, region, known)
     return Launch(
         **who(job, launch),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 
 from orchestrator.cli import Verbs
@@ -19,12 +21,24 @@ VERBS = {
     "fetch": "Fetch VGG-19's weights, and make them a dataset.",
 }
 
+EXAMPLES = {
+    "init": "swatch data init bark",
+    "listfiles": "swatch data listfiles bark/1   (swatch data status lists the datasets)",
+    "getfile": "swatch data getfile bark/1 oak.png   (swatch data listfiles bark/1 lists its files)",
+    "clone": "swatch data clone bark/1   (swatch data status lists the datasets)",
+    "add": "swatch data add forest/3/output --name bark",
+    "delete": "swatch data delete bark/1   (swatch data status lists the datasets)",
+    "fetch": "swatch data fetch vgg19",
+}
+
 
 class DataVerbs(Verbs):
     """The verbs of `swatch data`."""
 
     package = __name__
     verbs = VERBS
+    gone: Mapping[str, str] = {}
+    examples = EXAMPLES
 
 
 @click.group(

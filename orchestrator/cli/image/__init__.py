@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 
 from orchestrator.cli import Verbs
@@ -19,6 +21,8 @@ class ImageVerbs(Verbs):
 
     package = __name__
     verbs = VERBS
+    gone: Mapping[str, str] = {}
+    examples: Mapping[str, str] = {}
 
 
 @click.group(

@@ -11,6 +11,7 @@ import click
 
 from orchestrator import docker
 from orchestrator.cli import screen
+from orchestrator.complaint import last_words
 from orchestrator.docker import Tell
 from orchestrator.errors import DockerError
 
@@ -81,9 +82,8 @@ def _kept() -> Iterator[None]:
 
 
 def tell_last_words(error: DockerError) -> None:
-    """What Docker said before it failed, less what every build says."""
-    lines = [line for line in error.said.splitlines() if not re.match(r"(#[0-9]+ (sha256:|DONE|CACHED)|-*$)", line)]
-    for line in lines[-12:]:
+    """What Docker said before it failed."""
+    for line in last_words(error.said)[-12:]:
         click.echo(f"  {screen.plain(line)}", err=True)
 
 
