@@ -18,7 +18,7 @@ from orchestrator.job import Source, Task
 from orchestrator.manifest import MAX_TASKS, Draft, Manifest, Texture, complete, sides
 from orchestrator.wording import quoted, shown
 
-ENGINE = "texture/5"
+ENGINE = "texture/6"
 """The synthesis engine's version; a new one makes new images, and so new fingerprints."""
 
 AUTO_TASKS_PER_JOB = 16

@@ -157,10 +157,10 @@ def test_work_is_halved_as_long_as_memory_does_not_suffice() -> None:
             raise MemoryError
         return "done"
 
-    assert memory.halving(work, 100) == ("done", 6)
+    assert memory.within_memory(work, 100, 1) == ("done", 6)
     assert tried == [100, 50, 25, 12, 6]
     with pytest.raises(MemoryError):
-        memory.halving(work, 100, least=40)
+        memory.within_memory(work, 100, 40)
     assert tried[5:] == [100, 50, 40]
 
 

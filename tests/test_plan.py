@@ -222,7 +222,7 @@ def test_fingerprints_do_not_drift() -> None:
         '"multiply":1.0,"octaves":null,"padding":"valid","seamless":null,"seed":0,"source_scale":null,'
         '"source_width":null,"start":"noise","tolerance":1e-09,"width":256}'
     )
-    text = f'{{"engine":"texture/5","parameters":{parameters},"sources":["{DIGEST}"]}}'
+    text = f'{{"engine":"texture/6","parameters":{parameters},"sources":["{DIGEST}"]}}'
     [texture] = plan.expand(*one())
     assert texture.fingerprint == hashlib.sha256(text.encode()).hexdigest()
     text = '{"code":"c","command":"train \\u00e9","data":{"w":"d"}}'

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,11 +11,11 @@ import numpy.typing as npt
 import pytest
 from keras import ops
 
-from job_image.texture import images, levels, matching, patches, progress, rhythm, sliced, start
+from job_image.texture import images, levels, matching, patches, pieces, progress, rhythm, sliced, start, torus
 from job_image.texture.backend import to_numpy
 from job_image.texture.levels import schedule, source_sizes
 from job_image.texture.parameters import Parameters
-from job_image.texture.patchwork import finish_work, iteration_work
+from job_image.texture.patchwork import Patchwork, finish_work, iteration_work
 from job_image.texture.progress import Progress
 from job_image.texture.randomness import Stage, generator
 
@@ -109,13 +110,13 @@ EVEN = np.ones(49, np.float32)
 @pytest.mark.parametrize(("rows", "columns", "step"), [(32, 40, 1), (33, 35, 2), (34, 32, 3)])
 def test_every_patch_of_the_grid_folds_back_to_the_picture(rows: int, columns: int, step: int) -> None:
     picture, offset = random_image(rows, columns), (step - 1, 0)
-    continued = patches.unwrap(picture, offset, step, 7)
-    across, down = patches.grid(columns, step), patches.grid(rows, step)
+    continued = torus.unwrap(picture, offset, step, 7)
+    across, down = torus.grid(columns, step), torus.grid(rows, step)
     taken = matching.extract(continued, 7, step)
     assert taken.shape == (across * down, 147)
     weighted = np.concatenate([to_numpy(taken).reshape(-1, 49, 3), np.ones((across * down, 49, 1), np.float32)], 2)
     folded = matching.fold(weighted.reshape(-1, 196), down, across, 7, step)
-    summed = patches.wrap(to_numpy(folded), offset, rows, columns)
+    summed = torus.wrap(to_numpy(folded), offset, rows, columns)
     assert summed[..., 3].min() >= 1
     np.testing.assert_allclose(summed[..., :3] / summed[..., 3:], picture, atol=1e-5)
 
@@ -135,6 +136,60 @@ def test_draws_reach_every_source_without_repeats() -> None:
     drawn = candidates.draw(400, np.random.default_rng(0))
     assert len(np.unique(drawn.patches, axis=0)) == 400
     assert len(candidates.draw(10**6, np.random.default_rng(0)).patches) == len(candidates)
+
+
+def test_patches_are_found_again_by_their_places() -> None:
+    candidates = patches.Candidates([random_image(20, 30), random_image(25, 24, seed=1)], 7)
+    numbers = np.array([0, 14 * 24 - 1, 14 * 24, len(candidates) - 1])
+    places = candidates.places(numbers)
+    np.testing.assert_array_equal(places, [[0, 0, 0], [0, 13, 23], [1, 0, 0], [1, 18, 17]])
+    again, inside = candidates.numbers(places)
+    np.testing.assert_array_equal(again, numbers)
+    assert inside.all()
+    assert not candidates.numbers(places + np.array([0, 14, 0]))[1][:2].any()
+    assert not candidates.numbers(places - np.array([0, 0, 24]))[1].any()
+
+
+@pytest.mark.parametrize(("rows", "columns", "step"), [(48, 48, 1), (50, 46, 2), (64, 65, 3)])
+def test_a_piece_goes_on_over_the_edges_of_the_torus(rows: int, columns: int, step: int) -> None:
+    """A picture that is one piece of its source, which lies 5 pixels further down and 9 to the right there."""
+    down, across = torus.grid(rows, step), torus.grid(columns, step)
+    reach = max(pieces.distances(step))
+    assert reach * step >= pieces.LARGE > (reach - 1) * step
+    shifts = np.tile(np.array([0, 5, 9], np.int32), (down, across, 1))
+    around = pieces.continued(shifts, reach, rows, columns)
+    inner = np.s_[reach:-reach, reach:-reach]
+    np.testing.assert_array_equal(around[inner], shifts)
+    for away in pieces.BESIDE:
+        offered = pieces.beside(around, reach, away)
+        assert offered.shape == shifts.shape
+        # What a neighbour over the edge offers lies a whole turn away: in a source as large as the torus, outside.
+        assert (np.abs(offered - shifts) % [1, rows, columns] == 0).all()
+        assert (offered == shifts).all(axis=2).mean() == pytest.approx(1 - 1 / (across if away[0] == 0 else down))
+    assert pieces.large(shifts, around, reach, step).all()
+
+
+def test_only_what_lies_together_over_a_distance_is_a_large_piece() -> None:
+    apart = np.random.default_rng(0).integers(-500, 500, (24, 24, 3)).astype(np.int32)
+    apart[8:13, 2:22] = 7  # twenty patches wide, five high: three pixels apart each, the first goes with the sixth
+    found = pieces.large(apart, pieces.continued(apart, 6, 1000, 1000), 6, 3)
+    assert found[8:13, 2:22].all() and found.sum() == 100
+    apart[8:13, 5:22] += np.arange(17)[:, None] * np.int32(2)  # sheared, as no copy is
+    found = pieces.large(apart, pieces.continued(apart, 6, 1000, 1000), 6, 3)
+    assert not found.any()
+
+
+def test_joined_matches_are_closer_than_those_drawn() -> None:
+    """With few patches drawn, neighbours' pieces go on where none was drawn."""
+    source = np.asarray(images.resize(random_image(24, 24), 48, 48) * 2 - 1)
+    picture = np.roll(source, (13, 20), axis=(0, 1))
+    matcher = patches.Matcher([source], levels.schedule(48, 48, [(48, 48)])[-1], 0, rhythm.Rhythm())
+    distances = []
+    for joined in (0, 1, 3):
+        matcher.how = replace(matcher.how, candidates=100, joined=joined)
+        distances.append(matcher.iterate(picture, 0, lambda: None)[1])
+    assert distances[0] > 1.05 * distances[1]
+    assert distances[1] > 1.2 * distances[2]
 
 
 def test_balanced_matches_equal_the_definition() -> None:
@@ -245,6 +300,9 @@ def test_strips_of_a_picture_take_the_same_step(monkeypatch: pytest.MonkeyPatch,
     assert parts.step(0, lambda: None) == pytest.approx(loss, rel=1e-5)
     assert (whole.height, parts.height) == (36, 18 if exhausted else 8)
     np.testing.assert_allclose(parts.picture(), whole.picture(), atol=1e-4)
+    again = sliced.Finish.restored([source], parts.state(), seed=3)
+    assert again.step(1, lambda: None) == parts.step(1, lambda: None)
+    np.testing.assert_array_equal(again.picture(), parts.picture(), "strips are a part of the state")
 
 
 def test_the_finish_lowers_its_loss() -> None:
@@ -265,11 +323,11 @@ def test_strips_of_a_picture_give_the_same_iteration(monkeypatch: pytest.MonkeyP
     assert same_error == pytest.approx(error, rel=1e-4)
 
 
-@pytest.mark.parametrize("where", ["weigh", "elect"])
+@pytest.mark.parametrize("where", ["weigh", "find", "compare", "elect"])
 def test_matching_out_of_memory_compares_less_at_once(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     """A chunk is a part of the work and not of the result: where all is one strip either way, so are the bytes."""
-    source, picture = random_image(40, 40), random_image(32, 32, seed=1)
-    level = schedule(32, 32, [(40, 40)])[-1]
+    source, picture = random_image(48, 48), random_image(48, 48, seed=1)
+    level = schedule(48, 48, [(48, 48)])[-1]
     whole, parts = (patches.Matcher([source], level, 0, rhythm.Rhythm()) for _ in range(2))
     wanted, error = whole.iterate(picture, 0, lambda: None)
     monkeypatch.setattr(patches, where, exhausted_once(getattr(patches, where)))
@@ -277,6 +335,20 @@ def test_matching_out_of_memory_compares_less_at_once(monkeypatch: pytest.Monkey
     assert (whole.chunk, parts.chunk) == (matching.MATCH_CHUNK, matching.MATCH_CHUNK // 2)
     np.testing.assert_array_equal(found, wanted)
     assert same_error == error
+
+
+def test_how_much_is_compared_at_once_goes_on_from_level_to_level_and_with_a_state(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def course() -> Patchwork:
+        return Patchwork([source], Parameters(width=64, height=64), lambda: None)
+
+    source, less = random_image(64, 64), matching.MATCH_CHUNK // 2
+    monkeypatch.setattr(patches, "elect", exhausted_once(matching.elect))
+    matched = course().matched(None)
+    states = [next(matched).state() for _ in range(13)]
+    assert [int(one["chunk"]) for one in states[1:]] == [less] * 12 and states[-1]["level"] > states[1]["level"]
+    assert int(next(course().matched(states[-1])).state()["chunk"]) == less
 
 
 def test_matching_ends_with_the_grain_of_its_source() -> None:

@@ -17,7 +17,7 @@ from .parameters import Parameters
 from .report import versions
 
 IDENTITY = "kept_by"
-EDITION = "texture/5"
+EDITION = "texture/6"
 """Of all methods together. A change that alters pictures raises it: no old state is then taken up, and no finished
 picture passed off as what would be made now."""
 

@@ -1,7 +1,7 @@
 """What the device does for an iteration of patch matching: nearest patches, balanced, and the votes on every pixel.
 
-Plain functions of tensors; `weigh` and `elect` are compiled, and consist of the others. A patch is a row of side * side
-* 3 numbers, a grid of patches is read row by row.
+Plain functions of tensors; `weigh`, `find`, `compare` and `elect` are compiled, and consist of the others. A patch is a
+row of side * side * 3 numbers, a grid of patches is read row by row.
 """
 
 import math
@@ -131,29 +131,50 @@ def weigh(
 
 
 @compiled("side", "step", "chunk")
-def elect(
+def find(
+    strip: Tensor, phases: Tensor, weighted: Tensor, mean: Tensor, axes: Tensor, *, side: int, step: int, chunk: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """For each patch of a strip the number of its match among the drawn ones, that one's weight, and their weighted
+    squared distance: (n,) each.
+
+    strip: (rows, columns, 3), a whole number of grid steps and a patch. phases: of its patches, (n, k). weighted: from
+    `weigh`. mean, axes: see `patches.Basis`. side, step: of a patch, between patches. chunk: see `MATCH_CHUNK`.
+    """
+    queries = describe(extract(strip, side, step), phases, mean, axes)
+    found = match(queries, weighted, chunk)
+    right = ops.take(weighted, found, axis=0)
+    return found, -right[:, -2], -ops.sum(with_norms(queries) * right, 1)
+
+
+@compiled("side", "step")
+def compare(
     strip: Tensor,
     phases: Tensor,
-    counted: Tensor,
-    sharpness: Tensor,
-    shares: Tensor,
-    drawn: Tensor,
-    weighted: Tensor,
+    others: Tensor,
+    other_phases: Tensor,
     mean: Tensor,
     axes: Tensor,
     *,
     side: int,
     step: int,
-    chunk: int,
+) -> Tensor:
+    """The squared distance of each patch of a strip from one source patch each, (n,).
+
+    others: the source patches, (n, side * side * 3); other_phases: theirs. The rest: see `find`.
+    """
+    ours = describe(extract(strip, side, step), phases, mean, axes)
+    return ops.sum((ours - describe(others, other_phases, mean, axes)) ** 2, 1)
+
+
+@compiled("side", "step")
+def elect(
+    strip: Tensor, matches: Tensor, counted: Tensor, sharpness: Tensor, shares: Tensor, *, side: int, step: int
 ) -> tuple[Tensor, Tensor]:
     """The votes on each pixel of a strip, (rows, columns, 5), see `votes`, and the squared error.
 
-    strip: (rows, columns, 3), a whole number of grid steps and a patch. phases: of its patches, (n, k). counted: how
-    many of them vote. sharpness, shares: see `votes`. drawn: source patches, (m, side * side * 3); weighted: from
-    `weigh`. mean, axes: see `patches.Basis`. side, step: of a patch, between patches. chunk: see `MATCH_CHUNK`.
+    matches: of the strip's patches, (n, side * side * 3). counted: how many of them vote. sharpness, shares: see
+    `votes`. The rest: see `find`.
     """
-    patches = extract(strip, side, step)
-    matches = ops.take(drawn, match(describe(patches, phases, mean, axes), weighted, chunk), axis=0)
-    ballots, error = votes(patches, matches, counted, sharpness, shares)
+    ballots, error = votes(extract(strip, side, step), matches, counted, sharpness, shares)
     rows, columns = ((extent - side) // step + 1 for extent in ops.shape(strip)[:2])
     return fold(ballots, rows, columns, side, step), error

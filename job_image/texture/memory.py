@@ -50,7 +50,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(word in said for word in OUT_OF_MEMORY)
 
 
-def halving(work: Callable[[int], R], size: int, least: int = 1) -> tuple[R, int]:
+def within_memory(work: Callable[[int], R], size: int, least: int) -> tuple[R, int]:
     """`work(size)` and the size it was done with: half as much at once, but no less than `least`, each time that
     memory does not suffice. Slower, but done; what fails for another reason, or at the least, fails as it did."""
     while True:

@@ -22,7 +22,7 @@ from keras import ops
 
 from . import pyramid
 from .backend import Tensor, compiled, to_numpy, value_and_gradient
-from .memory import halving
+from .memory import within_memory
 from .network import Network
 from .statistics import Moments, View, continued, margin, moments, sums, windows
 from .vgg import Layer, deepest
@@ -114,7 +114,7 @@ class Objective:
                 self.tile = side
             return look(picture)
 
-        return halving(looked, min(self.tile or longest, longest), LEAST_TILE)[0]
+        return within_memory(looked, min(self.tile or longest, longest), LEAST_TILE)[0]
 
     def _side(self, picture: Tensor) -> int | None:
         """Of the tiles a picture is taken in; None for the whole at once."""

@@ -13,20 +13,25 @@ from .course import Stand, State, named, number, whole
 from .equaliser import equalised
 from .images import Pixels
 from .levels import Level
+from .matching import MATCH_CHUNK
 from .parameters import LARGE, Parameters
-from .patches import BALANCE_QUERIES, Matcher, Matching, grid, stride
+from .patches import BALANCE_QUERIES, Matcher, Matching, stride
+from .pieces import BESIDE
 from .retouch import retouched
 from .rhythm import Rhythm, find, fit
+from .torus import grid
 
-METHOD = "patch/3"
+METHOD = "patch/4"
 """Name and edition of the method, for reports. Whether an old state is taken up, `checkpoint.EDITION` decides."""
 
 MATCH_OVERHEAD = 200e6
 PATCH_COST = 8000
+OFFER_COST = 30_000
 FINISH_OVERHEAD = 400e6
 FINISH_COST = 35_000
-"""Work besides comparing patches, in multiply-adds: of an iteration, a picture patch, a finishing step, and a pixel of
-it. Fitted to timings on two CPU cores at 256 and 512 pixels; elsewhere only the estimate of the time left suffers."""
+"""Work besides comparing patches, in multiply-adds: of an iteration, a picture patch, a match offered to one, a
+finishing step, and a pixel of it. Fitted to timings on two CPU cores at 256 and 512 pixels; elsewhere only the
+estimate of the time left suffers."""
 OVERLAP = 16
 """Pixels that a picture is made too large by along an axis that is not to wrap, and cut by in the end: twice the reach
 of a patch, so that no patch of the result has seen the other side."""
@@ -109,11 +114,12 @@ class Patchwork:
         reached, first = number(saved, "level"), number(saved, "iteration")
         done = sum(self.matching[level.index] * level.iterations for level in self.schedule[:reached])
         done += self.matching[reached] * first if first else 0
+        chunk = number(saved, "chunk") or MATCH_CHUNK
         for level in schedule[reached:]:
             small = [
                 images.resize(source, *size) for source, size in zip(self.symmetric_range(), level.sources, strict=True)
             ]
-            matcher = Matcher(small, level, self.parameters.seed, self.rhythm)
+            matcher = Matcher(small, level, self.parameters.seed, self.rhythm, chunk)
             if picture is None:
                 picture = self.begun(small, level)
                 scale = level.size[0] / self.torus[0]
@@ -122,6 +128,7 @@ class Patchwork:
                 picture = images.resize_torus(picture, *level.size)
             for iteration in range(first, level.iterations):
                 picture, self.loss = matcher.iterate(picture, iteration, self.alive)
+                chunk = matcher.chunk
                 done += self.matching[level.index]
                 ended = iteration + 1 == level.iterations
                 yield Stand(
@@ -130,7 +137,7 @@ class Patchwork:
                     done,
                     self.loss,
                     partial(self.shown, picture, level.size[0] / self.torus[0]),
-                    partial(matching_state, picture, level.index + ended, 0 if ended else iteration + 1),
+                    partial(matching_state, picture, level.index + ended, 0 if ended else iteration + 1, chunk),
                     ended,
                 )
             first = 0
@@ -192,9 +199,10 @@ def in_step(source: Pixels, torus: levels.Size, wraps: tuple[bool, bool]) -> tup
     return (width, height), Rhythm(rhythm.torus, (cycles[0], cycles[1])), (size[0], size[1])
 
 
-def matching_state(picture: Pixels, level: int, iteration: int) -> State:
-    """Where the matching goes on: at an iteration (from 0) of a level; 0 is before the level's own resizing."""
-    return {"picture": picture, "level": whole(level), "iteration": whole(iteration)}
+def matching_state(picture: Pixels, level: int, iteration: int, chunk: int) -> State:
+    """Where the matching goes on: at an iteration (from 0) of a level; 0 is before the level's own resizing. chunk: see
+    `patches.Matcher`."""
+    return {"picture": picture, "level": whole(level), "iteration": whole(iteration), "chunk": whole(chunk)}
 
 
 def finishing_state(finish: sliced.Finish, iteration: int, loss: float) -> State:
@@ -217,7 +225,8 @@ def iteration_work(level: Level) -> float:
     patches = sum((w - how.side + 1) * (h - how.side + 1) for w, h in level.sources)
     candidates = min(patches, how.candidates)
     compared = candidates * (queries + min(BALANCE_QUERIES, width * height))
-    return MATCH_OVERHEAD + PATCH_COST * queries + compared * (how.dimensions + 2)
+    each = PATCH_COST + OFFER_COST * len(BESIDE) * how.joined
+    return MATCH_OVERHEAD + each * queries + compared * (how.dimensions + 2)
 
 
 def finish_work(level: Level) -> float:

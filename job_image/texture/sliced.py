@@ -9,9 +9,10 @@ from keras import ops
 
 from .backend import Tensor, compiled, to_numpy, value_and_gradient
 from .images import Pixels
-from .memory import halving
-from .patches import Candidates, strip_height
+from .memory import within_memory
+from .patches import Candidates
 from .randomness import Stage, generator
+from .torus import strip_height
 
 Array = npt.NDArray[np.float32]
 
@@ -32,6 +33,9 @@ MOVING = ("components", "first_moment", "second_moment")
 MOST_RESPONSES = FILTERS * 512 * 512
 """Filter responses held at once (21 MB, and some ten times that on the way to the gradient): larger pictures are taken
 in strips. One filter at a time for the whole picture takes no less memory and, at 2048 pixels, 2.5 times as long."""
+
+LEAST_HEIGHT = 8
+"""Rows of a strip at least, however little memory there is."""
 
 
 class Colours:
@@ -146,14 +150,14 @@ class Finish:
 
     def state(self) -> dict[str, Array]:
         """All that `restored` needs to go on exactly where this is."""
-        return dict(zip(MOVING, map(to_numpy, self.moving), strict=True))
+        return {**dict(zip(MOVING, map(to_numpy, self.moving), strict=True)), "height": np.asarray(self.height)}
 
     @classmethod
     def restored(cls, sources: Sequence[Pixels], state: Mapping[str, Array], seed: int, **how: Any) -> "Finish":
         """The finish whose `state` this was; `how` as in the constructor."""
         made = cls(sources, state["components"], seed, **how)
         values, first, second = (ops.convert_to_tensor(state[name]) for name in MOVING)
-        made.moving = (values, first, second)
+        made.moving, made.height = (values, first, second), int(state["height"])
         return made
 
     def step(self, number: int, alive: Callable[[], None]) -> float:
@@ -164,8 +168,8 @@ class Finish:
         flat = kernels.reshape(-1, FILTERS)
         want = quantiles(self.source_patches.draw(SAMPLES, draws).patches @ flat)
         have = quantiles(self._own_patches(draws) @ flat)
-        (loss, gradient), self.height = halving(
-            lambda height: self._slope(kernels, have, want, height, alive), self.height
+        (loss, gradient), self.height = within_memory(
+            lambda height: self._slope(kernels, have, want, height, alive), self.height, LEAST_HEIGHT
         )
         share = number / max(1, self.steps - 1)
         rate = self.rate[0] + (self.rate[1] - self.rate[0]) * share

@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,21 +49,25 @@ def run(arguments: Sequence[str] = ()) -> None:
 def _matched(course: patchwork.Patchwork, picture: images.Pixels) -> None:
     """The last iteration, which gives lost grain back; its strips are all taken to be like the first one, which
     alone takes its time."""
-    first: list[Any] = []
-    elect = patches.elect
-
-    def once(strip: Any, *others: Any, **how: Any) -> Any:
-        if not first:
-            first.append(elect(strip, *others, **how))
-        return first[0]
-
-    patches.elect = once  # type: ignore[assignment]
-    try:
+    with ExitStack() as usual:
+        for name in ("find", "compare", "elect"):
+            usual.callback(setattr, patches, name, getattr(patches, name))
+            setattr(patches, name, _once(getattr(patches, name)))
         patches.Matcher(course.symmetric_range(), course.schedule[-1], 0, course.rhythm).iterate(
             picture, course.schedule[-1].iterations - 1, lambda: None
         )
-    finally:
-        patches.elect = elect
+
+
+def _once(work: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, which then gives its first result again and again."""
+    first: list[Any] = []
+
+    def once(*arguments: Any, **how: Any) -> Any:
+        if not first:
+            first.append(work(*arguments, **how))
+        return first[0]
+
+    return once
 
 
 def _measured(name: str, side: int, work: Callable[[], Any]) -> Any:
