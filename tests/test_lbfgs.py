@@ -244,6 +244,23 @@ def test_the_first_step_may_be_longer_than_the_gradient() -> None:
     np.testing.assert_allclose(points[without + 1], [29.994, 39.992], rtol=1e-6)
 
 
+def test_a_new_beginning_later_on_is_no_longer_than_the_gradient() -> None:
+    """Near the end a step as long as the first one would only be tried in vain."""
+    points = []
+
+    def noted(x: Array) -> tuple[float, Array]:
+        points.append(x)
+        return 1e-4 * float(x @ x), 2e-4 * x
+
+    descent = LBFGS(on_device(noted), np.array([30, 40], np.float32), first=2.0)
+    descent.iterate()
+    descent.pairs = descent.pairs.forgotten()
+    before, slope = to_numpy(descent.point), to_numpy(descent.gradient)
+    points.clear()
+    descent.iterate()
+    np.testing.assert_allclose(points[0], before - slope, rtol=1e-6)
+
+
 @pytest.mark.parametrize("length", [5, 300_000])  # in one block, and in blocks of the least size
 def test_a_table_is_a_matrix_of_the_rows_that_were_put(length: int) -> None:
     rows = 2 * LEAST_BLOCK + 3

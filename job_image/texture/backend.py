@@ -218,8 +218,8 @@ class Table:
     """Vectors of one length on the device, float32, side by side; each can be replaced in its place.
 
     They lie in blocks of a few rows, which come when one of their rows is first put: a descent that has just begun goes
-    through what it remembers, and not through all that it may.
-    Short vectors lie in one block: calls would cost more than their arithmetic.
+    through what it remembers, and not through all that it may. Short vectors lie in one block, as calls would cost more
+    than their arithmetic.
     """
 
     def __init__(self, rows: int, length: int) -> None:
